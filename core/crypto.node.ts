@@ -1,0 +1,202 @@
+import {
+  constants,
+  createCipheriv,
+  createDecipheriv,
+  createHash,
+  createHmac,
+  createPrivateKey,
+  createPublicKey,
+  diffieHellman,
+  generateKeyPair,
+  type KeyObject,
+  sign as nodeSign,
+  verify as nodeVerify,
+  randomBytes,
+  type SignKeyObjectInput,
+  type VerifyKeyObjectInput,
+} from 'node:crypto';
+import { promisify } from 'node:util';
+import { xchacha20poly1305 } from '@noble/ciphers/chacha.js';
+import {
+  type Crypto,
+  coordinateLength,
+  type EcCurve,
+  type EcPrivateKey,
+  ecSpki,
+  type SignatureAlgorithm,
+} from './crypto.js';
+import { CvmpError } from './errors.js';
+
+const nativeCurve: Record<EcCurve, string> = { 'P-256': 'prime256v1', 'P-384': 'secp384r1' };
+const hashOfCurve: Record<EcCurve, string> = { 'P-256': 'sha256', 'P-384': 'sha384' };
+
+/** All that is known about each algorithm. */
+const algorithms: Record<
+  SignatureAlgorithm,
+  { readonly hash: string; readonly curve?: EcCurve; readonly saltLength?: number }
+> = {
+  ES256: { hash: 'sha256', curve: 'P-256' },
+  ES384: { hash: 'sha384', curve: 'P-384' },
+  PS256: { hash: 'sha256', saltLength: 32 },
+  PS384: { hash: 'sha384', saltLength: 48 },
+  RS256: { hash: 'sha256' },
+  RS384: { hash: 'sha384' },
+};
+
+const generateKeyPairAsync = promisify(generateKeyPair);
+const tagLength = 16;
+
+// Importing a public key costs more than a symmetric operation; a certificate's key is used often.
+const imported = new WeakMap<Uint8Array, KeyObject>();
+
+function publicKey(spki: Uint8Array): KeyObject | undefined {
+  let key = imported.get(spki);
+  if (key === undefined) {
+    try {
+      key = createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' });
+    } catch {
+      return undefined;
+    }
+    imported.set(spki, key);
+  }
+  return key;
+}
+
+function verifyInput(
+  algorithm: SignatureAlgorithm,
+  key: KeyObject,
+): VerifyKeyObjectInput | undefined {
+  const row = algorithms[algorithm];
+  if (row.curve !== undefined) {
+    const fits =
+      key.asymmetricKeyType === 'ec' &&
+      key.asymmetricKeyDetails?.namedCurve === nativeCurve[row.curve];
+    return fits ? { key, dsaEncoding: 'ieee-p1363' } : undefined;
+  }
+  if (key.asymmetricKeyType !== 'rsa') return undefined;
+  return row.saltLength === undefined
+    ? { key, padding: constants.RSA_PKCS1_PADDING }
+    : { key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: row.saltLength };
+}
+
+function native(key: EcPrivateKey): KeyObject {
+  return key.native as KeyObject;
+}
+
+function ecPrivateKey(key: KeyObject): EcPrivateKey {
+  const name = key.asymmetricKeyDetails?.namedCurve;
+  const curve = (Object.keys(nativeCurve) as EcCurve[]).find((c) => nativeCurve[c] === name);
+  if (curve === undefined) {
+    throw new CvmpError('MALFORMED', 'the private key is not on P-256 or P-384');
+  }
+  const spki = createPublicKey(key).export({ format: 'der', type: 'spki' });
+  const length = 1 + 2 * coordinateLength[curve];
+  return { curve, publicPoint: new Uint8Array(spki.subarray(spki.length - length)), native: key };
+}
+
+function open(what: string, body: () => Uint8Array): Uint8Array {
+  try {
+    return body();
+  } catch (cause) {
+    throw new CvmpError('DECRYPT_FAILED', `${what} does not open`, { cause });
+  }
+}
+
+const gcm = (key: Uint8Array) => `aes-${key.length * 8}-gcm` as 'aes-256-gcm';
+
+export const crypto: Crypto = {
+  randomBytes: (length) => new Uint8Array(randomBytes(length)),
+
+  hash(name, ...parts) {
+    const h = createHash(name);
+    for (const part of parts) h.update(part);
+    return new Uint8Array(h.digest());
+  },
+
+  hmac(name, key, ...parts) {
+    const h = createHmac(name, key);
+    for (const part of parts) h.update(part);
+    return new Uint8Array(h.digest());
+  },
+
+  aesGcmSeal(key, iv, plaintext, aad) {
+    const cipher = createCipheriv(gcm(key), key, iv, { authTagLength: tagLength });
+    cipher.setAAD(aad);
+    const body = cipher.update(plaintext);
+    cipher.final();
+    const out = new Uint8Array(body.length + tagLength);
+    out.set(body);
+    out.set(cipher.getAuthTag(), body.length);
+    return out;
+  },
+
+  aesGcmOpen(key, iv, sealed, aad) {
+    return open('the AES-GCM ciphertext', () => {
+      if (sealed.length < tagLength) throw new RangeError('shorter than its tag');
+      const at = sealed.length - tagLength;
+      const decipher = createDecipheriv(gcm(key), key, iv, { authTagLength: tagLength });
+      decipher.setAAD(aad);
+      decipher.setAuthTag(sealed.subarray(at));
+      const body = decipher.update(sealed.subarray(0, at));
+      decipher.final();
+      return new Uint8Array(body);
+    });
+  },
+
+  xchachaSeal: (key, nonce, plaintext, aad) =>
+    xchacha20poly1305(key, nonce, aad).encrypt(plaintext),
+
+  xchachaOpen: (key, nonce, sealed, aad) =>
+    open('the XChaCha20-Poly1305 ciphertext', () =>
+      xchacha20poly1305(key, nonce, aad).decrypt(sealed),
+    ),
+
+  async verify(algorithm, spki, signature, data) {
+    const key = publicKey(spki);
+    const input = key === undefined ? undefined : verifyInput(algorithm, key);
+    if (input === undefined) return false;
+    return new Promise((resolve) => {
+      nodeVerify(algorithms[algorithm].hash, data, input, signature, (error, ok) =>
+        resolve(error === null && ok),
+      );
+    });
+  },
+
+  async generateEcKey(curve) {
+    const pair = await generateKeyPairAsync('ec', { namedCurve: nativeCurve[curve] });
+    return ecPrivateKey(pair.privateKey);
+  },
+
+  async importEcKey(pkcs8) {
+    let key: KeyObject;
+    try {
+      key = createPrivateKey({ key: Buffer.from(pkcs8), format: 'der', type: 'pkcs8' });
+    } catch (cause) {
+      throw new CvmpError('MALFORMED', 'not a PKCS#8 private key', { cause });
+    }
+    return ecPrivateKey(key);
+  },
+
+  async exportEcKey(key) {
+    return new Uint8Array(native(key).export({ format: 'der', type: 'pkcs8' }));
+  },
+
+  async sign(key, data) {
+    const input: SignKeyObjectInput = { key: native(key), dsaEncoding: 'ieee-p1363' };
+    return new Promise((resolve, reject) => {
+      nodeSign(hashOfCurve[key.curve], data, input, (error, signature) =>
+        error === null ? resolve(new Uint8Array(signature)) : reject(error),
+      );
+    });
+  },
+
+  async ecdh(key, peerPoint) {
+    const length = 1 + 2 * coordinateLength[key.curve];
+    if (peerPoint.length !== length || peerPoint[0] !== 4) {
+      throw new CvmpError('MALFORMED', `not an uncompressed ${key.curve} point`);
+    }
+    const peer = publicKey(ecSpki(key.curve, peerPoint));
+    if (peer === undefined) throw new CvmpError('MALFORMED', `not a point on ${key.curve}`);
+    return new Uint8Array(diffieHellman({ privateKey: native(key), publicKey: peer }));
+  },
+};

@@ -1,0 +1,24 @@
+import { fileURLToPath } from 'node:url';
+import { defineConfig } from 'vitest/config';
+
+const root = fileURLToPath(new URL('.', import.meta.url));
+
+// Unit tests run against the sources; tests that start real processes run what `npm run build` wrote.
+export default defineConfig({
+  resolve: {
+    alias: [
+      { find: '#crypto', replacement: `${root}core/crypto.node.ts` },
+      {
+        find: /^#(core|gen|wire|sim|server|agent|cli)\/(.*)\.js$/,
+        replacement: `${root}$1/$2.ts`,
+      },
+    ],
+  },
+  test: {
+    include: ['test/**/*.test.ts'],
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+    pool: 'forks',
+    maxWorkers: 2,
+  },
+});
