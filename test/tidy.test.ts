@@ -212,7 +212,7 @@ describe('production dependencies', () => {
       dependencies: Record<string, string>;
     };
     const text = readFileSync(join(root, 'docs/decisions/0002-dependencies.md'), 'utf8');
-    const listed = [...text.matchAll(/^\| `([^`]+)` \|/gm)].map((m) => m[1]!);
+    const listed = [...text.matchAll(/^\| `([^`]+)` *\|/gm)].map((m) => m[1]!);
     expect(listed.sort()).toEqual(Object.keys(dependencies).sort());
   });
 });
