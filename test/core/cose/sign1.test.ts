@@ -157,10 +157,7 @@ describe('COSE_Sign1 (RFC 9052 s.4.2, s.4.4)', () => {
 describe('COSE_Key', () => {
   it('has the thumbprint of RFC 9679 s.6', () => {
     const key = fromHex(
-      'a40102200121582065eda5a12577c2bae829437fe338701a10aaa375e1bb5b5de108de439c08551d2258201e52ed75701163f7f9e40ddf9f341b3dc9ba860af7e0ca7ca7e9eecd0084d19c'.replace(
-        ' ',
-        '',
-      ),
+      'a40102200121582065eda5a12577c2bae829437fe338701a10aaa375e1bb5b5de108de439c08551d2258201e52ed75701163f7f9e40ddf9f341b3dc9ba860af7e0ca7ca7e9eecd0084d19c',
     );
     expect(toHex(thumbprint(decodeCoseKey(key, 'key')))).toBe(
       '496bd8afadf307e5b08c64b0421bf9dc01528a344a43bda88fadd1669da253ec',
