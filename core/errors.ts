@@ -182,6 +182,11 @@ export const errorTable = {
   ),
   VERSION: row('UNIMPLEMENTED', 'No common protocol version.', 'Update the older side.'),
   SUITE: row('UNIMPLEMENTED', 'No common cipher suite.', 'Enable a common suite on both sides.'),
+  REATTEST_REQUIRED: row(
+    'FAILED_PRECONDITION',
+    'The lease of this session is over.',
+    'Open a new stream and attest again.',
+  ),
   // --- Appraisal policy (on verified claims; all failures are listed)
   NO_POLICY: row(
     'FAILED_PRECONDITION',

@@ -1,0 +1,253 @@
+import type { EcPublicKey } from '#core/cose/key.js';
+import type { EcPrivateKey } from '#core/crypto.js';
+import type { ErrorCode } from '#core/errors.js';
+import type { KeyRecord } from '#core/keying/key-record.js';
+import type { KeyingPolicy, KeyPurpose } from '#core/keying/policy.js';
+
+/**
+ * What the services of the Key Server build on. Times are milliseconds since the epoch.
+ * Nothing is answered before its audit record and its change are durable, refusals included;
+ * refusals are thrown as CvmpError after that.
+ */
+export interface KeyServerState {
+  /** Signs Challenge, SessionAccept and PolicyResponse; made by init, kept sealed in the store. */
+  readonly identity: EcPrivateKey;
+  readonly tenants: Tenants;
+  readonly policies: Policies;
+  readonly keys: Keys;
+  readonly audit: AuditLog;
+  /** Waits for what is under way, then closes the store. */
+  close(): Promise<void>;
+}
+
+/** A page in some order; `nextPageToken` is empty on the last one. */
+export interface Page<T> {
+  readonly items: readonly T[];
+  readonly nextPageToken: string;
+}
+
+export interface PageRequest {
+  /** 1 to 1000. */
+  readonly pageSize: number;
+  /** From the page before; empty for the first. */
+  readonly pageToken: string;
+}
+
+export interface Tenant {
+  readonly tenantId: string;
+  /** COSE_Key as registered. */
+  readonly signingKey: Uint8Array;
+  readonly publicKey: EcPublicKey;
+  /** COSE Key Thumbprint, SHA-256 (RFC 9679). */
+  readonly thumbprint: Uint8Array;
+  readonly registered: number;
+}
+
+export interface Tenants {
+  /**
+   * Repeated with the same key it changes nothing.
+   * @throws CvmpError ALREADY_EXISTS (with another key), MALFORMED, UNSUPPORTED_ALGORITHM
+   */
+  register(tenantId: string, signingKey: Uint8Array, call: CallContext): Promise<Tenant>;
+  /** undefined where it is not registered. */
+  get(tenantId: string): Promise<Tenant | undefined>;
+  list(page: PageRequest): Promise<Page<Tenant>>;
+}
+
+/** A stored version of a Keying Policy. Two are the same version where the objects are the same. */
+export interface StoredPolicy {
+  readonly policy: KeyingPolicy;
+  /** COSE_Sign1 as received. */
+  readonly signed: Uint8Array;
+  /** SHA-256 of `signed`. */
+  readonly digest: Uint8Array;
+}
+
+/** What became of a policy. */
+export interface PolicyOutcome extends StoredPolicy {
+  /** False after a dry run. */
+  readonly accepted: boolean;
+  /** Existing keys whose floor this raises or raised. */
+  readonly keysRaised: number;
+  /** Sentences for a careful tenant. */
+  readonly warnings: readonly string[];
+  readonly time: number;
+}
+
+export interface Policies {
+  /**
+   * Verifies the tenant's signature, the policy's rules and its place in the chain of versions.
+   * Repeated with the current version it changes nothing.
+   * @param signed COSE_Sign1 whose payload is a serialised SetKeyPolicy
+   * @throws CvmpError SIGNATURE_INVALID, MALFORMED, INVALID_FIELD, POLICY_INVALID, POLICY_CHAIN,
+   *   POLICY_NOT_TIGHTER, ALREADY_EXISTS (another policy has the same CVM name), NOT_FOUND
+   */
+  set(
+    tenantId: string,
+    signed: Uint8Array,
+    call: CallContext,
+    options?: { readonly dryRun?: boolean },
+  ): Promise<PolicyOutcome>;
+  /** @param version 0: the current one. @throws CvmpError NOT_FOUND */
+  get(tenantId: string, policyId: string, version: number): Promise<StoredPolicy>;
+  /** Current versions, in the order of their ids. */
+  list(tenantId: string, page: PageRequest): Promise<Page<StoredPolicy>>;
+  /** The current policy that covers this CVM (longest match); undefined: none. Validity not judged. */
+  covering(tenantId: string, cvmName: string): Promise<StoredPolicy | undefined>;
+}
+
+/** Who asks, for the audit record. */
+export interface CallContext {
+  /** Id that the log uses for this call. */
+  readonly requestId: string;
+}
+
+/** What an accepted session may build on. Held by the session, made by the verifier. */
+export interface SessionGrant {
+  readonly tenantId: string;
+  readonly cvmName: string;
+  /** The policy of the appraisal. */
+  readonly policy: StoredPolicy;
+  /** Level proven under it, at least 1. */
+  readonly level: number;
+  /** SHA-256 of the evidence. */
+  readonly evidenceDigest: Uint8Array;
+  /** End of the lease. */
+  readonly leaseExpires: number;
+  /**
+   * Appraises the verified claims of this session again, after the tenant has set another policy.
+   * @returns the level, 0 where not even level 1 holds
+   * @throws CvmpError POLICY_*
+   */
+  appraise(policy: StoredPolicy): number;
+}
+
+export interface AllocRequest {
+  /** undefined: a new key; 16 bytes: re-allocation from its root key. */
+  readonly keyId: Uint8Array | undefined;
+  readonly purpose: KeyPurpose;
+  /** 16 to 64 bytes. */
+  readonly length: number;
+  /** undefined: the floor. */
+  readonly svn: number | undefined;
+  /** At most 64 bytes. */
+  readonly appContext: Uint8Array;
+}
+
+export interface AcquireRequest {
+  readonly keyId: Uint8Array;
+  /** undefined: the floor. */
+  readonly svn: number | undefined;
+  readonly reason: 'boot' | 'rekey' | 'migrate';
+}
+
+export interface UpdateRequest {
+  readonly keyId: Uint8Array;
+  readonly targetSvn: number;
+  /** Refused unless this is the floor now. */
+  readonly expectedFloor: number | undefined;
+  readonly retireBelow: number | undefined;
+}
+
+export interface ConfirmRequest {
+  readonly keyId: Uint8Array;
+  readonly svn: number;
+  /** 8 bytes. */
+  readonly kcv: Uint8Array;
+}
+
+/** A released Security Key; the caller zeroises `securityKey` once it is sealed to the agent. */
+export interface ReleasedKey {
+  readonly keyId: Uint8Array;
+  readonly securityKey: Uint8Array;
+  /** SVN that it was derived for. */
+  readonly svn: number;
+  readonly svnFloor: number;
+  readonly svnRetired: number;
+  readonly epoch: number;
+  /** 8 bytes. */
+  readonly kcv: Uint8Array;
+  readonly level: number;
+  readonly rekeyAdvised: boolean;
+  /** SHA-256 of the signed policy that admitted this. */
+  readonly policyDigest: Uint8Array;
+}
+
+export interface UpdateResult {
+  readonly oldFloor: number;
+  readonly newFloor: number;
+  readonly svnRetired: number;
+  readonly changed: boolean;
+}
+
+/** A key's record without its root key; `svnFloor` includes the policy's. */
+export type KeyInfo = Omit<KeyRecord, 'wrappedRootKey'>;
+
+export interface Keys {
+  /**
+   * @param requestId 16 bytes; repeated with the same request it gives the same key (24 h)
+   * @throws CvmpError SVN_BELOW_FLOOR, SVN_ABOVE_LEVEL, SVN_NOT_INCREASING, QUOTA, POLICY_REFUSED,
+   *   POLICY_EXPIRED, NO_POLICY, REATTEST_REQUIRED, NOT_FOUND, KEY_*, IDEMPOTENCY_MISMATCH
+   */
+  allocate(grant: SessionGrant, requestId: Uint8Array, request: AllocRequest): Promise<ReleasedKey>;
+  /** @throws as allocate, KEY_RETIRED */
+  acquire(
+    grant: SessionGrant,
+    requestId: Uint8Array,
+    request: AcquireRequest,
+  ): Promise<ReleasedKey>;
+  /** @throws as allocate, CAS_MISMATCH */
+  update(grant: SessionGrant, requestId: Uint8Array, request: UpdateRequest): Promise<UpdateResult>;
+  /** @throws as acquire, KCV_MISMATCH. @returns the floor */
+  confirm(grant: SessionGrant, requestId: Uint8Array, request: ConfirmRequest): Promise<number>;
+  /** @throws CvmpError NOT_FOUND */
+  get(tenantId: string, keyId: Uint8Array): Promise<KeyInfo>;
+  /** In the order of their ids. */
+  list(tenantId: string, page: PageRequest): Promise<Page<KeyInfo>>;
+}
+
+export type AuditOperation =
+  | 'attest'
+  | 'key_alloc'
+  | 'key_acquire'
+  | 'key_update'
+  | 'key_confirm'
+  | 'set_key_policy'
+  | 'register_tenant';
+
+/** A decision to record. */
+export interface AuditEvent {
+  readonly operation: AuditOperation;
+  /** undefined where no tenant is proven (evidence that does not verify). */
+  readonly tenantId: string | undefined;
+  /** undefined: granted. */
+  readonly code: ErrorCode | undefined;
+  readonly failedChecks?: readonly { readonly code: ErrorCode; readonly message: string }[];
+  readonly cvmName?: string;
+  readonly keyId?: Uint8Array;
+  readonly svn?: number;
+  readonly level?: number;
+  readonly evidenceDigest?: Uint8Array;
+  readonly policyDigest?: Uint8Array;
+  /** Id that the log uses for this call. */
+  readonly requestId: string;
+}
+
+export interface AuditEntry extends AuditEvent {
+  /** Position in the server's log, from 1. */
+  readonly index: number;
+  readonly time: number;
+  /** SHA-256 over this record and the digest before it. */
+  readonly chainDigest: Uint8Array;
+}
+
+export interface AuditLog {
+  /** Durable when it returns. Key operations and policies record themselves. */
+  record(event: AuditEvent): Promise<void>;
+  /** The tenant's records, newest first. */
+  list(
+    tenantId: string,
+    page: PageRequest,
+    filter?: { readonly refusedOnly?: boolean },
+  ): Promise<Page<AuditEntry>>;
+}
