@@ -1,0 +1,77 @@
+import { fromUtf8 } from '../bytes.js';
+import { CvmpError } from '../errors.js';
+
+/** One PEM block (RFC 7468). */
+export interface PemBlock {
+  /** `CERTIFICATE`, `X509 CRL` ... */
+  readonly label: string;
+  readonly der: Uint8Array;
+}
+
+const begin = '-----BEGIN ';
+/** More blocks than this in one file are refused. */
+const blocksMax = 64;
+
+/** Whether a file starts as PEM does (DER starts with 0x30). */
+export function looksLikePem(bytes: Uint8Array): boolean {
+  const head = bytes.subarray(0, 4096);
+  let text = '';
+  for (const octet of head) text += String.fromCharCode(octet);
+  return text.includes(begin);
+}
+
+/**
+ * Reads all blocks of a PEM text (RFC 7468 s.3, strict but for line length): matching labels,
+ * base64 with correct padding, nothing between the blocks but blank lines.
+ * @throws CvmpError MALFORMED, SIZE
+ */
+export function parsePem(bytes: Uint8Array, path = 'PEM'): readonly PemBlock[] {
+  const lines = fromUtf8(bytes, path).split(/\r?\n/);
+  const blocks: PemBlock[] = [];
+  let label: string | undefined;
+  let body = '';
+  for (const [index, line] of lines.entries()) {
+    const refuse = (why: string) =>
+      new CvmpError('MALFORMED', `${path}, line ${index + 1}: ${why}`, { field: path });
+    const text = line.trimEnd();
+    const boundary = /^-----(BEGIN|END) ([A-Z0-9 ]+)-----$/.exec(text);
+    if (boundary === null) {
+      if (label !== undefined) body += text;
+      else if (text !== '') throw refuse('text outside of a block');
+    } else if (boundary[1] === 'BEGIN') {
+      if (label !== undefined) throw refuse(`${label} does not end`);
+      label = boundary[2];
+      body = '';
+    } else {
+      if (label === undefined || label !== boundary[2]) throw refuse('an end without its begin');
+      if (blocks.length === blocksMax) {
+        throw new CvmpError('SIZE', `${path} has more than ${blocksMax} blocks`, { field: path });
+      }
+      const der = fromBase64(body);
+      if (der === undefined) throw refuse(`${label} is not base64`);
+      blocks.push({ label, der });
+      label = undefined;
+    }
+  }
+  if (label !== undefined) {
+    throw new CvmpError('MALFORMED', `${path}: ${label} does not end`, { field: path });
+  }
+  return blocks;
+}
+
+/** Base64 with padding (RFC 4648 s.4), or undefined where it is not exactly that. */
+function fromBase64(text: string): Uint8Array | undefined {
+  if (text.length % 4 !== 0 || !/^[A-Za-z0-9+/]*={0,2}$/.test(text)) return undefined;
+  const binary = atob(text);
+  // atob drops unused bits that are not zero; what does not come back the same was not canonical.
+  if (btoa(binary) !== text) return undefined;
+  return Uint8Array.from(binary, (char) => char.charCodeAt(0));
+}
+
+/** One PEM block with 64-character lines. */
+export function toPem(label: string, der: Uint8Array): string {
+  let binary = '';
+  for (const octet of der) binary += String.fromCharCode(octet);
+  const lines = btoa(binary).match(/.{1,64}/g) ?? [];
+  return `-----BEGIN ${label}-----\n${lines.join('\n')}\n-----END ${label}-----\n`;
+}
