@@ -1,0 +1,4 @@
+import type { Judge } from './judge.js';
+
+/** The judge of each `kind` of `expected.json`. Kinds that are not here are shown as not judged. */
+export const judges: ReadonlyMap<string, Judge> = new Map<string, Judge>([]);
