@@ -381,6 +381,11 @@ export const errorTable = {
     'Do not use this disk: its header was changed outside the CVM.',
   ),
   DISK: row('FAILED_PRECONDITION', 'The disk could not be opened or changed.', 'See the message.'),
+  DELIVERY: row(
+    'FAILED_PRECONDITION',
+    'The key could not be handed over in the guest.',
+    "Correct the deliver entry of the agent's configuration.",
+  ),
   // --- Store and process
   STORE_MISSING: row(
     'FAILED_PRECONDITION',

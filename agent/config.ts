@@ -1,0 +1,275 @@
+import { resolve } from 'node:path';
+import { parse, stringify } from 'yaml';
+import { fromHex, toHex } from '#core/bytes.js';
+import { CvmpError } from '#core/errors.js';
+
+/** Where the attestation report comes from: a TSM interface in configfs, or one behind a socket. */
+export interface TsmConfig {
+  readonly kind: 'configfs' | 'socket';
+  /** Report folder of configfs-tsm, or the unix socket of a simulated one. */
+  readonly path: string;
+  /** VMPL to ask for, 0 to 3; undefined: the provider's default. */
+  readonly privlevel: number | undefined;
+}
+
+/** The disk whose encryption header the agent keeps. */
+export interface DiskConfig {
+  readonly path: string;
+  readonly backend: 'auto' | 'luks' | 'volume';
+  /** Size of a disk file that does not exist yet, MiB. */
+  readonly sizeMib: number;
+  /** Device-mapper name to open the disk under; undefined: prove the key, map nothing. */
+  readonly mapperName: string | undefined;
+}
+
+/** Who gets the Security Key: the disk itself, one reader of a unix socket, or a file. */
+export type DeliverConfig =
+  | { readonly kind: 'disk' }
+  | { readonly kind: 'socket'; readonly path: string }
+  | { readonly kind: 'file'; readonly path: string };
+
+/** Backoff while the Key Server cannot be reached. */
+export interface RetryConfig {
+  readonly initialMs: number;
+  readonly maxMs: number;
+  /** After this the agent gives up; its init system may start it again. */
+  readonly deadlineMs: number;
+}
+
+/** Everything that the agent is told. Whom it trusts is said by the config document alone. */
+export interface AgentConfig {
+  readonly keyServer: { readonly host: string; readonly port: number };
+  readonly configDocumentFile: string;
+  readonly tsm: TsmConfig;
+  readonly guestSocket: string | undefined;
+  readonly disk: DiskConfig | undefined;
+  /** KeyID (16 bytes) to re-allocate from on an unformatted disk, or to acquire without a disk. */
+  readonly keyId: Uint8Array | undefined;
+  readonly purpose: 'disk' | 'data';
+  readonly deliver: DeliverConfig;
+  readonly rekey: 'auto' | 'advise';
+  /** Volatile folder for private copies of disk headers. */
+  readonly stateDir: string;
+  /** PEM certificates that the Key Server's TLS certificate must chain to; undefined: not asked,
+   *  because the Challenge signature and the TLS exporter identify the server. */
+  readonly tlsCaFile: string | undefined;
+  readonly retry: RetryConfig;
+  /** Let stateDir and a delivered key file lie outside tmpfs. For simulated CVMs only. */
+  readonly allowPersistentFiles: boolean;
+}
+
+const keyServerPattern = /^(\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})$/;
+
+/**
+ * Reads the text of a YAML config file (docs/operating.md).
+ * @param folder what relative paths are relative to: the folder of the config file
+ * @throws CvmpError CONFIG naming the entry
+ */
+export function parseAgentConfig(text: string, folder: string): AgentConfig {
+  const root = Section.parse(text, folder);
+  const disk = root.section('disk');
+  const config: AgentConfig = {
+    keyServer: readKeyServer(root),
+    configDocumentFile: root.path('config_document_file'),
+    tsm: readTsm(root.section('tsm') ?? root.refuse('tsm', 'is missing')),
+    guestSocket: root.optionalPath('guest_socket'),
+    disk: disk === undefined ? undefined : readDisk(disk),
+    keyId: readKeyId(root),
+    purpose: root.choice('purpose', ['disk', 'data'], 'disk'),
+    deliver: readDeliver(root.section('deliver')),
+    rekey: root.choice('rekey', ['auto', 'advise'], 'auto'),
+    stateDir: root.path('state_dir', '/run/cvmp'),
+    tlsCaFile: root.optionalPath('tls_ca_file'),
+    retry: readRetry(root.section('retry')),
+    allowPersistentFiles:
+      root.choice('allow_persistent_files', ['false', 'true'], 'false') === 'true',
+  };
+  root.end();
+  if (config.deliver.kind === 'disk' && config.disk === undefined) {
+    root.refuse('disk', 'is missing, and deliver.kind is disk');
+  }
+  return deepFreeze(config);
+}
+
+/** The effective values, in the form of the config file. */
+export function printAgentConfig(config: AgentConfig): string {
+  const { host, port } = config.keyServer;
+  return stringify({
+    key_server_address: `${host.includes(':') ? `[${host}]` : host}:${port}`,
+    config_document_file: config.configDocumentFile,
+    tsm: { [config.tsm.kind]: config.tsm.path, privlevel: config.tsm.privlevel },
+    guest_socket: config.guestSocket,
+    disk: config.disk && {
+      path: config.disk.path,
+      backend: config.disk.backend,
+      size_mib: config.disk.sizeMib,
+      mapper_name: config.disk.mapperName,
+    },
+    key_id: config.keyId && toHex(config.keyId),
+    purpose: config.purpose,
+    deliver: config.deliver,
+    rekey: config.rekey,
+    state_dir: config.stateDir,
+    tls_ca_file: config.tlsCaFile,
+    retry: {
+      initial_ms: config.retry.initialMs,
+      max_ms: config.retry.maxMs,
+      deadline_ms: config.retry.deadlineMs,
+    },
+    allow_persistent_files: config.allowPersistentFiles,
+  });
+}
+
+function readKeyServer(root: Section): AgentConfig['keyServer'] {
+  const key = 'key_server_address';
+  const match = keyServerPattern.exec(root.string(key));
+  const port = Number(match?.[4]);
+  if (match === null || port < 1 || port > 65535) return root.refuse(key, 'is not host:port');
+  return { host: (match[2] ?? match[3])!, port };
+}
+
+function readTsm(tsm: Section): TsmConfig {
+  const socket = tsm.optionalPath('socket');
+  const configfs = tsm.optionalPath('configfs');
+  const privlevel = tsm.has('privlevel') ? tsm.integer('privlevel', 0, 3) : undefined;
+  tsm.end();
+  if ((socket === undefined) === (configfs === undefined)) {
+    tsm.refuse('', 'needs one of socket, configfs');
+  }
+  return socket === undefined
+    ? { kind: 'configfs', path: configfs!, privlevel }
+    : { kind: 'socket', path: socket, privlevel };
+}
+
+function readDisk(disk: Section): DiskConfig {
+  const mapperName = disk.has('mapper_name') ? disk.string('mapper_name') : undefined;
+  if (mapperName !== undefined && !/^[A-Za-z0-9][A-Za-z0-9_.-]{0,126}$/.test(mapperName)) {
+    disk.refuse('mapper_name', 'is not a device-mapper name');
+  }
+  const value: DiskConfig = {
+    path: disk.path('path'),
+    backend: disk.choice('backend', ['auto', 'luks', 'volume'], 'auto'),
+    sizeMib: disk.integer('size_mib', 8, 1 << 20, 64),
+    mapperName,
+  };
+  disk.end();
+  return value;
+}
+
+function readKeyId(root: Section): Uint8Array | undefined {
+  if (!root.has('key_id')) return undefined;
+  const text = root.string('key_id');
+  if (!/^[0-9a-fA-F]{32}$/.test(text)) return root.refuse('key_id', 'is not 32 hex digits');
+  return fromHex(text);
+}
+
+function readDeliver(deliver: Section | undefined): DeliverConfig {
+  if (deliver === undefined) return { kind: 'disk' };
+  const kind = deliver.choice('kind', ['disk', 'socket', 'file'], 'disk');
+  const value = kind === 'disk' ? { kind } : { kind, path: deliver.path('path') };
+  deliver.end();
+  return value;
+}
+
+function readRetry(retry: Section | undefined): RetryConfig {
+  // A restarted Key Server is met again within half a minute; a dead one costs little to ask.
+  const value: RetryConfig = {
+    initialMs: retry?.integer('initial_ms', 1, 60_000, 500) ?? 500,
+    maxMs: retry?.integer('max_ms', 1, 3_600_000, 30_000) ?? 30_000,
+    deadlineMs: retry?.integer('deadline_ms', 0, 86_400_000, 3_600_000) ?? 3_600_000,
+  };
+  retry?.end();
+  return value;
+}
+
+function deepFreeze<T extends object>(value: T): T {
+  for (const child of Object.values(value)) {
+    // Bytes cannot be frozen (ECMA-262 s.10.4.5); nobody writes to them.
+    if (typeof child === 'object' && child !== null && !ArrayBuffer.isView(child)) {
+      deepFreeze(child);
+    }
+  }
+  return Object.freeze(value);
+}
+
+/** One mapping of the file; remembers what was asked for, so that the rest can be refused. */
+class Section {
+  readonly #entries: ReadonlyMap<string, unknown>;
+  readonly #name: string;
+  readonly #folder: string;
+  readonly #known = new Set<string>();
+
+  private constructor(entries: unknown, name: string, folder: string) {
+    this.#name = name;
+    this.#folder = folder;
+    if (typeof entries !== 'object' || entries === null || Array.isArray(entries)) {
+      throw new CvmpError('CONFIG', `${name || 'the file'} is not a mapping`, { field: name });
+    }
+    this.#entries = new Map(Object.entries(entries));
+  }
+
+  static parse(text: string, folder: string): Section {
+    try {
+      // Scalars stay text: 0123 or `no` mean what they say.
+      return new Section(parse(text, { schema: 'failsafe', maxAliasCount: 0 }), '', folder);
+    } catch (cause) {
+      if (cause instanceof CvmpError) throw cause;
+      throw new CvmpError('CONFIG', `not YAML: ${(cause as Error).message}`, { cause });
+    }
+  }
+
+  refuse(key: string, why: string): never {
+    const field = [this.#name, key].filter((part) => part !== '').join('.');
+    throw new CvmpError('CONFIG', `${field} ${why}`, { field });
+  }
+
+  has(key: string): boolean {
+    this.#known.add(key);
+    return this.#entries.has(key);
+  }
+
+  section(key: string): Section | undefined {
+    if (!this.has(key)) return undefined;
+    return new Section(
+      this.#entries.get(key),
+      `${this.#name}${this.#name && '.'}${key}`,
+      this.#folder,
+    );
+  }
+
+  string(key: string, fallback?: string): string {
+    if (!this.has(key)) return fallback ?? this.refuse(key, 'is missing');
+    const value = this.#entries.get(key);
+    return typeof value === 'string' && value !== '' ? value : this.refuse(key, 'is not a text');
+  }
+
+  path(key: string, fallback?: string): string {
+    return resolve(this.#folder, this.string(key, fallback));
+  }
+
+  optionalPath(key: string): string | undefined {
+    return this.has(key) ? this.path(key) : undefined;
+  }
+
+  integer(key: string, min: number, max: number, fallback?: number): number {
+    const text = this.string(key, fallback?.toString());
+    const value = /^(0|[1-9][0-9]{0,14})$/.test(text) ? Number(text) : Number.NaN;
+    return value >= min && value <= max
+      ? value
+      : this.refuse(key, `is not an integer from ${min} to ${max}`);
+  }
+
+  choice<T extends string>(key: string, allowed: readonly T[], fallback: T): T {
+    const text = this.string(key, fallback);
+    return (
+      allowed.find((a) => a === text) ?? this.refuse(key, `is not one of ${allowed.join(', ')}`)
+    );
+  }
+
+  /** Refuses what nobody asked for: a misspelt entry would be silently ignored otherwise. */
+  end(): void {
+    for (const key of this.#entries.keys()) {
+      if (!this.#known.has(key)) this.refuse(key, 'is not a known entry');
+    }
+  }
+}

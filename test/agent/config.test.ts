@@ -1,0 +1,116 @@
+import { describe, expect, test } from 'vitest';
+import { parseAgentConfig, printAgentConfig } from '#agent/config.js';
+import { fromHex } from '#core/bytes.js';
+import { CvmpError } from '#core/errors.js';
+
+const least = `
+key_server_address: ks.example:7443
+config_document_file: config.cbor
+tsm: { socket: /run/tsm.sock }
+disk: { path: disk.img }
+`;
+
+const refusal = (text: string) => {
+  try {
+    parseAgentConfig(text, '/etc/cvmp');
+  } catch (error) {
+    if (error instanceof CvmpError) return `${error.code} ${error.field}`;
+    throw error;
+  }
+  return 'accepted';
+};
+
+describe('agent config file', () => {
+  test('what is not said has a default, and relative paths start at the file', () => {
+    expect(parseAgentConfig(least, '/etc/cvmp')).toEqual({
+      keyServer: { host: 'ks.example', port: 7443 },
+      configDocumentFile: '/etc/cvmp/config.cbor',
+      tsm: { kind: 'socket', path: '/run/tsm.sock', privlevel: undefined },
+      guestSocket: undefined,
+      disk: { path: '/etc/cvmp/disk.img', backend: 'auto', sizeMib: 64, mapperName: undefined },
+      keyId: undefined,
+      purpose: 'disk',
+      deliver: { kind: 'disk' },
+      rekey: 'auto',
+      stateDir: '/run/cvmp',
+      tlsCaFile: undefined,
+      retry: { initialMs: 500, maxMs: 30_000, deadlineMs: 3_600_000 },
+      allowPersistentFiles: false,
+    });
+  });
+
+  test('a KeyID of digits only needs no quotes', () => {
+    const config = parseAgentConfig(`${least}key_id: 00112233445566778899001122334455`, '/');
+    expect(config.keyId).toEqual(fromHex('00112233445566778899001122334455'));
+  });
+
+  test('an IPv6 address is written in brackets', () => {
+    const config = parseAgentConfig(
+      least.replace('ks.example', '"[::1]"').replace('"[::1]":7443', '"[::1]:7443"'),
+      '/',
+    );
+    expect(config.keyServer).toEqual({ host: '::1', port: 7443 });
+  });
+
+  test('is frozen', () => {
+    const config = parseAgentConfig(least, '/');
+    expect(Object.isFrozen(config)).toBe(true);
+    expect(Object.isFrozen(config.disk)).toBe(true);
+  });
+
+  test('what --print-config shows reads back as the same', () => {
+    const full = `
+key_server_address: "[::1]:1"
+config_document_file: /c
+tsm: { configfs: /sys/kernel/config/tsm/report, privlevel: 1 }
+guest_socket: /run/g.sock
+disk: { path: /d, backend: luks, size_mib: 16, mapper_name: cvmp-data }
+key_id: 000102030405060708090a0b0c0d0e0f
+purpose: data
+deliver: { kind: socket, path: /run/k.sock }
+rekey: advise
+state_dir: /run/s
+tls_ca_file: /ca.pem
+retry: { initial_ms: 1, max_ms: 2, deadline_ms: 0 }
+allow_persistent_files: true
+`;
+    for (const text of [least, full]) {
+      const config = parseAgentConfig(text, '/x');
+      expect(parseAgentConfig(printAgentConfig(config), '/y')).toEqual(config);
+    }
+  });
+
+  test.each([
+    ['nothing', '', 'CONFIG '],
+    ['a list', '- a', 'CONFIG '],
+    ['no YAML', '{', 'CONFIG undefined'],
+    ['a key twice', `${least}rekey: auto\nrekey: auto`, 'CONFIG undefined'],
+    ['an alias', `${least}rekey: &a auto\npurpose: *a`, 'CONFIG undefined'],
+    ['an unknown entry', `${least}rekeyy: auto`, 'CONFIG rekeyy'],
+    ['an unknown entry below', least.replace('disk.img', 'd, sise_mib: 1'), 'CONFIG disk.sise_mib'],
+    ['no Key Server', least.replace('key_server', 'key_servant'), 'CONFIG key_server_address'],
+    ['no port', least.replace(':7443', ''), 'CONFIG key_server_address'],
+    ['port 0', least.replace(':7443', ':0'), 'CONFIG key_server_address'],
+    ['port 65536', least.replace(':7443', ':65536'), 'CONFIG key_server_address'],
+    ['a user in the address', least.replace('ks.', 'me@ks.'), 'CONFIG key_server_address'],
+    ['no TSM', least.replace(/tsm.*/, ''), 'CONFIG tsm'],
+    ['two TSMs', least.replace('tsm.sock', 'a, configfs: b'), 'CONFIG tsm'],
+    ['a VMPL of 4', least.replace('tsm.sock', 'a, privlevel: 4'), 'CONFIG tsm.privlevel'],
+    ['no disk to deliver to', least.replace(/disk.*/, ''), 'CONFIG disk'],
+    ['a disk of 7 MiB', least.replace('disk.img', 'd, size_mib: 7'), 'CONFIG disk.size_mib'],
+    ['a size in hex', least.replace('disk.img', 'd, size_mib: 0x40'), 'CONFIG disk.size_mib'],
+    ['a mapper path', least.replace('disk.img', 'd, mapper_name: ../x'), 'CONFIG disk.mapper_name'],
+    [
+      'a backend of another kind',
+      least.replace('disk.img', 'd, backend: zfs'),
+      'CONFIG disk.backend',
+    ],
+    ['a short KeyID', `${least}key_id: 0011`, 'CONFIG key_id'],
+    ['a socket without a path', `${least}deliver: { kind: socket }`, 'CONFIG deliver.path'],
+    ['a path for the disk', `${least}deliver: { kind: disk, path: /x }`, 'CONFIG deliver.path'],
+    ['an endless backoff', `${least}retry: { deadline_ms: 86400001 }`, 'CONFIG retry.deadline_ms'],
+    ['yes for true', `${least}allow_persistent_files: yes`, 'CONFIG allow_persistent_files'],
+  ])('refuses %s', (_, text, expected) => {
+    expect(refusal(text)).toBe(expected);
+  });
+});
