@@ -1,0 +1,87 @@
+import { crypto } from '#crypto';
+import { equalBytes, toHex } from '../bytes.js';
+import { CvmpError } from '../errors.js';
+import type { Claims, ConfigBinding } from './claims.js';
+import { decodeCmw } from './cmw.js';
+import type { Endorsements, TrustAnchor } from './endorsements.js';
+import type { AnyScheme } from './scheme.js';
+
+/** Evidence of a CVM, with what it must have been made over. */
+export interface EvidenceRequest {
+  /** CMW collection as received. */
+  readonly collection: Uint8Array;
+  /** Config document as received. */
+  readonly configDocument: Uint8Array;
+  /** What REPORTDATA must hold, 64 bytes. */
+  readonly reportData: Uint8Array;
+}
+
+/** What the Verifier holds. */
+export interface VerifierInputs {
+  readonly schemes: readonly AnyScheme[];
+  readonly endorsements: Endorsements;
+  readonly anchors: readonly TrustAnchor[];
+  /** Time of evaluation, milliseconds since 1970. */
+  readonly at: number;
+}
+
+/** Claims that passed every cryptographic step, and the scheme that reads them. */
+export interface VerifiedEvidence {
+  readonly scheme: AnyScheme;
+  readonly claims: Claims;
+  /** SHA-256 over the CMW collection, for the audit record (32 bytes). */
+  readonly evidenceDigest: Uint8Array;
+}
+
+/**
+ * Steps 1, 2 and 4 to 9 of the appraisal (protocol.md s.6.8), in this order; the first failure
+ * ends it. No policy is needed so far, so nothing of a tenant can leak to an unattested peer.
+ * @throws CvmpError MALFORMED, NOT_CANONICAL, SIZE, UNSUPPORTED_EVIDENCE, the codes of the scheme's
+ *   verify, BINDING_MISMATCH, CONFIG_MISMATCH
+ */
+export async function verifyEvidence(
+  request: EvidenceRequest,
+  { schemes, endorsements, anchors, at }: VerifierInputs,
+): Promise<VerifiedEvidence> {
+  // 1, 2: size, shape, canonical encoding.
+  const collection = decodeCmw(request.collection);
+  const scheme = schemeOf(collection, schemes);
+  const evidence = scheme.parse(collection);
+  // 4, 5, 6: chain, signature, certificate against report. Stops forged and foreign evidence.
+  const claims = await scheme.verify(evidence, endorsements, anchors, at);
+  // 7: stops replay and relay of genuine evidence.
+  requireReportData(claims, request.reportData);
+  // 9: stops a host that starts the CVM with a config document of its own.
+  requireConfigDocument(claims.configBinding, request.configDocument);
+  return { scheme, claims, evidenceDigest: crypto.hash('sha256', request.collection) };
+}
+
+function schemeOf(
+  collection: ReturnType<typeof decodeCmw>,
+  schemes: readonly AnyScheme[],
+): AnyScheme {
+  const found = schemes.filter((scheme) => scheme.admits(collection));
+  const [scheme] = found;
+  if (scheme === undefined || found.length > 1) {
+    const labels = [...collection.keys()].join(', ');
+    throw new CvmpError('UNSUPPORTED_EVIDENCE', `no scheme, or several, for labels: ${labels}`);
+  }
+  return scheme;
+}
+
+/** @throws CvmpError BINDING_MISMATCH */
+export function requireReportData(claims: Claims, expected: Uint8Array): void {
+  if (equalBytes(claims.reportData, expected)) return;
+  throw new CvmpError('BINDING_MISMATCH', 'the report data is not the Binding of this session');
+}
+
+/** @throws CvmpError CONFIG_MISMATCH */
+export function requireConfigDocument(binding: ConfigBinding, configDocument: Uint8Array): void {
+  const digest = crypto.hash(binding.hash, configDocument);
+  if (equalBytes(binding.digest, digest)) return;
+  const found = toHex(binding.digest);
+  throw new CvmpError(
+    'CONFIG_MISMATCH',
+    `${binding.field} is ${found}, the config document has ${toHex(digest)}`,
+  );
+}
