@@ -40,7 +40,7 @@ export class CaseFolder {
   }
 
   get kind(): string {
-    return asString(this.expected['kind'], 'kind');
+    return asString(this.expected.kind, 'kind');
   }
 
   has(file: string): boolean {

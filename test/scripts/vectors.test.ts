@@ -7,7 +7,7 @@ import { caseFolders, judgeAll } from '../../scripts/vectors/run.js';
 import { temporaryFolder } from '../run-folder.js';
 
 const parity: Judge = async (folder) =>
-  Object.entries(folder.expected['cases'] as Record<string, string>).map(([name, expected]) => {
+  Object.entries(folder.expected.cases as Record<string, string>).map(([name, expected]) => {
     if (name === 'unknown') return { name, expected, actual: '-', asExpected: undefined };
     const actual = folder.read(name).length % 2 === 0 ? 'even' : 'odd';
     return { name, expected, actual, asExpected: actual === expected };
