@@ -1,0 +1,173 @@
+import { access } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { Level } from 'level';
+import { fromUtf8, utf8 } from '#core/bytes.js';
+import { CvmpError } from '#core/errors.js';
+
+/** One put (`value`) or delete (no `value`). Keys are ASCII without control characters. */
+export interface Write {
+  readonly key: string;
+  readonly value?: Uint8Array;
+}
+
+export interface Range {
+  readonly prefix: string;
+  /** Exclusive: only keys after it, or before it where `reverse`. */
+  readonly after?: string;
+  readonly reverse?: boolean;
+  readonly limit?: number;
+}
+
+type Db = Level<string, Uint8Array>;
+
+/** Says what the database is, so that an emptied or foreign folder is not taken for it. */
+const markerKey = '!cvmp';
+
+/**
+ * Folders that this process has open. A second attempt in one process would fail, but on its way
+ * drop the lock that keeps other processes out.
+ */
+const opened = new Set<string>();
+
+/** A LevelDB with one queue of writes: what waits is written and synced as one batch. */
+export class Database {
+  readonly #db: Db;
+  readonly #folder: string;
+  #queue: { writes: readonly Write[]; done: () => void; fail: (error: Error) => void }[] = [];
+  #writing: Promise<void> | undefined;
+  #broken: CvmpError | undefined;
+
+  private constructor(db: Db, folder: string) {
+    this.#db = db;
+    this.#folder = folder;
+  }
+
+  /**
+   * Makes an empty database.
+   * @param kind what it is for, as {@link open} must name it
+   * @throws CvmpError ALREADY_EXISTS, STORE_LOCKED, STORE_CORRUPT
+   */
+  static async create(path: string, kind: string): Promise<void> {
+    const database = await Database.#open(path, true);
+    try {
+      const keys = await database.#db.keys({ limit: 1 }).all();
+      if (keys.length > 0) {
+        throw new CvmpError('ALREADY_EXISTS', `there is a database at ${path}`);
+      }
+      await database.write([{ key: markerKey, value: utf8(kind) }]);
+    } finally {
+      await database.close();
+    }
+  }
+
+  /** @throws CvmpError STORE_MISSING, STORE_LOCKED, STORE_CORRUPT */
+  static async open(path: string, kind: string): Promise<Database> {
+    const database = await Database.#open(path, false);
+    const marker = await database.get(markerKey);
+    if (marker === undefined || fromUtf8(marker) !== kind) {
+      await database.close();
+      throw new CvmpError('STORE_CORRUPT', `the database at ${path} is not one of ${kind}`);
+    }
+    return database;
+  }
+
+  static async #open(path: string, createIfMissing: boolean): Promise<Database> {
+    const folder = resolve(path);
+    if (opened.has(folder)) throw new CvmpError('STORE_LOCKED', `${path} is open in this process`);
+    // LevelDB makes the folder even where it then refuses to open it.
+    if (!createIfMissing && !(await exists(resolve(folder, 'CURRENT')))) {
+      throw new CvmpError('STORE_MISSING', `there is no database at ${path}`);
+    }
+    opened.add(folder);
+    const db: Db = new Level(folder, { valueEncoding: 'view', createIfMissing });
+    try {
+      await db.open();
+    } catch (cause) {
+      opened.delete(folder);
+      const { code, message } = ((cause as Error).cause ?? cause) as Error & { code?: string };
+      const ours = code === 'LEVEL_LOCKED' ? 'STORE_LOCKED' : 'STORE_CORRUPT';
+      throw new CvmpError(ours, `${path} does not open: ${message}`, { cause });
+    }
+    return new Database(db, folder);
+  }
+
+  /** What the last durable write left. @throws CvmpError STORE_CORRUPT, SHUTTING_DOWN */
+  async get(key: string): Promise<Uint8Array | undefined> {
+    return this.#read(() => this.#db.get(key));
+  }
+
+  /**
+   * Entries in bytewise order of their keys, as of one moment.
+   * @throws CvmpError STORE_CORRUPT, SHUTTING_DOWN
+   */
+  async list(range: Range): Promise<readonly (readonly [key: string, value: Uint8Array])[]> {
+    const { prefix, after, reverse = false, limit = -1 } = range;
+    // Keys are ASCII, so this is greater than all that begin with the prefix.
+    const end = `${prefix}\u007f`;
+    const bounds = reverse
+      ? { gte: prefix, lt: after ?? end }
+      : { ...(after === undefined ? { gte: prefix } : { gt: after }), lt: end };
+    return this.#read(() => this.#db.iterator({ ...bounds, reverse, limit }).all());
+  }
+
+  /**
+   * All or nothing; answers when it is durable. Writes become durable in the order of the calls.
+   * @throws CvmpError STORE_WRITE; from then on every write is refused, since nobody knows what
+   *   the disk holds before the database is opened again
+   */
+  async write(writes: readonly Write[]): Promise<void> {
+    if (this.#broken !== undefined) throw this.#broken;
+    const durable = new Promise<void>((done, fail) => this.#queue.push({ writes, done, fail }));
+    this.#writing ??= this.#drain();
+    return durable;
+  }
+
+  /** Waits for the writes that were asked for. */
+  async close(): Promise<void> {
+    this.#broken ??= new CvmpError('SHUTTING_DOWN', 'the database is closed');
+    await this.#writing;
+    await this.#db.close();
+    opened.delete(this.#folder);
+  }
+
+  async #drain(): Promise<void> {
+    // One turn of the event loop gathers everything that arrived in it.
+    await new Promise((resume) => setImmediate(resume));
+    while (this.#queue.length > 0) {
+      const group = this.#queue;
+      this.#queue = [];
+      try {
+        const writes = group.flatMap((entry) => entry.writes);
+        await this.#db.batch(writes.map(operation), { sync: true });
+        for (const { done } of group) done();
+      } catch (cause) {
+        this.#broken = new CvmpError('STORE_WRITE', 'the database could not write', { cause });
+        for (const { fail } of [...group, ...this.#queue.splice(0)]) fail(this.#broken);
+      }
+    }
+    this.#writing = undefined;
+  }
+
+  async #read<T>(read: () => Promise<T>): Promise<T> {
+    try {
+      return await read();
+    } catch (cause) {
+      if (this.#db.status !== 'open')
+        throw new CvmpError('SHUTTING_DOWN', 'the database is closed');
+      throw new CvmpError('STORE_CORRUPT', 'the database could not be read', { cause });
+    }
+  }
+}
+
+function operation({ key, value }: Write) {
+  return value === undefined
+    ? ({ type: 'del', key } as const)
+    : ({ type: 'put', key, value } as const);
+}
+
+async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
+}
