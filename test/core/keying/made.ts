@@ -1,0 +1,65 @@
+import type { KeyRecord } from '#core/keying/key-record.js';
+import type { KeyingPolicy, SvnLevel } from '#core/keying/policy.js';
+import type { LevelRules } from '#core/rats/level-rules.js';
+
+/** A made-up evidence format whose only rule is a least number; undefined says nothing. */
+export interface MadeRule {
+  readonly min?: number;
+}
+
+const joined = (rules: readonly MadeRule[]) => Math.max(0, ...rules.map((r) => r.min ?? 0));
+
+export const madeRules: LevelRules<MadeRule> = {
+  decreasing: (lower, higher) =>
+    higher.min !== undefined && higher.min < (lower.min ?? 0) ? 'min' : undefined,
+  relaxed: (previous, next) => (joined(next) < joined(previous) ? 'min' : undefined),
+};
+
+export const madeFormats = new Map([['made', madeRules as LevelRules<unknown>]]);
+
+export function madeLevels(...minima: readonly MadeRule[]): SvnLevel[] {
+  return minima.map((rule, i) => ({ n: i + 1, name: '', formats: new Map([['made', rule]]) }));
+}
+
+/** A policy of version 1 with four levels and floor 1. */
+export function madePolicy(changes: Partial<KeyingPolicy> = {}): KeyingPolicy {
+  return {
+    tenantId: 'acme',
+    policyId: 'web',
+    version: 1,
+    prevDigest: undefined,
+    notBefore: undefined,
+    notAfter: undefined,
+    cvmNames: ['web-*'],
+    appraisal: {
+      allowSimulated: true,
+      channelBinding: 'required',
+      formats: new Map([['made', {}]]),
+    },
+    levels: madeLevels({ min: 1 }, { min: 2 }, { min: 3 }, { min: 4 }),
+    svnFloor: 1,
+    keyRules: { purposes: ['disk'], keysMax: 1000, tenantOnlyRaises: false, leaseSeconds: 86_400 },
+    ...changes,
+  };
+}
+
+/** An active key with floor 2, serving from 1. */
+export function madeRecord(changes: Partial<KeyRecord> = {}): KeyRecord {
+  return {
+    keyId: new Uint8Array(16).fill(7),
+    tenantId: 'acme',
+    policyId: 'web',
+    cvmName: 'web-1',
+    purpose: 'disk',
+    length: 32,
+    appContext: new Uint8Array(),
+    epoch: 1,
+    wrappedRootKey: new Uint8Array(60).fill(1),
+    svnFloor: 2,
+    svnRetired: 1,
+    state: 'active',
+    created: 1_700_000_000_000,
+    released: 0,
+    ...changes,
+  };
+}
