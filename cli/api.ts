@@ -1,0 +1,193 @@
+import { readFile } from 'node:fs/promises';
+import {
+  type Client,
+  Code,
+  ConnectError,
+  createClient,
+  type Interceptor,
+  type Transport,
+} from '@connectrpc/connect';
+import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
+import { toBase64Url } from '#core/bytes.js';
+import { mintCwt } from '#core/cose/cwt.js';
+import type { EcPrivateKey } from '#core/crypto.js';
+import { CvmpError, isErrorCode } from '#core/errors.js';
+import { crypto } from '#crypto';
+import { ErrorDetailSchema } from '#gen/cvmp/v1/error_pb.js';
+import { AuditService, KeyAdminService } from '#gen/cvmp/v1/key_admin_pb.js';
+import { CvmService } from '#gen/cvmp/v1/platform_pb.js';
+import { PolicyService } from '#gen/cvmp/v1/policy_pb.js';
+import { TenantService } from '#gen/cvmp/v1/tenant_pb.js';
+import { readKeyFile } from './key-file.js';
+import type { ErrorReport } from './output.js';
+import type { Profile, ServerEntry } from './profile.js';
+
+/** Clients of the servers that a profile names. */
+export interface ServerApis {
+  policies(): Client<typeof PolicyService>;
+  keys(): Client<typeof KeyAdminService>;
+  audit(): Client<typeof AuditService>;
+  cvms(): Client<typeof CvmService>;
+  /** For operators: the same service on each server. */
+  tenants(server: 'key_server' | 'platform'): Client<typeof TenantService>;
+  /** Ends the connections. */
+  close(): void;
+}
+
+/** In whose name a call is made. */
+export type Caller = 'tenant' | 'operator';
+
+/** Gives the transport to a server; the tests' gives one without sockets. */
+export type Connect = (
+  server: ServerEntry,
+  authorize: Interceptor,
+) => { readonly transport: Transport; close(): void };
+
+/** Seconds that a token lives which this command mints for its own calls. */
+const tokenSeconds = 300;
+const callTimeoutMs = 60_000;
+
+/**
+ * A bearer token for one server: a CWT that the caller's own key signs.
+ * @param issuer tenant id, or `operator`
+ * @param lifetimeSeconds at most 3600
+ */
+export async function mintToken(
+  key: EcPrivateKey,
+  caller: Caller,
+  issuer: string,
+  audience: string,
+  nowMs: number,
+  lifetimeSeconds = tokenSeconds,
+): Promise<string> {
+  const now = Math.floor(nowMs / 1000);
+  const claims = {
+    iss: issuer,
+    sub: issuer,
+    aud: audience,
+    exp: now + lifetimeSeconds,
+    iat: now,
+    cti: crypto.randomBytes(16),
+    scope: [caller],
+  };
+  return toBase64Url(await mintCwt(key, claims));
+}
+
+/** TLS 1.3 to the server's address, trusting only the profile's CA. */
+export function connectByTls(ca: Uint8Array): Connect {
+  return (server, authorize) => {
+    const baseUrl = `https://${server.address}`;
+    const sessionManager = new Http2SessionManager(baseUrl, undefined, {
+      ca: Buffer.from(ca),
+      minVersion: 'TLSv1.3',
+    });
+    const transport = createGrpcTransport({
+      baseUrl,
+      sessionManager,
+      interceptors: [authorize],
+      defaultTimeoutMs: callTimeoutMs,
+    });
+    return { transport, close: () => sessionManager.abort() };
+  };
+}
+
+/** @throws CvmpError USAGE where the CA file cannot be read */
+export async function connectByProfile(profile: Profile): Promise<Connect> {
+  try {
+    return connectByTls(await readFile(profile.tlsCa));
+  } catch (cause) {
+    const why = `cannot read the CA file ${profile.tlsCa}: ${(cause as Error).message}`;
+    throw new CvmpError('USAGE', why, { cause });
+  }
+}
+
+/** Nothing is connected and no key is read before the first call. */
+export function serverApis(profile: Profile, connect: Connect, now: () => number): ServerApis {
+  const connections = new Map<string, ReturnType<Connect>>();
+  const open = (which: 'key_server' | 'platform', caller: Caller): Transport => {
+    const server = which === 'platform' ? profile.platform : profile.keyServer;
+    if (server === undefined) {
+      throw new CvmpError('CONFIG', `${profile.file} names no ${which}`, { field: which });
+    }
+    const id = `${which} ${caller}`;
+    const connection =
+      connections.get(id) ?? connect(server, authorizer(profile, server, caller, now));
+    connections.set(id, connection);
+    return connection.transport;
+  };
+  return {
+    policies: () => createClient(PolicyService, open('key_server', 'tenant')),
+    keys: () => createClient(KeyAdminService, open('key_server', 'tenant')),
+    audit: () => createClient(AuditService, open('key_server', 'tenant')),
+    cvms: () => createClient(CvmService, open('platform', 'tenant')),
+    tenants: (server) => createClient(TenantService, open(server, 'operator')),
+    close: () => {
+      for (const connection of connections.values()) connection.close();
+    },
+  };
+}
+
+function authorizer(
+  profile: Profile,
+  server: ServerEntry,
+  caller: Caller,
+  now: () => number,
+): Interceptor {
+  return (next) => async (request) => {
+    const { key, issuer } = await callerKey(profile, caller);
+    const token = await mintToken(key, caller, issuer, server.name, now());
+    request.header.set('authorization', `Bearer ${token}`);
+    return next(request);
+  };
+}
+
+/** The key that speaks for the caller, and its issuer name. @throws CvmpError CONFIG, USAGE */
+export async function callerKey(
+  profile: Profile,
+  caller: Caller,
+): Promise<{ readonly key: EcPrivateKey; readonly issuer: string }> {
+  if (caller === 'tenant') {
+    return { key: await readKeyFile(profile.tenantKey), issuer: profile.tenant };
+  }
+  if (profile.operatorKey === undefined) {
+    const why = `${profile.file} has no operator_key, and only operators may do this`;
+    throw new CvmpError('CONFIG', why, { field: 'operator_key' });
+  }
+  return { key: await readKeyFile(profile.operatorKey), issuer: 'operator' };
+}
+
+/** What a caught error says: by its detail where a server sent one, else by the error table. */
+export function errorReport(error: unknown): ErrorReport {
+  if (error instanceof CvmpError) {
+    return {
+      code: error.code,
+      message: error.message,
+      hint: error.next,
+      ...(error.field === undefined ? {} : { field: error.field }),
+    };
+  }
+  if (error instanceof ConnectError) {
+    // A CvmpError of our own, thrown inside a call (a missing key file), comes wrapped.
+    if (error.cause instanceof CvmpError) return errorReport(error.cause);
+    return remoteReport(error);
+  }
+  const text = error instanceof Error ? error.message : String(error);
+  return { code: 'INTERNAL', message: text, hint: 'Report it with what you typed.' };
+}
+
+function remoteReport(error: ConnectError): ErrorReport {
+  const [detail] = error.findDetails(ErrorDetailSchema);
+  if (detail !== undefined) {
+    return {
+      code: detail.code,
+      // The server's message opens with its code, for clients that do not read details.
+      message: error.rawMessage.replace(`${detail.code}: `, ''),
+      ...(detail.field === '' ? {} : { field: detail.field }),
+      ...(detail.next === '' ? {} : { hint: detail.next }),
+      ...(detail.requestId === '' ? {} : { requestId: detail.requestId }),
+    };
+  }
+  const code = (Code[error.code] ?? 'Unknown').replace(/(?<=[a-z])(?=[A-Z])/g, '_').toUpperCase();
+  const hint = isErrorCode(code) ? new CvmpError(code, '').next : undefined;
+  return { code, message: error.rawMessage, ...(hint === undefined ? {} : { hint }) };
+}

@@ -1,0 +1,33 @@
+import type { Command } from './command.js';
+import { auditList } from './commands/audit-list.js';
+import { cvmDelete } from './commands/cvm-delete.js';
+import { cvmList } from './commands/cvm-list.js';
+import { cvmShow } from './commands/cvm-show.js';
+import { cvmStart } from './commands/cvm-start.js';
+import { cvmStop } from './commands/cvm-stop.js';
+import { cvmWatch } from './commands/cvm-watch.js';
+import { featureList } from './commands/feature-list.js';
+import { keyList } from './commands/key-list.js';
+import { keyShow } from './commands/key-show.js';
+import { tenantInit } from './commands/tenant-init.js';
+import { tenantList } from './commands/tenant-list.js';
+import { tenantRegister } from './commands/tenant-register.js';
+import { token } from './commands/token.js';
+
+/** Every command, in the order of the overview. */
+export const commands: readonly Command[] = [
+  featureList,
+  cvmList,
+  cvmShow,
+  cvmWatch,
+  cvmStart,
+  cvmStop,
+  cvmDelete,
+  keyList,
+  keyShow,
+  auditList,
+  tenantInit,
+  tenantRegister,
+  tenantList,
+  token,
+];

@@ -1,0 +1,82 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { createInterface } from 'node:readline/promises';
+import { CvmpError } from '#core/errors.js';
+import { connectByProfile, type ServerApis, serverApis } from './api.js';
+import type { CommandContext } from './command.js';
+import { exists } from './key-file.js';
+import type { Terminal } from './output.js';
+import { type Profile, readProfile } from './profile.js';
+import { run } from './program.js';
+
+// The only place that reads environment and arguments.
+const { env, argv, stdin, stdout, stderr } = process;
+
+const terminal: Terminal = {
+  out: (text) => stdout.write(text),
+  err: (text) => stderr.write(text),
+  colour: stdout.isTTY === true && env.NO_COLOR === undefined && env.TERM !== 'dumb',
+  interactive: stdin.isTTY === true && stderr.isTTY === true,
+  ask: async (question) => {
+    const lines = createInterface({ input: stdin, output: stderr });
+    try {
+      return await lines.question(question);
+    } finally {
+      lines.close();
+    }
+  },
+};
+
+const interrupted = new AbortController();
+process.once('SIGINT', () => interrupted.abort());
+process.once('SIGTERM', () => interrupted.abort());
+
+const configHome = env.XDG_CONFIG_HOME ?? join(homedir(), '.config');
+const defaultProfile = join(configHome, 'cvmp', 'cvmp.yaml');
+
+async function findProfile(typed: string | undefined): Promise<Profile> {
+  const named = typed ?? env.CVMP_PROFILE;
+  if (named !== undefined) return readProfile(resolve(named));
+  for (const place of ['cvmp.yaml', join('cvmp-data', 'cvmp.yaml'), defaultProfile]) {
+    if (await exists(resolve(place))) return readProfile(resolve(place));
+  }
+  throw new CvmpError('USAGE', 'there is no profile here; run cvmp dev or cvmp tenant init first');
+}
+
+let open: ServerApis | undefined;
+
+function context(json: boolean, typed: string | undefined): CommandContext {
+  let found: Promise<Profile> | undefined;
+  const profile = () => {
+    found ??= findProfile(typed);
+    return found;
+  };
+  return {
+    terminal,
+    json,
+    now: Date.now,
+    path: (path) => resolve(path),
+    signal: interrupted.signal,
+    profile,
+    profilePath: resolve(typed ?? env.CVMP_PROFILE ?? defaultProfile),
+    servers: async () => {
+      const known = await profile();
+      open ??= serverApis(known, await connectByProfile(known), Date.now);
+      return open;
+    },
+  };
+}
+
+const packageFile = new URL('../../package.json', import.meta.url);
+const { version } = JSON.parse(readFileSync(packageFile, 'utf8')) as { version: string };
+
+stdout.on('error', (error: NodeJS.ErrnoException) => {
+  // The reader of our output went away (cvmp ... | head): nothing is left to say.
+  if (error.code === 'EPIPE') process.exit(0);
+  throw error;
+});
+
+process.exitCode = await run(argv.slice(2), { terminal, version, context });
+open?.close();
