@@ -1,10 +1,10 @@
 import { open, stat, writeFile } from 'node:fs/promises';
 import type { EcCurve, EcPrivateKey } from '#core/crypto.js';
 import { CvmpError } from '#core/errors.js';
+import { parsePem, toPem } from '#core/x509/pem.js';
 import { crypto } from '#crypto';
 
-const begin = '-----BEGIN PRIVATE KEY-----';
-const end = '-----END PRIVATE KEY-----';
+const label = 'PRIVATE KEY';
 
 /**
  * Reads a private key (PKCS#8 PEM, RFC 7468). A file that others on this machine can read is
@@ -12,19 +12,18 @@ const end = '-----END PRIVATE KEY-----';
  * @throws CvmpError USAGE where it cannot be read, CONFIG where its mode is too open, MALFORMED
  */
 export async function readKeyFile(file: string, curve?: EcCurve): Promise<EcPrivateKey> {
-  const text = await readSecret(file);
-  const [, body, rest] = text.split(/-----(?:BEGIN|END) PRIVATE KEY-----\r?\n?/);
-  if (body === undefined || rest === undefined) {
-    throw new CvmpError('MALFORMED', `${file} is not a private key in PKCS#8 PEM`);
+  const [block, ...more] = parsePem(await readSecret(file), file);
+  if (block?.label !== label || more.length > 0) {
+    throw new CvmpError('MALFORMED', `${file} is not one private key in PKCS#8 PEM`);
   }
-  const key = await crypto.importEcKey(new Uint8Array(Buffer.from(body, 'base64')));
+  const key = await crypto.importEcKey(block.der);
   if (curve !== undefined && key.curve !== curve) {
     throw new CvmpError('CONFIG', `${file} holds a key on ${key.curve}, not on ${curve}`);
   }
   return key;
 }
 
-async function readSecret(file: string): Promise<string> {
+async function readSecret(file: string): Promise<Uint8Array> {
   let handle: Awaited<ReturnType<typeof open>>;
   try {
     handle = await open(file, 'r');
@@ -38,7 +37,7 @@ async function readSecret(file: string): Promise<string> {
     if ((mode & 0o077) !== 0) {
       throw new CvmpError('CONFIG', `others can read the key file ${file}: run chmod 600 ${file}`);
     }
-    return await handle.readFile('utf8');
+    return await handle.readFile();
   } finally {
     await handle.close();
   }
@@ -50,10 +49,9 @@ async function readSecret(file: string): Promise<string> {
  */
 export async function createKeyFile(file: string, curve: EcCurve): Promise<EcPrivateKey> {
   const key = await crypto.generateEcKey(curve);
-  const der = Buffer.from(await crypto.exportEcKey(key)).toString('base64');
-  const lines = der.match(/.{1,64}/g) ?? [];
+  const pem = toPem(label, await crypto.exportEcKey(key));
   try {
-    await writeFile(file, `${[begin, ...lines, end].join('\n')}\n`, { mode: 0o600, flag: 'wx' });
+    await writeFile(file, pem, { mode: 0o600, flag: 'wx' });
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code !== 'EEXIST') throw cause;
     throw new CvmpError('ALREADY_EXISTS', `${file} exists already; keys are never overwritten`, {
