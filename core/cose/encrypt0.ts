@@ -27,6 +27,11 @@ export interface AeadRules {
   readonly externalAad?: Uint8Array;
 }
 
+export interface OpenEncrypt0Rules extends AeadRules {
+  /** `either` takes `alg` from the unprotected bucket too (foreign objects only). */
+  readonly algFrom?: 'protected' | 'either';
+}
+
 const nothing = new Uint8Array();
 const ivLength = 12;
 
@@ -48,9 +53,9 @@ export function parseEncrypt0(bytes: Uint8Array, rules: ParseRules = {}): CoseEn
 export function openEncrypt0(
   message: CoseEncrypt0,
   key: Uint8Array,
-  rules: AeadRules = {},
+  rules: OpenEncrypt0Rules = {},
 ): Uint8Array {
-  const algorithm = aeadAlgorithm(algOf(message.headers, 'protected'));
+  const algorithm = aeadAlgorithm(algOf(message.headers, rules.algFrom ?? 'protected'));
   if (key.length !== algorithm.keyLength) {
     throw new CvmpError('DECRYPT_FAILED', `COSE_Encrypt0: the key is not one of ${algorithm.name}`);
   }
