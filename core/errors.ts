@@ -416,6 +416,11 @@ export const errorTable = {
   SHUTTING_DOWN: row('UNAVAILABLE', 'The server is shutting down.', 'Try again later.'),
   CONFIG: row('INVALID_ARGUMENT', 'The configuration is wrong.', 'Correct the entry named.'),
   USAGE: row('INVALID_ARGUMENT', 'Wrong usage.', 'See --help.'),
+  DEADLINE: row(
+    'DEADLINE_EXCEEDED',
+    'The call took longer than it may.',
+    'Try again, or ask for less at once.',
+  ),
   CANCELLED: row('CANCELLED', 'The operation was cancelled.', 'Try again.'),
   UNAVAILABLE: row('UNAVAILABLE', 'The peer cannot be reached.', 'Check the address; try again.'),
   INTERNAL: row('INTERNAL', 'An unexpected fault.', 'Report it with the request id.'),

@@ -1,0 +1,202 @@
+import { dirname, resolve } from 'node:path';
+import { Document, parseDocument, Scalar, type YAMLMap } from 'yaml';
+import { CvmpError } from '#core/errors.js';
+
+interface Default<T> {
+  readonly default: T;
+  /** Why this value: `--print-config` says it beside the value. */
+  readonly why: string;
+}
+
+type Optional<T> = Partial<Default<T>>;
+
+interface IntegerRule {
+  readonly min: number;
+  /** Every limit is finite. */
+  readonly max: number;
+}
+
+interface Line {
+  readonly key: string;
+  readonly value: unknown;
+  readonly why: string | undefined;
+}
+
+/** A configuration as read: values for the program, and what `--print-config` shows. */
+export interface Config<T> {
+  readonly value: T;
+  /** The effective values as YAML, each default with its reason. */
+  readonly printed: string;
+}
+
+const textMax = 4096;
+const bytesMax = 1024 * 1024;
+
+/**
+ * Reads one YAML file into a frozen value. A key that `read` does not ask for is refused.
+ * @param file path of the file; relative paths inside it are taken from its folder
+ * @throws CvmpError CONFIG naming the entry (`grpc.limits.message_bytes_max`)
+ */
+export function readConfig<T>(
+  text: string,
+  file: string,
+  read: (config: ConfigReader) => T,
+): Config<T> {
+  if (text.length > bytesMax) throw new CvmpError('CONFIG', `${file} is too long`);
+  const document = parseDocument(text, { uniqueKeys: true, strict: true });
+  const problem = document.errors[0] ?? document.warnings[0];
+  if (problem !== undefined) throw new CvmpError('CONFIG', `${file}: ${problem.message}`);
+  const reader = new ConfigReader(document.toJS({ maxAliasCount: 0 }) ?? {}, '', dirname(file));
+  const value = read(reader);
+  reader.end();
+  return { value: freeze(value), printed: reader.print() };
+}
+
+/** One mapping of a configuration file. */
+export class ConfigReader {
+  readonly #values: Record<string, unknown>;
+  readonly #path: string;
+  readonly #folder: string;
+  readonly #lines: Line[] = [];
+
+  constructor(values: unknown, path: string, folder: string) {
+    if (typeof values !== 'object' || values === null || Array.isArray(values)) {
+      const what = path === '' ? 'the configuration' : path;
+      throw new CvmpError('CONFIG', `${what} is not a mapping`, { field: path });
+    }
+    this.#values = values as Record<string, unknown>;
+    this.#path = path;
+    this.#folder = folder;
+  }
+
+  text(key: string, rule: Optional<string> & { pattern?: RegExp } = {}): string {
+    return this.#read(key, rule, 'a text', (value) =>
+      typeof value === 'string' && value.length <= textMax && (rule.pattern?.test(value) ?? true)
+        ? value
+        : undefined,
+    );
+  }
+
+  /** A whole number; its unit is in its key. */
+  integer(key: string, rule: Optional<number> & IntegerRule): number {
+    return this.#read(key, rule, `a whole number from ${rule.min} to ${rule.max}`, (value) =>
+      Number.isSafeInteger(value) && Number(value) >= rule.min && Number(value) <= rule.max
+        ? Number(value)
+        : undefined,
+    );
+  }
+
+  boolean(key: string, rule: Optional<boolean> = {}): boolean {
+    return this.#read(key, rule, 'true or false', (value) =>
+      typeof value === 'boolean' ? value : undefined,
+    );
+  }
+
+  choice<T extends string>(key: string, choices: readonly T[], rule: Optional<T> = {}): T {
+    return this.#read(key, rule, `one of ${choices.join(', ')}`, (value) =>
+      choices.find((choice) => choice === value),
+    );
+  }
+
+  texts(key: string, rule: Optional<readonly string[]> & { max: number }): readonly string[] {
+    return this.#read(key, rule, `a list of at most ${rule.max} texts`, (value) =>
+      Array.isArray(value) && value.length <= rule.max && value.every(isText) ? value : undefined,
+    );
+  }
+
+  /** An absolute path; relative ones are taken from the folder of the configuration file. */
+  path(key: string, rule: Optional<string> = {}): string {
+    return resolve(this.#folder, this.text(key, rule));
+  }
+
+  paths(key: string, rule: Optional<readonly string[]> & { max: number }): readonly string[] {
+    return this.texts(key, rule).map((path) => resolve(this.#folder, path));
+  }
+
+  has(key: string): boolean {
+    return this.#values[key] !== undefined && this.#values[key] !== null;
+  }
+
+  /** A mapping inside this one; absent, all of its entries take their defaults. */
+  section<T>(key: string, read: (section: ConfigReader) => T): T {
+    const reader = new ConfigReader(this.#values[key] ?? {}, this.name(key), this.#folder);
+    const value = read(reader);
+    reader.end();
+    this.#lines.push({ key, value: reader.#lines, why: undefined });
+    return value;
+  }
+
+  /** The full name of an entry, as errors give it. */
+  name(key: string): string {
+    return this.#path === '' ? key : `${this.#path}.${key}`;
+  }
+
+  /** @throws CvmpError CONFIG where an entry was never asked for */
+  end(): void {
+    const known = new Set(this.#lines.map((line) => line.key));
+    const unknown = Object.keys(this.#values).find((key) => !known.has(key));
+    if (unknown !== undefined) {
+      const field = this.name(unknown);
+      throw new CvmpError('CONFIG', `${field} is no entry of this file`, { field });
+    }
+  }
+
+  print(): string {
+    const document = new Document({});
+    document.contents = mapping(document, this.#lines) as never;
+    return document.toString();
+  }
+
+  #read<T>(
+    key: string,
+    rule: Optional<T>,
+    what: string,
+    accept: (value: unknown) => T | undefined,
+  ): T {
+    const field = this.name(key);
+    const given = this.#values[key];
+    if (given === undefined || given === null) {
+      if (rule.default === undefined) {
+        throw new CvmpError('CONFIG', `${field} is missing: ${what}`, { field });
+      }
+      this.#lines.push({ key, value: rule.default, why: `default: ${rule.why}` });
+      return rule.default;
+    }
+    const value = accept(given);
+    if (value === undefined) throw new CvmpError('CONFIG', `${field} is not ${what}`, { field });
+    this.#lines.push({ key, value, why: undefined });
+    return value;
+  }
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === 'string' && value.length <= textMax;
+}
+
+function mapping(document: Document, lines: readonly Line[]): YAMLMap {
+  const map = document.createNode({}) as YAMLMap;
+  map.flow = false;
+  for (const { key, value, why } of lines) {
+    const nested = Array.isArray(value) && value.some((item) => isLine(item));
+    const node = nested ? mapping(document, value) : document.createNode(value);
+    if (why !== undefined && node instanceof Scalar) node.comment = ` ${why}`;
+    const pair = document.createPair(key, node);
+    if (why !== undefined && !(node instanceof Scalar)) {
+      (pair.key as Scalar).commentBefore = ` ${why}`;
+    }
+    map.items.push(pair);
+  }
+  return map;
+}
+
+function isLine(item: unknown): item is Line {
+  return typeof item === 'object' && item !== null && 'key' in item && 'why' in item;
+}
+
+function freeze<T>(value: T): T {
+  if (typeof value === 'object' && value !== null && !ArrayBuffer.isView(value)) {
+    for (const inner of Object.values(value)) freeze(inner);
+    Object.freeze(value);
+  }
+  return value;
+}

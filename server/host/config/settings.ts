@@ -1,0 +1,192 @@
+import { readFileSync } from 'node:fs';
+import { fromBase64Url } from '#core/bytes.js';
+import { decodeCoseKey, type EcPublicKey } from '#core/cose/key.js';
+import { CvmpError } from '#core/errors.js';
+import type { GrpcLimits } from '../grpc/listener.js';
+import type { LogLevel } from '../log.js';
+import { type Endpoint, parseEndpoint, type TlsIdentity } from '../tls.js';
+import type { WebLimits } from '../web/listener.js';
+import type { ConfigReader } from './reader.js';
+
+/** What every server's configuration file holds beside its own entries. */
+export interface HostSettings {
+  /** Name of this server: audience of tokens, `name` in the log. */
+  readonly name: string;
+  readonly logLevel: LogLevel;
+  readonly grpc: { readonly endpoint: Endpoint; readonly limits: GrpcLimits };
+  readonly web: {
+    readonly endpoint: Endpoint;
+    readonly limits: WebLimits;
+    readonly origins: readonly string[];
+  };
+  readonly tls: { readonly certificateFile: string; readonly keyFile: string };
+  /** Files with operators' public keys: COSE_Key, base64url in one line. */
+  readonly operatorKeyFiles: readonly string[];
+  readonly unarySecondsMax: number;
+  readonly shutdownGraceSeconds: number;
+}
+
+export interface HostDefaults {
+  readonly name: string;
+  readonly grpcPort: number;
+  readonly webPort: number;
+  /** Largest message that this server reads or sends. */
+  readonly messageBytesMax: number;
+}
+
+/** The entries that both servers share. @throws CvmpError CONFIG */
+export function readHostSettings(config: ConfigReader, defaults: HostDefaults): HostSettings {
+  return {
+    name: config.text('name', {
+      default: defaults.name,
+      why: 'the audience that tokens for this server name',
+      pattern: /^[a-z0-9][a-z0-9-]{0,62}$/,
+    }),
+    logLevel: config.choice('log_level', ['debug', 'info', 'warn', 'error', 'silent'], {
+      default: 'info',
+      why: 'one line for each call',
+    }),
+    tls: config.section('tls', (tls) => ({
+      certificateFile: tls.path('certificate_file', {
+        default: 'tls.crt',
+        why: 'beside this file, where init puts it',
+      }),
+      keyFile: tls.path('key_file', {
+        default: 'tls.key',
+        why: 'beside this file, where init puts it',
+      }),
+    })),
+    grpc: config.section('grpc', (grpc) => ({
+      endpoint: readEndpoint(grpc, defaults.grpcPort),
+      limits: readGrpcLimits(grpc, defaults),
+    })),
+    web: config.section('web', (web) => ({
+      endpoint: readEndpoint(web, defaults.webPort),
+      origins: web.texts('origins', {
+        max: 64,
+        default: [],
+        why: 'pages of other origins may not call',
+      }),
+      limits: readWebLimits(web, defaults),
+    })),
+    operatorKeyFiles: config.paths('operator_key_files', {
+      max: 64,
+      default: [],
+      why: 'without one nobody can register tenants',
+    }),
+    unarySecondsMax: config.integer('unary_seconds_max', {
+      min: 1,
+      max: 3600,
+      default: 60,
+      why: 'no single answer takes longer unless something is stuck',
+    }),
+    shutdownGraceSeconds: config.integer('shutdown_grace_seconds', {
+      min: 0,
+      max: 600,
+      default: 10,
+      why: 'shorter than the 90 s that service managers wait',
+    }),
+  };
+}
+
+function readEndpoint(section: ConfigReader, port: number): Endpoint {
+  const text = section.text('listen', {
+    default: `127.0.0.1:${port}`,
+    why: 'reachable from this machine only, until you say otherwise',
+  });
+  return parseEndpoint(text, section.name('listen'));
+}
+
+function readGrpcLimits(section: ConfigReader, defaults: HostDefaults): GrpcLimits {
+  return {
+    ...readConnectionLimits(section, defaults),
+    keepaliveSeconds: section.integer('keepalive_seconds', {
+      min: 10,
+      max: 3600,
+      default: 60,
+      why: 'finds dead peers before firewalls forget the connection',
+    }),
+    keepaliveTimeoutSeconds: section.integer('keepalive_timeout_seconds', {
+      min: 1,
+      max: 300,
+      default: 20,
+      why: 'a live peer answers a ping within it',
+    }),
+  };
+}
+
+function readWebLimits(section: ConfigReader, defaults: HostDefaults): WebLimits {
+  return {
+    ...readConnectionLimits(section, defaults),
+    timeoutSecondsMax: section.integer('timeout_seconds_max', {
+      min: 1,
+      max: 86400,
+      default: 3600,
+      why: 'a client that watches asks again after an hour',
+    }),
+  };
+}
+
+function readConnectionLimits(section: ConfigReader, defaults: HostDefaults) {
+  return {
+    connectionsMax: section.integer('connections_max', {
+      min: 1,
+      max: 100_000,
+      default: 4096,
+      why: 'below the usual limit of open files',
+    }),
+    streamsPerConnectionMax: section.integer('streams_per_connection_max', {
+      min: 1,
+      max: 10_000,
+      default: 128,
+      why: 'what HTTP/2 advises (RFC 9113 s.6.5.2), and then some',
+    }),
+    messageBytesMax: section.integer('message_bytes_max', {
+      min: 1024,
+      max: 64 * 1024 * 1024,
+      default: defaults.messageBytesMax,
+      why: 'the largest message that proto/ admits',
+    }),
+    handshakeSeconds: section.integer('handshake_seconds', {
+      min: 1,
+      max: 120,
+      default: 10,
+      why: 'a TLS handshake takes milliseconds',
+    }),
+    idleSeconds: section.integer('idle_seconds', {
+      min: 1,
+      max: 86400,
+      default: 300,
+      why: 'a client that comes back pays 2 ms for a new handshake',
+    }),
+  };
+}
+
+/** @throws CvmpError CONFIG where a file cannot be read */
+export function loadTls(settings: HostSettings): TlsIdentity {
+  return {
+    certificate: readConfigured(settings.tls.certificateFile, 'tls.certificate_file'),
+    key: readConfigured(settings.tls.keyFile, 'tls.key_file'),
+  };
+}
+
+/** @throws CvmpError CONFIG */
+export function loadOperatorKeys(settings: HostSettings): EcPublicKey[] {
+  return settings.operatorKeyFiles.map((file, i) => {
+    const field = `operator_key_files[${i}]`;
+    try {
+      return decodeCoseKey(fromBase64Url(readConfigured(file, field).trim()), field);
+    } catch (cause) {
+      if (cause instanceof CvmpError && cause.code === 'CONFIG') throw cause;
+      throw new CvmpError('CONFIG', `${field}: ${file} holds no public key`, { cause, field });
+    }
+  });
+}
+
+function readConfigured(file: string, field: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (cause) {
+    throw new CvmpError('CONFIG', `${field}: cannot read ${file}`, { cause, field });
+  }
+}

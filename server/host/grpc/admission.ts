@@ -1,0 +1,63 @@
+import { type Metadata, ServerInterceptingCall, type ServerInterceptor } from '@grpc/grpc-js';
+import { CvmpError } from '#core/errors.js';
+import { accessTable, needsToken } from '../callers/access.js';
+import type { Call, Calls } from '../calls.js';
+import type { CallContext } from '../handlers.js';
+import { type CallOf, serviceError } from './adapter.js';
+
+/** TLS exporter of the connection with this peer, undefined where it is gone. */
+export type ExporterOf = (peer: string) => CallContext['exportKeyingMaterial'];
+
+/**
+ * Admits calls by their metadata, before a byte of a message is read: who has no token cannot make
+ * the server buffer one. Health and reflection, which are not in the table of access, pass.
+ */
+export function createAdmission(
+  calls: Calls,
+  exporterOf: ExporterOf,
+): { interceptor: ServerInterceptor; callOf: CallOf } {
+  const admitted = new WeakMap<Metadata, Call>();
+
+  const interceptor: ServerInterceptor = (definition, next) => {
+    const method = definition.path.slice(1);
+    if (accessTable[method] === undefined) return new ServerInterceptingCall(next);
+    let call: Call | undefined;
+    return new ServerInterceptingCall(next, {
+      start: (start) =>
+        start({
+          onReceiveMetadata: (metadata, pass) => {
+            const peer = next.getPeer();
+            const begun = calls.begin({
+              method,
+              peer,
+              streams: definition.responseStream,
+              authorization: metadata.get('authorization')[0]?.toString(),
+              exportKeyingMaterial: exporterOf(peer),
+            });
+            call = begun;
+            admitted.set(metadata, begun);
+            if (!needsToken(method)) {
+              pass(metadata);
+              return;
+            }
+            begun.admit().then(
+              () => pass(metadata),
+              (error) => next.sendStatus(serviceError(begun.finish(error))),
+            );
+          },
+          // A peer may leave before it sends its message; then no handler ever learns of the call.
+          onCancel: () => {
+            if (call?.running === false) call.finish(new CvmpError('CANCELLED', 'the peer left'));
+          },
+        }),
+    });
+  };
+
+  const callOf: CallOf = (metadata) => {
+    const call = admitted.get(metadata);
+    if (call === undefined) throw new TypeError('a call that was never admitted');
+    call.running = true;
+    return call;
+  };
+  return { interceptor, callOf };
+}

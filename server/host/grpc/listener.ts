@@ -1,0 +1,124 @@
+import { constants } from 'node:crypto';
+import { createServer, type TLSSocket } from 'node:tls';
+import { Server, ServerCredentials } from '@grpc/grpc-js';
+import type { HealthImplementation } from 'grpc-health-check';
+import type { Logger } from 'pino';
+import type { Calls } from '../calls.js';
+import type { BoundService } from '../handlers.js';
+import { logField } from '../log.js';
+import { type Endpoint, endpointText, listen, type TlsIdentity } from '../tls.js';
+import { implementation, serviceDefinition } from './adapter.js';
+import { createAdmission, type ExporterOf } from './admission.js';
+import { createReflection } from './reflection.js';
+
+/** Every limit is finite. */
+export interface GrpcLimits {
+  readonly connectionsMax: number;
+  readonly streamsPerConnectionMax: number;
+  readonly messageBytesMax: number;
+  /** For the TLS handshake. */
+  readonly handshakeSeconds: number;
+  /** A connection without calls is closed after this. */
+  readonly idleSeconds: number;
+  /** How often a silent peer is pinged, and how long it has to answer. */
+  readonly keepaliveSeconds: number;
+  readonly keepaliveTimeoutSeconds: number;
+}
+
+export interface GrpcListenerOptions {
+  readonly endpoint: Endpoint;
+  readonly tls: TlsIdentity;
+  readonly limits: GrpcLimits;
+  readonly services: readonly BoundService[];
+  readonly calls: Calls;
+  readonly health: HealthImplementation;
+  readonly log: Logger;
+}
+
+export interface Listener {
+  /** Where it listens in fact, "host:port". */
+  readonly address: string;
+  /** Takes no more connections and calls; streams that are open go on. */
+  drain(): void;
+  /** Cuts whatever is left. */
+  close(): Promise<void>;
+}
+
+/**
+ * The gRPC port: our own TLS listener (TLS 1.3, ALPN h2, no session resumption) in front of
+ * grpc-js, because a session is bound to the TLS exporter of its own connection, which grpc-js's
+ * listener does not give. A call finds its connection by the peer's address and port, which no two
+ * connections to one port share while both live.
+ */
+export async function listenGrpc(options: GrpcListenerOptions): Promise<Listener> {
+  const sockets = new Map<string, TLSSocket>();
+  const grpc = createGrpcServer(options, (peer) => {
+    const socket = sockets.get(peer);
+    if (socket === undefined) return undefined;
+    return (label, context) =>
+      new Uint8Array(socket.exportKeyingMaterial(32, label, Buffer.from(context)));
+  });
+  const injector = grpc.createConnectionInjector(ServerCredentials.createInsecure());
+  const server = createServer({
+    key: options.tls.key,
+    cert: options.tls.certificate,
+    minVersion: 'TLSv1.3',
+    // A session that was resumed would not have this connection's own handshake behind it.
+    secureOptions: constants.SSL_OP_NO_TICKET,
+    ALPNProtocols: ['h2'],
+    handshakeTimeout: options.limits.handshakeSeconds * 1000,
+  });
+  server.maxConnections = options.limits.connectionsMax;
+  server.on('secureConnection', (socket) => {
+    socket.on('error', () => undefined);
+    if (socket.alpnProtocol !== 'h2') {
+      socket.destroy();
+      return;
+    }
+    const peer = `${socket.remoteAddress}:${socket.remotePort}`;
+    sockets.set(peer, socket);
+    socket.on('close', () => {
+      if (sockets.get(peer) === socket) sockets.delete(peer);
+    });
+    injector.injectConnection(socket);
+  });
+  server.on('tlsClientError', (error) =>
+    options.log.debug({ [logField.reason]: error.message }, 'tls handshake failed'),
+  );
+  const port = await listen(server, options.endpoint);
+  return {
+    address: endpointText({ host: options.endpoint.host, port }),
+    drain: () => {
+      server.close();
+      injector.drain(60_000);
+    },
+    close: () =>
+      new Promise((resolve) => {
+        grpc.forceShutdown();
+        for (const socket of sockets.values()) socket.destroy();
+        if (server.listening) server.close(() => resolve());
+        else resolve();
+      }),
+  };
+}
+
+function createGrpcServer(options: GrpcListenerOptions, exporterOf: ExporterOf): Server {
+  const { limits } = options;
+  const { interceptor, callOf } = createAdmission(options.calls, exporterOf);
+  const server = new Server({
+    'grpc.enable_channelz': 0,
+    'grpc.max_receive_message_length': limits.messageBytesMax,
+    'grpc.max_send_message_length': limits.messageBytesMax,
+    'grpc.max_concurrent_streams': limits.streamsPerConnectionMax,
+    'grpc.max_connection_idle_ms': limits.idleSeconds * 1000,
+    'grpc.keepalive_time_ms': limits.keepaliveSeconds * 1000,
+    'grpc.keepalive_timeout_ms': limits.keepaliveTimeoutSeconds * 1000,
+    interceptors: [interceptor],
+  });
+  for (const bound of options.services) {
+    server.addService(serviceDefinition(bound), implementation(bound, callOf));
+  }
+  options.health.addToServer(server);
+  createReflection(options.services.map((bound) => bound.service)).addToServer(server);
+  return server;
+}

@@ -1,0 +1,49 @@
+import { inspect } from 'node:util';
+import { type DestinationStream, type Logger, pino } from 'pino';
+import { CvmpError } from '#core/errors.js';
+
+/** Names of all fields that a log line may have; messages are constant, context goes in fields. */
+export const logField = {
+  requestId: 'request_id',
+  method: 'method',
+  peer: 'peer',
+  role: 'role',
+  tenantId: 'tenant_id',
+  code: 'code',
+  field: 'field',
+  reason: 'reason',
+  stack: 'stack',
+  durationMs: 'duration_ms',
+  address: 'address',
+  port: 'port',
+  signal: 'signal',
+  service: 'service',
+} as const;
+
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
+
+/** JSON lines; written at once, so that the last line before a crash is there. */
+export function createLog(
+  name: string,
+  level: LogLevel,
+  destination: DestinationStream = pino.destination({ dest: 2, sync: true }),
+): Logger {
+  return pino(
+    { name, level, base: { name }, timestamp: pino.stdTimeFunctions.isoTime },
+    destination,
+  );
+}
+
+/** What the log holds of an error: its code and reason, a stack only where it is a bug of ours. */
+export function errorFields(error: unknown): Record<string, string> {
+  if (error instanceof CvmpError) {
+    const cause = error.cause instanceof Error ? `: ${error.cause.message}` : '';
+    return {
+      [logField.code]: error.code,
+      [logField.reason]: `${error.message}${cause}`,
+      ...(error.field === undefined ? {} : { [logField.field]: error.field }),
+    };
+  }
+  const stack = error instanceof Error ? (error.stack ?? error.message) : inspect(error);
+  return { [logField.code]: 'INTERNAL', [logField.stack]: stack };
+}

@@ -1,0 +1,50 @@
+import type { Server } from 'node:net';
+import { CvmpError } from '#core/errors.js';
+
+/** Where a server listens. */
+export interface Endpoint {
+  readonly host: string;
+  /** 0: any free port. */
+  readonly port: number;
+}
+
+/** What a server shows of itself, PEM. */
+export interface TlsIdentity {
+  /** Leaf first. */
+  readonly certificate: string;
+  readonly key: string;
+}
+
+/** Reads "host:port" or "[v6]:port". @throws CvmpError CONFIG */
+export function parseEndpoint(text: string, field: string): Endpoint {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})$/.exec(text);
+  const host = match?.[1] ?? match?.[2];
+  const port = Number(match?.[3]);
+  if (host === undefined || port > 65535) {
+    throw new CvmpError('CONFIG', `${field} is not "host:port"`, { field });
+  }
+  return { host, port };
+}
+
+export function endpointText(endpoint: Endpoint): string {
+  const { host, port } = endpoint;
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/** Starts listening. @returns the port; @throws CvmpError CONFIG where that cannot be */
+export function listen(server: Server, endpoint: Endpoint): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const refused = (cause: Error) =>
+      reject(
+        new CvmpError('CONFIG', `cannot listen on ${endpointText(endpoint)}: ${cause.message}`, {
+          cause,
+        }),
+      );
+    server.once('error', refused);
+    server.listen(endpoint.port, endpoint.host, () => {
+      server.off('error', refused);
+      const address = server.address();
+      resolve(typeof address === 'object' && address !== null ? address.port : endpoint.port);
+    });
+  });
+}

@@ -1,0 +1,155 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import {
+  createSecureServer,
+  type Http2ServerRequest,
+  type Http2ServerResponse,
+  type ServerHttp2Session,
+} from 'node:http2';
+import type { Socket } from 'node:net';
+import { cors, createContextValues } from '@connectrpc/connect';
+import { connectNodeAdapter } from '@connectrpc/connect-node';
+import type { Logger } from 'pino';
+import type { Calls } from '../calls.js';
+import type { Listener } from '../grpc/listener.js';
+import type { BoundService } from '../handlers.js';
+import { logField } from '../log.js';
+import { type Endpoint, endpointText, listen, type TlsIdentity } from '../tls.js';
+import { peerKey, routes } from './routes.js';
+
+/** Every limit is finite. */
+export interface WebLimits {
+  readonly connectionsMax: number;
+  readonly streamsPerConnectionMax: number;
+  readonly messageBytesMax: number;
+  readonly handshakeSeconds: number;
+  readonly idleSeconds: number;
+  /** Longest timeout that a client may ask for. */
+  readonly timeoutSecondsMax: number;
+}
+
+export interface WebListenerOptions {
+  readonly endpoint: Endpoint;
+  readonly tls: TlsIdentity;
+  readonly limits: WebLimits;
+  /** Origins ("https://console.example") whose pages may call; no wildcard. */
+  readonly origins: readonly string[];
+  readonly services: readonly BoundService[];
+  readonly calls: Calls;
+  /** Whether /healthz says 200. */
+  readonly serving: () => boolean;
+  readonly log: Logger;
+}
+
+type Request = IncomingMessage | Http2ServerRequest;
+type Response = ServerResponse | Http2ServerResponse;
+
+/**
+ * The web port: the same services over Connect, gRPC-web and gRPC, HTTP/1.1 and h2, for browsers
+ * and plain HTTP clients.
+ */
+export async function listenWeb(options: WebListenerOptions): Promise<Listener> {
+  const { limits } = options;
+  const rpc = connectNodeAdapter({
+    routes: routes(options.services, options.calls),
+    contextValues: (request) =>
+      createContextValues().set(
+        peerKey,
+        `${request.socket.remoteAddress}:${request.socket.remotePort}`,
+      ),
+    readMaxBytes: limits.messageBytesMax,
+    writeMaxBytes: limits.messageBytesMax,
+    maxTimeoutMs: limits.timeoutSecondsMax * 1000,
+    jsonOptions: { ignoreUnknownFields: false },
+    // Requests are small; not decompressing leaves nothing to blow up.
+    acceptCompression: [],
+  });
+  const allowed = new Set(options.origins);
+  const server = createSecureServer(
+    {
+      key: options.tls.key,
+      cert: options.tls.certificate,
+      minVersion: 'TLSv1.3',
+      allowHTTP1: true,
+      handshakeTimeout: limits.handshakeSeconds * 1000,
+      settings: { maxConcurrentStreams: limits.streamsPerConnectionMax },
+    },
+    (request: Request, response: Response) => {
+      if (!crossOrigin(request, response, allowed)) return;
+      if (request.url === '/healthz') health(response, options.serving());
+      else rpc(request, response as Parameters<typeof rpc>[1]);
+    },
+  );
+  server.maxConnections = limits.connectionsMax;
+  server.setTimeout(limits.idleSeconds * 1000);
+  const sockets = new Set<Socket>();
+  const sessions = new Set<ServerHttp2Session>();
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.on('error', () => undefined);
+    socket.on('close', () => sockets.delete(socket));
+  });
+  server.on('session', (session) => {
+    sessions.add(session);
+    session.on('error', () => undefined);
+    session.on('close', () => sessions.delete(session));
+  });
+  server.on('tlsClientError', (error) =>
+    options.log.debug({ [logField.reason]: error.message }, 'tls handshake failed'),
+  );
+  const port = await listen(server, options.endpoint);
+  return {
+    address: endpointText({ host: options.endpoint.host, port }),
+    drain: () => {
+      server.close();
+      for (const session of sessions) session.close();
+    },
+    close: async () => {
+      const closed = new Promise<void>((resolve) => {
+        if (server.listening) server.close(() => resolve());
+        else resolve();
+      });
+      for (const session of sessions) session.destroy();
+      for (const socket of sockets) socket.destroy();
+      await closed;
+    },
+  };
+}
+
+function health(response: Response, serving: boolean): void {
+  response.writeHead(serving ? 200 : 503, { 'content-type': 'application/json' });
+  response.end(JSON.stringify({ status: serving ? 'SERVING' : 'NOT_SERVING' }));
+}
+
+/**
+ * CORS for named origins. A request that names another origin is refused outright: a browser would
+ * hide the answer from the page, but the call would have been made.
+ * @returns false where the request is answered already
+ */
+function crossOrigin(request: Request, response: Response, allowed: ReadonlySet<string>): boolean {
+  const origin = request.headers.origin;
+  if (origin === undefined) return true;
+  response.setHeader('vary', 'Origin');
+  if (!allowed.has(origin) && !sameOrigin(request, origin)) {
+    response.writeHead(403, { 'content-type': 'text/plain' });
+    response.end('this origin may not call\n');
+    return false;
+  }
+  response.setHeader('access-control-allow-origin', origin);
+  response.setHeader('access-control-expose-headers', cors.exposedHeaders.join(', '));
+  if (request.method !== 'OPTIONS') return true;
+  response.setHeader('access-control-allow-methods', cors.allowedMethods.join(', '));
+  response.setHeader(
+    'access-control-allow-headers',
+    [...cors.allowedHeaders, 'Authorization'].join(', '),
+  );
+  response.setHeader('access-control-max-age', '7200');
+  response.writeHead(204);
+  response.end();
+  return false;
+}
+
+/** A page that this server itself served. */
+function sameOrigin(request: Request, origin: string): boolean {
+  const authority = request.headers[':authority'] ?? request.headers.host;
+  return origin === `https://${authority}`;
+}
