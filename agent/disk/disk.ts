@@ -1,3 +1,5 @@
+import { CvmpError } from '#core/errors.js';
+
 /**
  * The contract of an encrypted disk's header, kept by the LUKS2 and the volume backend
  * (test/contracts/disk.ts holds both to it).
@@ -67,4 +69,10 @@ export const slotsMax = 4;
 /** Newest SVN first. */
 export function newestFirst(slots: readonly DiskSlot[]): readonly DiskSlot[] {
   return [...slots].sort((a, b) => b.token.svn - a.token.svn || b.id - a.id);
+}
+
+/** Lowest id that no slot has. @throws CvmpError DISK where there is none */
+export function freeSlot(slots: readonly DiskSlot[]): number {
+  for (let id = 0; id < slotsMax; id++) if (!slots.some((slot) => slot.id === id)) return id;
+  throw new CvmpError('DISK', 'every slot of the header is taken');
 }

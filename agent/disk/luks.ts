@@ -5,7 +5,7 @@ import { concat, equalBytes, fromUtf8, isZero, toHex, utf8 } from '#core/bytes.j
 import { CvmpError } from '#core/errors.js';
 import { crypto } from '#crypto';
 import { busy, type Cryptsetup, wrongKey } from './cryptsetup.js';
-import type { Disk, DiskSlot, DiskToken, OpenSlot } from './disk.js';
+import { type Disk, type DiskSlot, type DiskToken, freeSlot, type OpenSlot } from './disk.js';
 import type { DiskFile } from './disk-file.js';
 import { checkLuksHeader, type LuksSlot, luksFormat, luksToken } from './luks-header.js';
 
@@ -81,6 +81,7 @@ export class LuksDisk implements Disk {
   }
 
   async testOpen(slot: DiskSlot, key: Uint8Array): Promise<boolean> {
+    if (!this.#slots?.some((s) => s.id === slot.id)) return false;
     const args = ['open', '--test-passphrase', '--key-slot', `${slot.id}`, ...keyOnInput(key)];
     const { exitCode, complaint } = await this.#cryptsetup([...args, this.#copy], key);
     if (exitCode !== 0 && exitCode !== wrongKey) throw failed('open --test-passphrase', complaint);
@@ -105,7 +106,7 @@ export class LuksDisk implements Disk {
   }
 
   async addSlot(opener: OpenSlot, key: Uint8Array, token: DiskToken): Promise<DiskSlot> {
-    const free = [0, 1, 2, 3, 4, 5, 6, 7].find((id) => !this.#slots?.some((s) => s.id === id))!;
+    const free = freeSlot(this.slots ?? []);
     const both = concat(opener.key, key);
     const sizes = ['--new-keyfile-size', `${key.length}`, '--key-slot', `${free}`];
     // Both keys on standard input, told apart by their lengths; `-` after the disk is the new one.

@@ -6,9 +6,9 @@ import {
   type Disk,
   type DiskSlot,
   type DiskToken,
+  freeSlot,
   newestFirst,
   type OpenSlot,
-  slotsMax,
 } from './disk.js';
 import type { DiskFile } from './disk-file.js';
 import {
@@ -94,9 +94,7 @@ export class VolumeDisk implements Disk {
     const volumeKey = this.#require(opener);
     try {
       const { sequence, volumeId, slots } = this.#header!;
-      const taken = new Set(slots.map((s) => s.id));
-      const id = Array.from({ length: slotsMax }, (_, i) => i).find((i) => !taken.has(i));
-      if (id === undefined) throw new CvmpError('DISK', 'every slot of the header is taken');
+      const id = freeSlot(slots);
       const slot = sealSlot(id, token, key, volumeKey, volumeId);
       await this.#write({ sequence: sequence + 1, volumeId, slots: [...slots, slot] });
       return { id, token };
