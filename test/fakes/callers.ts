@@ -1,9 +1,8 @@
 import { toBase64Url } from '#core/bytes.js';
 import { type CwtClaims, mintCwt } from '#core/cose/cwt.js';
-import { type EcPublicKey, ecPublicKey, encodeCoseKey, thumbprint } from '#core/cose/key.js';
+import { type EcPublicKey, ecPublicKey } from '#core/cose/key.js';
 import type { EcPrivateKey } from '#core/crypto.js';
 import { crypto } from '#crypto';
-import type { TenantRecord } from '#server/host/callers/tenants.js';
 
 /** Somebody with a signing key who mints bearer tokens. */
 export interface Signer {
@@ -18,15 +17,6 @@ export async function makeSigner(
 ): Promise<Signer> {
   const key = await crypto.generateEcKey(curve);
   return { name, key, publicKey: ecPublicKey(curve, key.publicPoint) };
-}
-
-export function recordOf(signer: Signer, registeredMs = 0): TenantRecord {
-  return {
-    tenantId: signer.name,
-    signingKey: encodeCoseKey(signer.publicKey),
-    thumbprint: thumbprint(signer.publicKey),
-    registeredMs,
-  };
 }
 
 /** The `authorization` header of a good token, unless `wrong` says otherwise. */

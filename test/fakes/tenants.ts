@@ -1,28 +1,30 @@
 import { equalBytes } from '#core/bytes.js';
 import { CvmpError } from '#core/errors.js';
-import type { TenantRecord, TenantRegistry } from '#server/host/callers/tenants.js';
+import { makeTenant, type Tenant, type TenantRegistry } from '#server/host/callers/tenants.js';
+import { decodePageToken, type Page, type PageRequest, pageOf } from '#server/host/paging.js';
 
 /** A registry that forgets when the test ends. */
 export class MemoryTenants implements TenantRegistry {
-  readonly records = new Map<string, TenantRecord>();
+  readonly tenants = new Map<string, Tenant>();
 
-  async register(record: TenantRecord): Promise<TenantRecord> {
-    const there = this.records.get(record.tenantId);
-    if (there === undefined) {
-      this.records.set(record.tenantId, record);
-      return record;
+  async register(tenantId: string, signingKey: Uint8Array): Promise<Tenant> {
+    const tenant = makeTenant(tenantId, signingKey, 0);
+    const there = this.tenants.get(tenantId);
+    if (there !== undefined && !equalBytes(there.thumbprint, tenant.thumbprint)) {
+      throw new CvmpError('ALREADY_EXISTS', `${tenantId} has another key`);
     }
-    if (equalBytes(there.thumbprint, record.thumbprint)) return there;
-    throw new CvmpError('ALREADY_EXISTS', `${record.tenantId} has another key`);
+    this.tenants.set(tenantId, there ?? tenant);
+    return there ?? tenant;
   }
 
-  async get(tenantId: string): Promise<TenantRecord | undefined> {
-    return this.records.get(tenantId);
+  async get(tenantId: string): Promise<Tenant | undefined> {
+    return this.tenants.get(tenantId);
   }
 
-  async list(after: string | undefined, limit: number): Promise<readonly TenantRecord[]> {
-    const ids = [...this.records.keys()].sort();
-    const rest = ids.filter((id) => after === undefined || id > after);
-    return rest.slice(0, limit).map((id) => this.records.get(id)!);
+  async list({ pageSize, pageToken }: PageRequest): Promise<Page<Tenant>> {
+    const after = decodePageToken(pageToken);
+    const ids = [...this.tenants.keys()].filter((id) => after === undefined || id > after).sort();
+    const read = ids.slice(0, pageSize + 1).map((id) => this.tenants.get(id)!);
+    return pageOf(read, pageSize, (tenant) => tenant.tenantId);
   }
 }

@@ -3,14 +3,14 @@ import { type CwtClaims, verifyCwt } from '#core/cose/cwt.js';
 import { type EcPublicKey, thumbprint } from '#core/cose/key.js';
 import { CvmpError } from '#core/errors.js';
 import type { Caller } from '../handlers.js';
+import type { TenantRegistry } from './tenants.js';
 
 export interface AuthenticatorOptions {
   /** Name of this server; a token for another one is refused. */
   readonly audience: string;
   /** Public keys of the operators, from the configuration. */
   readonly operatorKeys: readonly EcPublicKey[];
-  /** The registered key of a tenant. */
-  readonly tenantKey: (tenantId: string) => Promise<EcPublicKey | undefined>;
+  readonly tenants: Pick<TenantRegistry, 'get'>;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
 }
@@ -43,8 +43,9 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticate
 
   async function keyOf(issuer: string, kid: Uint8Array): Promise<EcPublicKey | undefined> {
     if (issuer === operatorIssuer) return operators.find((o) => equalBytes(o.kid, kid))?.key;
-    const key = await options.tenantKey(issuer);
-    return key !== undefined && equalBytes(thumbprint(key), kid) ? key : undefined;
+    const tenant = await options.tenants.get(issuer);
+    if (tenant === undefined || !equalBytes(tenant.thumbprint, kid)) return undefined;
+    return tenant.publicKey;
   }
 
   async function remembered(token: string): Promise<Caller | undefined> {

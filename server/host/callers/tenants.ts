@@ -1,104 +1,75 @@
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
-import { fromBase64Url, fromUtf8, toBase64Url, utf8 } from '#core/bytes.js';
 import { decodeCoseKey, type EcPublicKey, encodeCoseKey, thumbprint } from '#core/cose/key.js';
 import { CvmpError } from '#core/errors.js';
 import { TenantService } from '#gen/cvmp/v1/tenant_pb.js';
 import { type BoundService, bindService } from '../handlers.js';
+import { type Page, type PageRequest, pageRequest } from '../paging.js';
 
 /** A registered tenant. */
-export interface TenantRecord {
+export interface Tenant {
   readonly tenantId: string;
-  /** COSE_Key with its required members only, deterministic CBOR. */
+  /** COSE_Key as registered. */
   readonly signingKey: Uint8Array;
-  /** COSE Key Thumbprint with SHA-256, 32 bytes. */
+  /** The same, decoded; keep the value, its import is cached by identity. */
+  readonly publicKey: EcPublicKey;
+  /** COSE Key Thumbprint with SHA-256 (RFC 9679), 32 bytes. */
   readonly thumbprint: Uint8Array;
   /** Milliseconds since the epoch. */
-  readonly registeredMs: number;
+  readonly registered: number;
 }
 
 /** Where a server keeps its tenants. */
 export interface TenantRegistry {
   /**
-   * Stores a new tenant durably before it resolves.
-   * @returns what is stored: the record given, or the one that was there with the same key
-   * @throws CvmpError ALREADY_EXISTS where the tenant has another key
+   * Stores a new tenant durably before it resolves. Repeated with the same key it changes nothing.
+   * @throws CvmpError ALREADY_EXISTS (with another key), MALFORMED, UNSUPPORTED_ALGORITHM
    */
-  register(record: TenantRecord): Promise<TenantRecord>;
-  get(tenantId: string): Promise<TenantRecord | undefined>;
-  /** In the order of ids, from the first one after `after`. */
-  list(after: string | undefined, limit: number): Promise<readonly TenantRecord[]>;
+  register(
+    tenantId: string,
+    signingKey: Uint8Array,
+    call: { readonly requestId: string },
+  ): Promise<Tenant>;
+  /** undefined where it is not registered. */
+  get(tenantId: string): Promise<Tenant | undefined>;
+  /** In the order of their ids. */
+  list(page: PageRequest): Promise<Page<Tenant>>;
 }
 
-const pageSizeDefault = 100;
-/** Issuer name of operators' tokens. */
+/** Issuer name of operators' tokens, so no tenant's name. */
 const reserved = 'operator';
 
+/**
+ * A tenant from what a registry stores of it.
+ * @param signingKey COSE_Key of a public key on P-256 or P-384
+ * @throws CvmpError MALFORMED, NOT_CANONICAL, SIZE, UNSUPPORTED_ALGORITHM
+ */
+export function makeTenant(tenantId: string, signingKey: Uint8Array, registered: number): Tenant {
+  const publicKey = decodeCoseKey(signingKey, 'tenant.signing_key');
+  return { tenantId, signingKey, publicKey, thumbprint: thumbprint(publicKey), registered };
+}
+
 /** TenantService over any registry; who may call it says the table of access. */
-export function tenantService(registry: TenantRegistry, now: () => number): BoundService {
+export function tenantService(registry: TenantRegistry): BoundService {
   return bindService(TenantService, {
-    async registerTenant({ tenant }) {
+    async registerTenant({ tenant }, { requestId }) {
       const tenantId = tenant?.tenantId ?? '';
-      const field = 'tenant.tenant_id';
       if (tenantId === reserved) {
+        const field = 'tenant.tenant_id';
         throw new CvmpError('INVALID_FIELD', `${field} is a reserved name`, { field });
       }
-      const key = signingKey(tenant?.signingKey ?? new Uint8Array());
-      const record = await registry.register({
-        tenantId,
-        signingKey: encodeCoseKey(key),
-        thumbprint: thumbprint(key),
-        registeredMs: now(),
-      });
-      return { tenant: tenantMessage(record) };
+      const key = readSigningKey(tenant?.signingKey ?? new Uint8Array());
+      const registered = await registry.register(tenantId, encodeCoseKey(key), { requestId });
+      return { tenant: tenantMessage(registered) };
     },
 
     async listTenants(request) {
-      const limit = request.pageSize === 0 ? pageSizeDefault : request.pageSize;
-      const after = pageToken(request.pageToken);
-      const records = await registry.list(after, limit + 1);
-      const page = records.slice(0, limit);
-      return {
-        tenants: page.map(tenantMessage),
-        nextPageToken: records.length > limit ? nextPageToken(page.at(-1)?.tenantId ?? '') : '',
-      };
+      const { items, nextPageToken } = await registry.list(pageRequest(request));
+      return { tenants: items.map(tenantMessage), nextPageToken };
     },
   });
 }
 
-/** The key that a tenant's tokens and policies are verified under; decoded once per registration. */
-export function tenantKeys(
-  registry: TenantRegistry,
-): (tenantId: string) => Promise<EcPublicKey | undefined> {
-  const decoded = new WeakMap<TenantRecord, EcPublicKey>();
-  return async (tenantId) => {
-    const record = await registry.get(tenantId);
-    if (record === undefined) return undefined;
-    let key = decoded.get(record);
-    if (key === undefined) {
-      key = decodeCoseKey(record.signingKey, 'signing_key');
-      decoded.set(record, key);
-    }
-    return key;
-  };
-}
-
-/** A page token names the last item of the page before; opaque to callers. */
-export function nextPageToken(last: string): string {
-  return toBase64Url(utf8(last));
-}
-
-/** @throws CvmpError INVALID_FIELD */
-export function pageToken(token: string): string | undefined {
-  if (token === '') return undefined;
-  try {
-    return fromUtf8(fromBase64Url(token));
-  } catch (cause) {
-    const field = 'page_token';
-    throw new CvmpError('INVALID_FIELD', 'page_token is not one of ours', { cause, field });
-  }
-}
-
-function signingKey(bytes: Uint8Array): EcPublicKey {
+function readSigningKey(bytes: Uint8Array): EcPublicKey {
   const field = 'tenant.signing_key';
   try {
     return decodeCoseKey(bytes, field);
@@ -108,11 +79,11 @@ function signingKey(bytes: Uint8Array): EcPublicKey {
   }
 }
 
-function tenantMessage(record: TenantRecord) {
+function tenantMessage(tenant: Tenant) {
   return {
-    tenantId: record.tenantId,
-    signingKey: record.signingKey,
-    thumbprint: record.thumbprint,
-    registered: timestampFromMs(record.registeredMs),
+    tenantId: tenant.tenantId,
+    signingKey: tenant.signingKey,
+    thumbprint: tenant.thumbprint,
+    registered: timestampFromMs(tenant.registered),
   };
 }

@@ -34,7 +34,7 @@ async function detailOf(work: Promise<unknown>) {
 
 describe('gRPC port', () => {
   test('an operator registers a tenant', async () => {
-    const t = await startTestHost(({ tenants }) => [tenantService(tenants, Date.now)]);
+    const t = await startTestHost(({ tenants }) => [tenantService(tenants)]);
     const client = tenantClient(t);
     const headers = { authorization: await bearer(t.operator, audience, Date.now()) };
     const newcomer = await makeSigner('newcomer');

@@ -1,7 +1,7 @@
 import { Writable } from 'node:stream';
 import { onTestFinished } from 'vitest';
+import { encodeCoseKey } from '#core/cose/key.js';
 import { createAuthenticator } from '#server/host/callers/authenticate.js';
-import { tenantKeys } from '#server/host/callers/tenants.js';
 import type { CallRecord } from '#server/host/calls.js';
 import type { GrpcLimits } from '#server/host/grpc/listener.js';
 import type { BoundService } from '#server/host/handlers.js';
@@ -9,7 +9,7 @@ import { type Host, startHost } from '#server/host/host.js';
 import { createLog } from '#server/host/log.js';
 import { selfSigned } from '#server/host/self-signed.js';
 import type { WebLimits } from '#server/host/web/listener.js';
-import { makeSigner, recordOf, type Signer } from '../../fakes/callers.js';
+import { makeSigner, type Signer } from '../../fakes/callers.js';
 import { MemoryTenants } from '../../fakes/tenants.js';
 
 export const audience = 'test-server';
@@ -58,8 +58,9 @@ export async function startTestHost(
     ['operator', 'acme', 'globex'].map((name) => makeSigner(name)),
   )) as [Signer, Signer, Signer];
   const tenants = new MemoryTenants();
-  await tenants.register(recordOf(acme));
-  await tenants.register(recordOf(globex));
+  for (const { name, publicKey } of [acme, globex]) {
+    await tenants.register(name, encodeCoseKey(publicKey));
+  }
   const log: string[] = [];
   const records: CallRecord[] = [];
   const sink = new Writable({
@@ -74,7 +75,7 @@ export async function startTestHost(
     authenticate: createAuthenticator({
       audience,
       operatorKeys: [operator.publicKey],
-      tenantKey: tenantKeys(tenants),
+      tenants,
       now: Date.now,
     }),
     tls,
