@@ -11,7 +11,7 @@ import { type FirmwareVersion, parseReport, type SnpReport } from '#core/snp/par
 import { decodeTcb, productOf, products, type SnpProduct } from '#core/snp/product.js';
 import type { Certificate } from '#core/x509/certificate.js';
 import { crypto } from '#crypto';
-import type { JsonObject } from '../judge.js';
+import type { JsonObject } from '../../judge.js';
 
 // Renders what core parsed in the words of the vectors' expected.json, for comparison.
 

@@ -10,8 +10,8 @@ import { verifyReport } from '#core/snp/verify.js';
 import { type Certificate, parseCertificate } from '#core/x509/certificate.js';
 import { readDerOrPem } from '#core/x509/pem.js';
 import { crypto } from '#crypto';
-import type { CaseVerdict } from '../judge.js';
-import { reasonClass } from './reason-classes.js';
+import type { CaseVerdict } from '../../judge.js';
+import { reasonClass } from '../reason-classes.js';
 
 /** What a report is judged by. */
 export interface SnpMaterial {

@@ -13,9 +13,9 @@ import {
   type CaseVerdict,
   type Json,
   type JsonObject,
-} from '../judge.js';
-import { comparison } from './compare.js';
-import { chipIdOf, endorsementKeyJson, reportFieldsJson } from './snp-fields.js';
+} from '../../judge.js';
+import { comparison } from '../compare.js';
+import { chipIdOf, endorsementKeyJson, reportFieldsJson } from './fields.js';
 import {
   certificatesIn,
   firstIn,
@@ -26,7 +26,7 @@ import {
   type SnpMaterial,
   timeInside,
   verdict,
-} from './snp-verify.js';
+} from './verify.js';
 
 /** Kind `amd-sev-snp-report`: one genuine report, its chain, and files derived from it. */
 export async function judgeReport(folder: CaseFolder): Promise<readonly CaseVerdict[]> {

@@ -13,10 +13,10 @@ import {
   type CaseFolder,
   type CaseVerdict,
   type JsonObject,
-} from '../judge.js';
-import { comparison } from './compare.js';
-import { certificateJson } from './snp-fields.js';
-import { certificatesIn, firstIn, realRoots, timeInside, verdict } from './snp-verify.js';
+} from '../../judge.js';
+import { comparison } from '../compare.js';
+import { certificateJson } from './fields.js';
+import { certificatesIn, firstIn, realRoots, timeInside, verdict } from './verify.js';
 
 /** Kind `amd-ca-chains`: certificates of the vendor's authorities and the bundles that it publishes. */
 export async function judgeChains(folder: CaseFolder): Promise<readonly CaseVerdict[]> {
