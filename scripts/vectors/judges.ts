@@ -1,7 +1,7 @@
 import type { Judge } from './judge.js';
 import { judgeCoseWgExamples } from './judges/cose-wg-examples.js';
-import { judgeChainCases, judgeReport, judgeSynthetic } from './judges/snp/reports.js';
 import { judgeChains, judgeCrls } from './judges/snp/authorities.js';
+import { judgeChainCases, judgeReport, judgeSynthetic } from './judges/snp/reports.js';
 import { judgeWycheproof } from './judges/wycheproof.js';
 
 /** The judge of each `kind` of `expected.json`. Kinds that are not here are shown as not judged. */
