@@ -49,8 +49,7 @@ class TsmConnection {
   }
 
   close(): void {
-    this.#socket?.destroy();
-    this.#socket = undefined;
+    if (this.#socket !== undefined) this.#fail(this.#socket, 'the TSM socket was closed');
   }
 
   #exchange(request: Uint8Array): Promise<TsmResponse> {
@@ -67,14 +66,12 @@ class TsmConnection {
     socket.on('data', (chunk: Buffer) => {
       try {
         for (const body of frames.push(chunk)) this.#settle(decodeTsmResponse(body));
-      } catch (error) {
-        this.#fail(socket, error as Error);
+      } catch (cause) {
+        this.#fail(socket, 'the TSM socket gave no answer of its protocol', cause);
       }
     });
-    socket.on('error', (error) => this.#fail(socket, error));
-    socket.on('close', () => {
-      this.#fail(socket, new CvmpError('TSM_UNAVAILABLE', 'the TSM socket was closed'));
-    });
+    socket.on('error', (cause) => this.#fail(socket, 'the TSM socket failed', cause));
+    socket.on('close', () => this.#fail(socket, 'the TSM socket was closed'));
     return socket;
   }
 
@@ -84,11 +81,13 @@ class TsmConnection {
     waiting?.resolve(response);
   }
 
-  #fail(socket: Socket, error: Error): void {
-    if (this.#socket === socket) this.#socket = undefined;
+  #fail(socket: Socket, message: string, cause?: unknown): void {
+    // A late event of an earlier connection is none of the call that waits now.
+    if (this.#socket !== socket) return;
+    this.#socket = undefined;
     socket.destroy();
     const waiting = this.#waiting;
     this.#waiting = undefined;
-    waiting?.reject(error);
+    waiting?.reject(new CvmpError('TSM_UNAVAILABLE', message, { cause }));
   }
 }
