@@ -39,30 +39,28 @@ function scan(schema: DescMessage, bytes: Uint8Array, path: string, depth: numbe
   if (depth > depthMax) throw invalid(path, 'is nested too deep');
   const reader = new BinaryReader(bytes);
   const rules = fieldRules(schema);
-  const seen = new Map<string | number, number>();
+  const seen = new Set<string | number>();
   while (reader.pos < reader.len) {
     const [number, wire] = wellFormed(path, schema, () => reader.tag());
     const rule = rules.get(number);
     if (rule === undefined) throw invalid(join(path, `#${number}`), 'is not known here');
-    const name = pathOf(path, rule.field, seen);
+    const name = join(path, rule.field.name);
+    if (rule.field.fieldKind !== 'list' && rule.field.fieldKind !== 'map') {
+      once(seen, rule.field, name);
+    }
     wellFormed(name, schema, () => value(reader, rule, wire, name, depth, seen));
   }
 }
 
-/** The path of this occurrence. A field that does not repeat, and a oneof as a whole, may come once. */
-function pathOf(path: string, field: DescField, seen: Map<string | number, number>): string {
-  const name = join(path, field.name);
-  const before = seen.get(field.number) ?? 0;
-  seen.set(field.number, before + 1);
-  if (field.fieldKind === 'map') return name;
-  if (field.fieldKind === 'list') return field.message === undefined ? name : `${name}[${before}]`;
-  if (before > 0) throw invalid(name, 'comes twice');
+/** A field, and its oneof as a whole, may come once. */
+function once(seen: Set<string | number>, field: DescField, name: string): void {
+  if (seen.has(field.number)) throw invalid(name, 'comes twice');
+  seen.add(field.number);
   if (field.oneof !== undefined) {
     const group = `oneof ${field.oneof.name}`;
     if (seen.has(group)) throw invalid(name, `comes beside another of ${field.oneof.name}`);
-    seen.set(group, 1);
+    seen.add(group);
   }
-  return name;
 }
 
 function value(
@@ -71,7 +69,7 @@ function value(
   wire: WireType,
   name: string,
   depth: number,
-  seen: Map<string | number, number>,
+  seen: Set<string | number>,
 ): void {
   const { field } = rule;
   if (rule.packable && wire === WireType.LengthDelimited) {
@@ -82,9 +80,8 @@ function value(
   } else if (field.fieldKind === 'map') {
     const entry = reader.bytes();
     const key = mapEntry(entry, field, name, depth);
-    const item = `${name}["${key}"]`;
-    if (seen.has(item)) throw invalid(item, 'comes twice');
-    seen.set(item, 1);
+    if (seen.has(`${name}[${key}]`)) throw invalid(`${name}["${key}"]`, 'comes twice');
+    seen.add(`${name}[${key}]`);
   } else if (field.message !== undefined) {
     const content = reader.bytes();
     if (content.length > 0) scan(field.message, content, name, depth + 1);

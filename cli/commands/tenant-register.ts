@@ -1,30 +1,32 @@
-import { toHex } from '#core/bytes.js';
+import { readFile } from 'node:fs/promises';
+import { fromHex, toHex } from '#core/bytes.js';
 import { encodeCoseKey } from '#core/cose/key.js';
 import { CvmpError } from '#core/errors.js';
 import { TenantSchema } from '#gen/cvmp/v1/tenant_pb.js';
-import { callerKey } from '../api.js';
-import { type CommandContext, command } from '../command.js';
-import { parsePublicKey } from '../profile.js';
-import { readTyped } from '../profile-new.js';
+import type { CommandContext } from '../command.js';
+import { command } from '../command.js';
+import { readKeyFile } from '../key-file.js';
 import { toReadable } from '../readable.js';
 import { serverChoice, serverOption } from '../server-choice.js';
 
-/** Whom to register: who was typed, or the tenant of the profile itself. */
-async function newTenant(
-  typed: string | undefined,
+/** A tenant's public key: from the file that `tenant init` wrote, or of the profile's own tenant. */
+async function tenantKey(
   file: string | undefined,
   context: CommandContext,
-) {
-  if (typed !== undefined && file !== undefined) {
-    const key = parsePublicKey(await readTyped(context, file), file);
-    return { tenantId: typed, signingKey: encodeCoseKey(key) };
+): Promise<{ readonly tenant: string | undefined; readonly signingKey: Uint8Array }> {
+  if (file === undefined) {
+    const profile = await context.profile();
+    const key = await readKeyFile(profile.tenantKey);
+    const signingKey = encodeCoseKey({ curve: key.curve, point: key.publicPoint });
+    return { tenant: profile.tenant, signingKey };
   }
-  if (typed !== undefined || file !== undefined) {
-    throw new CvmpError('USAGE', 'TENANT and --key go together');
+  try {
+    const text = await readFile(context.path(file), 'utf8');
+    return { tenant: undefined, signingKey: fromHex(text.trim(), file) };
+  } catch (cause) {
+    if (cause instanceof CvmpError) throw cause;
+    throw new CvmpError('USAGE', `cannot read ${file}: ${(cause as Error).message}`, { cause });
   }
-  const { key, issuer } = await callerKey(await context.profile(), 'tenant');
-  const signingKey = encodeCoseKey({ curve: key.curve, point: key.publicPoint });
-  return { tenantId: issuer, signingKey };
 }
 
 export const tenantRegister = command({
@@ -38,18 +40,22 @@ export const tenantRegister = command({
   },
   notes: 'Without TENANT: the tenant of the profile itself. Repeated, it changes nothing.',
   async run({ positionals: [typed], options }, context) {
-    const wanted = await newTenant(typed, options.key, context);
+    if ((typed === undefined) !== (options.key === undefined)) {
+      throw new CvmpError('USAGE', 'TENANT and --key go together');
+    }
+    const { tenant, signingKey } = await tenantKey(options.key, context);
+    const tenantId = typed ?? tenant!;
     const { tenants } = await context.servers();
     const registered = [];
     for (const server of serverChoice(options.server, await context.profile())) {
-      const { tenant } = await tenants(server).registerTenant({ tenant: wanted });
-      if (tenant !== undefined) registered.push({ server, tenant });
+      const answer = await tenants(server).registerTenant({ tenant: { tenantId, signingKey } });
+      registered.push({ server, tenant: answer.tenant! });
     }
     return {
       json: {
-        tenants: registered.map(({ server, tenant }) => ({
+        tenants: registered.map(({ server, tenant: entry }) => ({
           server,
-          ...toReadable(TenantSchema, tenant),
+          ...toReadable(TenantSchema, entry),
         })),
       },
       text: registered
