@@ -84,8 +84,7 @@ export async function verifyCwt(
   rules: CwtRules,
 ): Promise<CwtClaims> {
   try {
-    const message = parseSign1(bytes, { tag: 'required', maxBytes: tokenBytesMax });
-    if (message.headers.protected.get(label.typ) !== tokenType) throw invalid('not a CVMP token');
+    const message = parseSign1(bytes, { typ: tokenType, maxBytes: tokenBytesMax });
     if (message.payload === null) throw invalid('no payload');
     const claims = decodeMap(message.payload, 'token', readClaims);
     const kid = kidOf(message.headers);

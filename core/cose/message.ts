@@ -19,6 +19,8 @@ export interface ParseRules extends HeaderRules {
   readonly tag?: 'required' | 'optional' | 'forbidden';
   /** 1 MiB unless told. */
   readonly maxBytes?: number;
+  /** The protected `typ` (RFC 9596) that it must have, so that no object passes for another. */
+  readonly typ?: string;
 }
 
 /**

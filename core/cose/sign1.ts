@@ -9,6 +9,7 @@ import {
   algOf,
   type CoseHeaders,
   type HeadersToSet,
+  label,
   protectedBucket,
   readHeaders,
 } from './headers.js';
@@ -41,8 +42,12 @@ const nothing = new Uint8Array();
 export function parseSign1(bytes: Uint8Array, rules: ParseRules = {}): CoseSign1 {
   const elements = messageElements(bytes, coseTag.sign1, 4, 'COSE_Sign1', rules);
   const [protectedValue, unprotected, payload, signature] = elements;
+  const headers = readHeaders(protectedValue, unprotected, rules);
+  if (rules.typ !== undefined && headers.protected.get(label.typ) !== rules.typ) {
+    throw new CvmpError('MALFORMED', `COSE_Sign1 is not of type ${rules.typ}`, { field: 'typ' });
+  }
   return {
-    headers: readHeaders(protectedValue, unprotected, rules),
+    headers,
     payload: payload === null ? null : asBytes(payload, 'payload'),
     signature: asBytes(signature, 'signature'),
   };

@@ -1,0 +1,269 @@
+import { crypto } from '#crypto';
+import { equalBytes, toHex } from '../bytes.js';
+import {
+  decodeCoseKey,
+  type EcPublicKey,
+  ecPublicKey,
+  encodeCoseKey,
+  thumbprint,
+} from '../cose/key.js';
+import { openSign1, parseSign1, verifySign1 } from '../cose/sign1.js';
+import type { EcPrivateKey } from '../crypto.js';
+import { CvmpError } from '../errors.js';
+import {
+  type ConfigDocument,
+  decodeConfigDocument,
+  namesKeyServer,
+} from '../rats/config-document.js';
+import { type ExportKeyingMaterial, reportData } from './binding.js';
+import { Channel } from './channel.js';
+import { demandLength, demandSize } from './demands.js';
+import { deriveSessionKeys, transcriptOf } from './key-schedule.js';
+import {
+  type Challenge,
+  frameBytesMax,
+  messageType,
+  protocolVersions,
+  type SessionCodec,
+} from './messages.js';
+import { Phases } from './phases.js';
+import { suiteOf, suites } from './suites.js';
+
+export interface AgentSessionOptions {
+  readonly codec: SessionCodec;
+  /** As bound by the hardware; the caller has compared it with its own report. */
+  readonly configDocument: Uint8Array;
+  /** Of the connection that carries the session; undefined only where none is demanded. */
+  readonly exportKeyingMaterial: ExportKeyingMaterial | undefined;
+  /** Labels of evidence that this CVM can give. */
+  readonly evidenceProfiles: readonly string[];
+  /** All that there are, unless told. */
+  readonly suites?: readonly number[];
+  readonly randomBytes?: (length: number) => Uint8Array;
+}
+
+/** What the agent must now obtain evidence over. */
+export interface EvidenceDemand {
+  readonly sessionId: Uint8Array;
+  /** 64 bytes, to be put into the report. */
+  readonly reportData: Uint8Array;
+  readonly requiredProfiles: readonly string[];
+}
+
+/** What the agent holds between the challenge and its acceptance. */
+interface Challenged {
+  readonly challenge: Challenge;
+  readonly frame: Uint8Array;
+  readonly ksKey: EcPublicKey;
+  readonly ephK: EcPublicKey;
+  readonly ephA: EcPublicKey;
+  /** Of ephA. */
+  readonly key: EcPrivateKey;
+  /** Over the first three messages, once the third is made. */
+  transcript?: Uint8Array;
+}
+
+/**
+ * The Key Agent's end of a session (protocol.md s.6.2), in the order of its methods:
+ * clientInit, challenge, evidence, accept, then seal and open. No I/O, no clock; one use.
+ * Any failure, and any call out of order, ends it for good.
+ */
+export class AgentSession {
+  readonly #options: AgentSessionOptions;
+  readonly #document: ConfigDocument;
+  readonly #versions: readonly number[];
+  readonly #suites: readonly number[];
+  readonly #nonceA: Uint8Array;
+  readonly #phases = new Phases<'new' | 'initiated' | 'challenged' | 'attested' | 'open'>(
+    'new',
+    () => this.#forget(),
+  );
+  #clientInitFrame: Uint8Array = new Uint8Array();
+  #challenged: Challenged | undefined;
+  #channel: Channel | undefined;
+
+  /** @throws CvmpError VERSION where the config document demands a later protocol; its own codes */
+  constructor(options: AgentSessionOptions) {
+    this.#options = options;
+    this.#document = decodeConfigDocument(options.configDocument);
+    const lowest = this.#document.protocolMin ?? 1;
+    this.#versions = protocolVersions.filter((version) => version >= lowest);
+    if (this.#versions.length === 0) {
+      throw new CvmpError('VERSION', `the config document demands protocol ${lowest} or later`);
+    }
+    this.#suites = options.suites ?? suites.map((suite) => suite.id);
+    this.#nonceA = (options.randomBytes ?? crypto.randomBytes)(32);
+  }
+
+  /** The first frame. */
+  clientInit(): Uint8Array {
+    return this.#phases.stepNow('new', 'initiated', () => {
+      this.#clientInitFrame = this.#options.codec.clientInit.encode({
+        versions: this.#versions,
+        suites: this.#suites,
+        nonceA: this.#nonceA,
+        evidenceProfiles: this.#options.evidenceProfiles,
+        criticalExtensions: [],
+      });
+      return this.#clientInitFrame;
+    });
+  }
+
+  /**
+   * Judges the server's answer before anything about this CVM leaves it.
+   * @throws CvmpError SERVER_UNTRUSTED, VERSION, SUITE, UNSUPPORTED_EVIDENCE, MALFORMED, SIZE
+   */
+  async challenge(frame: Uint8Array): Promise<EvidenceDemand> {
+    return this.#phases.step('initiated', 'challenged', async () => {
+      demandSize(frame, frameBytesMax.challenge, 'challenge');
+      const { challenge, ksKey } = await this.#openChallenge(frame);
+      this.#judge(challenge);
+      const suite = suiteOf(challenge.suite);
+      const ephK = decodeCoseKey(challenge.ephK, 'eph_k');
+      if (ephK.curve !== suite.curve) throw malformed('eph_k', `is not on ${suite.curve}`);
+      const key = await crypto.generateEcKey(suite.curve);
+      const ephA = ecPublicKey(key.curve, key.publicPoint);
+      this.#challenged = { challenge, frame, ksKey, ephK, ephA, key };
+      return {
+        sessionId: challenge.sessionId,
+        requiredProfiles: challenge.requiredProfiles,
+        reportData: reportData({
+          challenge,
+          challengeFrame: frame,
+          clientInitFrame: this.#clientInitFrame,
+          nonceA: this.#nonceA,
+          ephA,
+          ephK,
+          ksThumbprint: thumbprint(ksKey),
+          configDocument: this.#options.configDocument,
+          exportKeyingMaterial: this.#options.exportKeyingMaterial,
+        }),
+      };
+    });
+  }
+
+  /** The evidence frame, around evidence over the demanded report data. */
+  evidence(cmwCollection: Uint8Array, agentBuild: string): Uint8Array {
+    return this.#phases.stepNow('challenged', 'attested', () => {
+      const challenged = this.#known();
+      const { codec, configDocument } = this.#options;
+      const ephA = encodeCoseKey(challenged.ephA);
+      const frame = codec.evidence.encode({ ephA, configDocument, cmwCollection, agentBuild });
+      const { challenge, frame: challengeFrame } = challenged;
+      challenged.transcript = transcriptOf(
+        suiteOf(challenge.suite),
+        this.#clientInitFrame,
+        challengeFrame,
+        frame,
+      );
+      return frame;
+    });
+  }
+
+  /**
+   * The server took the evidence; from here on frames are sealed.
+   * @throws CvmpError SERVER_UNTRUSTED, BINDING_MISMATCH, MALFORMED, SIZE
+   */
+  async accept(frame: Uint8Array): Promise<void> {
+    await this.#phases.step('attested', 'open', async () => {
+      demandSize(frame, frameBytesMax.accept, 'accept');
+      const { challenge, ksKey, ephK, key, transcript } = this.#known();
+      const rules = { typ: messageType.accept };
+      const { payload } = await openSign1(frame, ksKey, rules).catch(distrust);
+      const accept = this.#options.codec.accept.decode(payload);
+      if (
+        transcript === undefined ||
+        !equalBytes(accept.sessionId, challenge.sessionId) ||
+        !equalBytes(accept.transcript, transcript)
+      ) {
+        throw new CvmpError('BINDING_MISMATCH', 'the server accepted another handshake');
+      }
+      const suite = suiteOf(challenge.suite);
+      const shared = await crypto.ecdh(key, ephK.point);
+      const keys = deriveSessionKeys(suite, challenge.sessionId, shared, transcript, frame);
+      this.#channel = new Channel('agent', challenge.sessionId, keys);
+      this.#challenged = undefined;
+    });
+  }
+
+  /** Seals the next message to the server. @throws CvmpError PROTOCOL_ORDER, SEQUENCE */
+  seal(plaintext: Uint8Array): Uint8Array {
+    return this.#phases.stepNow('open', 'open', () => this.#channel!.seal(plaintext));
+  }
+
+  /** Opens the next frame of the server. @throws CvmpError PROTOCOL_ORDER, SEQUENCE, SIZE */
+  open(frame: Uint8Array): Uint8Array {
+    return this.#phases.stepNow('open', 'open', () => this.#channel!.open(frame));
+  }
+
+  /** True once it failed or was closed. */
+  get closed(): boolean {
+    return this.#phases.dead;
+  }
+
+  /** Ends the session and overwrites its keys. */
+  close(): void {
+    this.#phases.end();
+  }
+
+  async #openChallenge(
+    frame: Uint8Array,
+  ): Promise<{ readonly challenge: Challenge; readonly ksKey: EcPublicKey }> {
+    const { codec } = this.#options;
+    // The key is inside; nothing else of the payload is looked at before it is found trusted.
+    const unverified = parseSign1(frame, { typ: messageType.challenge });
+    if (unverified.payload === null) throw malformed('challenge', 'has no payload');
+    const ksKey = decodeCoseKey(codec.challenge.decode(unverified.payload).ksKey, 'ks_key');
+    const name = thumbprint(ksKey);
+    if (!namesKeyServer(this.#document, name)) {
+      throw untrusted(`key server ${toHex(name)} is not in the config document`);
+    }
+    const payload = await verifySign1(unverified, ksKey).catch(distrust);
+    return { challenge: codec.challenge.decode(payload), ksKey };
+  }
+
+  /** What was offered is what was chosen from: no downgrade, no answer to somebody else. */
+  #judge(challenge: Challenge): void {
+    if (!equalBytes(challenge.hInit, crypto.hash('sha256', this.#clientInitFrame))) {
+      throw untrusted('the challenge answers another ClientInit');
+    }
+    if (!this.#versions.includes(challenge.version)) {
+      throw new CvmpError('VERSION', `version ${challenge.version} was not offered`);
+    }
+    if (!this.#suites.includes(challenge.suite)) {
+      throw new CvmpError('SUITE', `suite ${challenge.suite} was not offered`);
+    }
+    demandLength(challenge.sessionId, 16, 'session_id');
+    demandLength(challenge.nonceK, 32, 'nonce_k');
+    const { evidenceProfiles } = this.#options;
+    const missing = challenge.requiredProfiles.find((p) => !evidenceProfiles.includes(p));
+    if (missing !== undefined) {
+      throw new CvmpError('UNSUPPORTED_EVIDENCE', `${missing} evidence was not offered`);
+    }
+  }
+
+  #known(): Challenged {
+    if (this.#challenged === undefined) throw new TypeError('no challenge');
+    return this.#challenged;
+  }
+
+  #forget(): void {
+    this.#challenged = undefined;
+    this.#channel?.destroy();
+    this.#channel = undefined;
+  }
+}
+
+function malformed(field: string, what: string): CvmpError {
+  return new CvmpError('MALFORMED', `${field} ${what}`, { field });
+}
+
+function untrusted(what: string): CvmpError {
+  return new CvmpError('SERVER_UNTRUSTED', what);
+}
+
+/** A signature of the Key Server that does not verify is not the Key Server's. */
+function distrust(cause: unknown): never {
+  if (!(cause instanceof CvmpError) || cause.code !== 'SIGNATURE_INVALID') throw cause;
+  throw new CvmpError('SERVER_UNTRUSTED', cause.message, { cause });
+}

@@ -1,0 +1,51 @@
+import { crypto } from '#crypto';
+import { encode } from '../cbor/encode.js';
+import type { SequenceKeys } from '../cose/sequenced-encrypt0.js';
+import { hkdfExpand, hkdfExtract } from '../hkdf.js';
+import type { Suite } from './suites.js';
+
+/** Digest over the first three messages as sent; the server signs it in SessionAccept. */
+export function transcriptOf(
+  suite: Suite,
+  clientInit: Uint8Array,
+  challenge: Uint8Array,
+  evidence: Uint8Array,
+): Uint8Array {
+  return crypto.hash(suite.hash, encode(['CVMP/1 transcript', clientInit, challenge, evidence]));
+}
+
+export interface SessionKeys {
+  readonly agentToServer: SequenceKeys;
+  readonly serverToAgent: SequenceKeys;
+}
+
+/**
+ * HKDF over the ECDH secret, salted by a digest over all four messages (protocol.md s.6.2), so
+ * that two ends with different views of the handshake cannot exchange a single frame.
+ * `shared` is overwritten.
+ */
+export function deriveSessionKeys(
+  suite: Suite,
+  sessionId: Uint8Array,
+  shared: Uint8Array,
+  transcript: Uint8Array,
+  acceptFrame: Uint8Array,
+): SessionKeys {
+  const final = crypto.hash(suite.hash, encode(['CVMP/1 final', transcript, acceptFrame]));
+  const pseudorandomKey = hkdfExtract(suite.hash, final, shared);
+  shared.fill(0);
+  const expand = (label: string, length: number) =>
+    hkdfExpand(
+      suite.hash,
+      pseudorandomKey,
+      encode(['CVMP/1 session', label, suite.id, sessionId, length]),
+      length,
+    );
+  const direction = (name: string): SequenceKeys => ({
+    key: expand(`${name} key`, 32),
+    iv: expand(`${name} iv`, 12),
+  });
+  const keys = { agentToServer: direction('a2s'), serverToAgent: direction('s2a') };
+  pseudorandomKey.fill(0);
+  return keys;
+}

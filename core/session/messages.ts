@@ -1,0 +1,88 @@
+/**
+ * The four handshake messages as plain values, and what turns them into bytes. Their encoding is
+ * Protobuf (proto/cvmp/v1/key.proto); core knows no stubs, so the codec is passed in
+ * (wire/session.ts).
+ */
+
+/** First message of the agent. */
+export interface ClientInit {
+  readonly versions: readonly number[];
+  /** Numbers of {@link suites}. */
+  readonly suites: readonly number[];
+  /** 32 bytes. */
+  readonly nonceA: Uint8Array;
+  /** Labels of the evidence that the agent can give. */
+  readonly evidenceProfiles: readonly string[];
+  readonly criticalExtensions: readonly string[];
+}
+
+/** Payload of the server's signed answer. */
+export interface Challenge {
+  /** 16 bytes. */
+  readonly sessionId: Uint8Array;
+  readonly version: number;
+  readonly suite: number;
+  /** 32 bytes. */
+  readonly nonceK: Uint8Array;
+  /** COSE_Key, encoded. */
+  readonly ephK: Uint8Array;
+  readonly requiredProfiles: readonly string[];
+  /** Seconds since 1970, by the server's clock. */
+  readonly notAfter: number;
+  /** SHA-256 over the ClientInit bytes. */
+  readonly hInit: Uint8Array;
+  /** COSE_Key of the server's identity, encoded. */
+  readonly ksKey: Uint8Array;
+}
+
+/** The agent's evidence for this session. */
+export interface Evidence {
+  /** COSE_Key, encoded. */
+  readonly ephA: Uint8Array;
+  /** Deterministic CBOR as the CVM holds it. */
+  readonly configDocument: Uint8Array;
+  readonly cmwCollection: Uint8Array;
+  /** Informative. */
+  readonly agentBuild: string;
+}
+
+/** Payload of the server's signed acceptance. */
+export interface SessionAccept {
+  /** 16 bytes. */
+  readonly sessionId: Uint8Array;
+  /** Digest over ClientInit, Challenge and Evidence as sent, by the suite's hash. */
+  readonly transcript: Uint8Array;
+}
+
+export interface Codec<T> {
+  encode(value: T): Uint8Array;
+  /** @throws CvmpError MALFORMED, SIZE, INVALID_FIELD */
+  decode(bytes: Uint8Array): T;
+}
+
+export interface SessionCodec {
+  readonly clientInit: Codec<ClientInit>;
+  readonly challenge: Codec<Challenge>;
+  readonly evidence: Codec<Evidence>;
+  readonly accept: Codec<SessionAccept>;
+}
+
+/** `typ` of the two signed messages. */
+export const messageType = {
+  challenge: 'application/cvmp-challenge+protobuf',
+  accept: 'application/cvmp-session-accept+protobuf',
+} as const;
+
+/** Largest frames, bytes. */
+export const frameBytesMax = {
+  clientInit: 4096,
+  challenge: 4096,
+  evidence: 1_114_112,
+  accept: 4096,
+  sealedToServer: 16_384,
+  /** The first one carries the tenant's signed policy. */
+  sealedToAgent: 1_048_576,
+} as const;
+
+/** Protocol versions that this code speaks. */
+export const protocolVersions: readonly number[] = [1];
