@@ -146,14 +146,13 @@ export async function callerKey(
   profile: Profile,
   caller: Caller,
 ): Promise<{ readonly key: EcPrivateKey; readonly issuer: string }> {
-  if (caller === 'tenant') {
-    return { key: await readKeyFile(profile.tenantKey), issuer: profile.tenant };
+  const file = caller === 'tenant' ? profile.tenantKey : profile.operatorKey;
+  const issuer = caller === 'tenant' ? profile.tenant : 'operator';
+  if (file === undefined || issuer === undefined) {
+    const why = `${profile.file} names no ${caller}_key: this profile is not that of ${caller === 'operator' ? 'an operator' : 'a tenant'}`;
+    throw new CvmpError('CONFIG', why, { field: `${caller}_key` });
   }
-  if (profile.operatorKey === undefined) {
-    const why = `${profile.file} has no operator_key, and only operators may do this`;
-    throw new CvmpError('CONFIG', why, { field: 'operator_key' });
-  }
-  return { key: await readKeyFile(profile.operatorKey), issuer: 'operator' };
+  return { key: await readKeyFile(file), issuer };
 }
 
 /** What a caught error says: by its detail where a server sent one, else by the error table. */

@@ -9,6 +9,11 @@ import { cvmWatch } from './commands/cvm-watch.js';
 import { featureList } from './commands/feature-list.js';
 import { keyList } from './commands/key-list.js';
 import { keyShow } from './commands/key-show.js';
+import { operatorInit } from './commands/operator-init.js';
+import { policyCheck } from './commands/policy-check.js';
+import { policyList } from './commands/policy-list.js';
+import { policySet } from './commands/policy-set.js';
+import { policyShow } from './commands/policy-show.js';
 import { tenantInit } from './commands/tenant-init.js';
 import { tenantList } from './commands/tenant-list.js';
 import { tenantRegister } from './commands/tenant-register.js';
@@ -23,11 +28,16 @@ export const commands: readonly Command[] = [
   cvmStart,
   cvmStop,
   cvmDelete,
+  policySet,
+  policyCheck,
+  policyList,
+  policyShow,
   keyList,
   keyShow,
   auditList,
   tenantInit,
   tenantRegister,
   tenantList,
+  operatorInit,
   token,
 ];

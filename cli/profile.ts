@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { stringify } from 'yaml';
-import { fromHex, toHex } from '#core/bytes.js';
+import { fromBase64Url, toBase64Url } from '#core/bytes.js';
+import { decodeCoseKey, type EcPublicKey, encodeCoseKey } from '#core/cose/key.js';
 import { CvmpError } from '#core/errors.js';
 import { parseYaml, type YamlFile, type YamlPath } from './yaml-file.js';
 
@@ -15,19 +16,20 @@ export interface ServerEntry {
 
 /** The Key Server, which is trusted by its identity key, wherever it is reached. */
 export interface KeyServerEntry extends ServerEntry {
-  /** COSE_Key of its identity key; its thumbprint enters config documents. */
-  readonly identityKey: Uint8Array;
+  /** Signs what it answers; its thumbprint enters config documents. */
+  readonly identityKey: EcPublicKey;
   /** `host:port` at which CVMs reach it, where that differs. */
   readonly guestAddress: string | undefined;
 }
 
-/** Who a tenant is, where its servers are and whom it trusts. All paths are absolute. */
+/** Who somebody is, where the servers are and whom to trust. All paths are absolute. */
 export interface Profile {
   /** File it was read from. */
   readonly file: string;
-  readonly tenant: string;
+  /** A tenant's own profile names both; an operator's may name neither. */
+  readonly tenant: string | undefined;
   /** PKCS#8 PEM, P-256: signs policies and tokens. */
-  readonly tenantKey: string;
+  readonly tenantKey: string | undefined;
   /** PKCS#8 PEM, P-384: signs ID blocks. */
   readonly idBlockKey: string | undefined;
   /** PKCS#8 PEM: an operator's key, for registering tenants. */
@@ -67,8 +69,8 @@ export function parseProfile(text: string, file: string): Profile {
   };
   const profile: Profile = {
     file,
-    tenant: root.required('tenant', namePattern, 'a name of a-z, 0-9 and -'),
-    tenantKey: path(root.required('tenant_key')),
+    tenant: root.text('tenant', namePattern, 'a name of a-z, 0-9 and -'),
+    tenantKey: optionalPath('tenant_key'),
     idBlockKey: optionalPath('id_block_key'),
     operatorKey: optionalPath('operator_key'),
     tlsCa: path(root.required('tls_ca')),
@@ -90,9 +92,27 @@ function serverEntry(entries: Entries): ServerEntry {
 function keyServerEntry(entries: Entries): KeyServerEntry {
   return {
     ...serverEntry(entries),
-    identityKey: fromHex(entries.required('identity_key', /^([0-9a-f]{2})+$/, 'a COSE_Key in hex')),
+    identityKey: parsePublicKey(entries.required('identity_key'), 'identity_key'),
     guestAddress: entries.text('guest_address', addressPattern, 'host:port'),
   };
+}
+
+/**
+ * Reads a public key as all programs of CVMP write it: a COSE_Key in base64url on one line.
+ * @throws CvmpError CONFIG
+ */
+export function parsePublicKey(text: string, field: string): EcPublicKey {
+  try {
+    return decodeCoseKey(fromBase64Url(text.trim(), field), field);
+  } catch (cause) {
+    const why = `${field} is not a public key (COSE_Key in base64url)`;
+    throw new CvmpError('CONFIG', why, { cause, field });
+  }
+}
+
+/** What {@link parsePublicKey} reads. */
+export function publicKeyText(key: Pick<EcPublicKey, 'curve' | 'point'>): string {
+  return toBase64Url(encodeCoseKey(key));
 }
 
 /** Entries of one map; what nobody asked for is refused at the end. */
@@ -159,17 +179,20 @@ class Entries {
   }
 }
 
-/** The text of a profile file; paths as given, relative ones to the file's folder. */
-export function profileText(profile: {
-  readonly tenant: string;
-  readonly tenantKey: string;
+/** What a new profile says; paths relative to its folder, or absolute. */
+export interface NewProfile {
+  readonly tenant?: string;
+  readonly tenantKey?: string;
   readonly idBlockKey?: string;
   readonly operatorKey?: string;
   readonly tlsCa: string;
   readonly trustAnchors?: readonly string[];
-  readonly keyServer?: ServerEntry & { readonly identityKey: Uint8Array };
+  readonly keyServer?: ServerEntry & { readonly identityKey: EcPublicKey };
   readonly platform?: ServerEntry;
-}): string {
+}
+
+/** The text of a profile file. */
+export function profileText(profile: NewProfile): string {
   const { keyServer, platform } = profile;
   const entries = {
     tenant: profile.tenant,
@@ -181,9 +204,10 @@ export function profileText(profile: {
     key_server: keyServer && {
       address: keyServer.address,
       name: keyServer.name,
-      identity_key: toHex(keyServer.identityKey),
+      identity_key: publicKeyText(keyServer.identityKey),
     },
     platform: platform && { address: platform.address, name: platform.name },
   };
-  return `# Who this tenant is, where its servers are and whom it trusts; read by cvmp.\n${stringify(entries, { lineWidth: 0 })}`;
+  const head = '# Who you are, where your servers are and whom you trust; read by cvmp.';
+  return `${head}\n${stringify(entries, { lineWidth: 0 })}`;
 }

@@ -39,28 +39,30 @@ function scan(schema: DescMessage, bytes: Uint8Array, path: string, depth: numbe
   if (depth > depthMax) throw invalid(path, 'is nested too deep');
   const reader = new BinaryReader(bytes);
   const rules = fieldRules(schema);
-  const seen = new Set<string | number>();
+  const seen = new Map<string | number, number>();
   while (reader.pos < reader.len) {
     const [number, wire] = wellFormed(path, schema, () => reader.tag());
     const rule = rules.get(number);
     if (rule === undefined) throw invalid(join(path, `#${number}`), 'is not known here');
-    const name = join(path, rule.field.name);
-    if (rule.field.fieldKind !== 'list' && rule.field.fieldKind !== 'map') {
-      once(seen, rule.field, name);
-    }
+    const name = pathOf(path, rule.field, seen);
     wellFormed(name, schema, () => value(reader, rule, wire, name, depth, seen));
   }
 }
 
-/** A field, and its oneof as a whole, may come once. */
-function once(seen: Set<string | number>, field: DescField, name: string): void {
-  if (seen.has(field.number)) throw invalid(name, 'comes twice');
-  seen.add(field.number);
+/** The path of this occurrence. A field that does not repeat, and a oneof as a whole, may come once. */
+function pathOf(path: string, field: DescField, seen: Map<string | number, number>): string {
+  const name = join(path, field.name);
+  const before = seen.get(field.number) ?? 0;
+  seen.set(field.number, before + 1);
+  if (field.fieldKind === 'map') return name;
+  if (field.fieldKind === 'list') return field.message === undefined ? name : `${name}[${before}]`;
+  if (before > 0) throw invalid(name, 'comes twice');
   if (field.oneof !== undefined) {
     const group = `oneof ${field.oneof.name}`;
     if (seen.has(group)) throw invalid(name, `comes beside another of ${field.oneof.name}`);
-    seen.add(group);
+    seen.set(group, 1);
   }
+  return name;
 }
 
 function value(
@@ -69,7 +71,7 @@ function value(
   wire: WireType,
   name: string,
   depth: number,
-  seen: Set<string | number>,
+  seen: Map<string | number, number>,
 ): void {
   const { field } = rule;
   if (rule.packable && wire === WireType.LengthDelimited) {
@@ -80,8 +82,9 @@ function value(
   } else if (field.fieldKind === 'map') {
     const entry = reader.bytes();
     const key = mapEntry(entry, field, name, depth);
-    if (seen.has(`${name}[${key}]`)) throw invalid(`${name}["${key}"]`, 'comes twice');
-    seen.add(`${name}[${key}]`);
+    const item = `${name}["${key}"]`;
+    if (seen.has(item)) throw invalid(item, 'comes twice');
+    seen.set(item, 1);
   } else if (field.message !== undefined) {
     const content = reader.bytes();
     if (content.length > 0) scan(field.message, content, name, depth + 1);

@@ -1,32 +1,30 @@
-import { readFile } from 'node:fs/promises';
-import { fromHex, toHex } from '#core/bytes.js';
+import { toHex } from '#core/bytes.js';
 import { encodeCoseKey } from '#core/cose/key.js';
 import { CvmpError } from '#core/errors.js';
 import { TenantSchema } from '#gen/cvmp/v1/tenant_pb.js';
-import type { CommandContext } from '../command.js';
-import { command } from '../command.js';
-import { readKeyFile } from '../key-file.js';
+import { callerKey } from '../api.js';
+import { type CommandContext, command } from '../command.js';
+import { parsePublicKey } from '../profile.js';
+import { readTyped } from '../profile-new.js';
 import { toReadable } from '../readable.js';
 import { serverChoice, serverOption } from '../server-choice.js';
 
-/** A tenant's public key: from the file that `tenant init` wrote, or of the profile's own tenant. */
-async function tenantKey(
+/** Whom to register: who was typed, or the tenant of the profile itself. */
+async function newTenant(
+  typed: string | undefined,
   file: string | undefined,
   context: CommandContext,
-): Promise<{ readonly tenant: string | undefined; readonly signingKey: Uint8Array }> {
-  if (file === undefined) {
-    const profile = await context.profile();
-    const key = await readKeyFile(profile.tenantKey);
-    const signingKey = encodeCoseKey({ curve: key.curve, point: key.publicPoint });
-    return { tenant: profile.tenant, signingKey };
+) {
+  if (typed !== undefined && file !== undefined) {
+    const key = parsePublicKey(await readTyped(context, file), file);
+    return { tenantId: typed, signingKey: encodeCoseKey(key) };
   }
-  try {
-    const text = await readFile(context.path(file), 'utf8');
-    return { tenant: undefined, signingKey: fromHex(text.trim(), file) };
-  } catch (cause) {
-    if (cause instanceof CvmpError) throw cause;
-    throw new CvmpError('USAGE', `cannot read ${file}: ${(cause as Error).message}`, { cause });
+  if (typed !== undefined || file !== undefined) {
+    throw new CvmpError('USAGE', 'TENANT and --key go together');
   }
+  const { key, issuer } = await callerKey(await context.profile(), 'tenant');
+  const signingKey = encodeCoseKey({ curve: key.curve, point: key.publicPoint });
+  return { tenantId: issuer, signingKey };
 }
 
 export const tenantRegister = command({
@@ -40,22 +38,18 @@ export const tenantRegister = command({
   },
   notes: 'Without TENANT: the tenant of the profile itself. Repeated, it changes nothing.',
   async run({ positionals: [typed], options }, context) {
-    if ((typed === undefined) !== (options.key === undefined)) {
-      throw new CvmpError('USAGE', 'TENANT and --key go together');
-    }
-    const { tenant, signingKey } = await tenantKey(options.key, context);
-    const tenantId = typed ?? tenant!;
+    const wanted = await newTenant(typed, options.key, context);
     const { tenants } = await context.servers();
     const registered = [];
     for (const server of serverChoice(options.server, await context.profile())) {
-      const answer = await tenants(server).registerTenant({ tenant: { tenantId, signingKey } });
-      registered.push({ server, tenant: answer.tenant! });
+      const { tenant } = await tenants(server).registerTenant({ tenant: wanted });
+      if (tenant !== undefined) registered.push({ server, tenant });
     }
     return {
       json: {
-        tenants: registered.map(({ server, tenant: entry }) => ({
+        tenants: registered.map(({ server, tenant }) => ({
           server,
-          ...toReadable(TenantSchema, entry),
+          ...toReadable(TenantSchema, tenant),
         })),
       },
       text: registered

@@ -75,3 +75,17 @@ export function toPem(label: string, der: Uint8Array): string {
   const lines = btoa(binary).match(/.{1,64}/g) ?? [];
   return `-----BEGIN ${label}-----\n${lines.join('\n')}\n-----END ${label}-----\n`;
 }
+
+/**
+ * The structures in a file that is either one DER structure or PEM blocks of this label.
+ * @throws CvmpError MALFORMED (also where a block has another label), SIZE
+ */
+export function readDerOrPem(bytes: Uint8Array, label: string, path: string): Uint8Array[] {
+  if (!looksLikePem(bytes)) return [bytes];
+  return parsePem(bytes, path).map((block) => {
+    if (block.label === label) return block.der;
+    throw new CvmpError('MALFORMED', `${path} has a ${block.label}, not a ${label}`, {
+      field: path,
+    });
+  });
+}

@@ -1,9 +1,16 @@
 import type { Judge } from './judge.js';
 import { judgeCoseWgExamples } from './judges/cose-wg-examples.js';
+import { judgeChains, judgeCrls } from './judges/snp/authorities.js';
+import { judgeChainCases, judgeReport, judgeSynthetic } from './judges/snp/reports.js';
 import { judgeWycheproof } from './judges/wycheproof.js';
 
 /** The judge of each `kind` of `expected.json`. Kinds that are not here are shown as not judged. */
 export const judges: ReadonlyMap<string, Judge> = new Map<string, Judge>([
   ['cose-wg-examples', judgeCoseWgExamples],
   ['wycheproof', judgeWycheproof],
+  ['amd-sev-snp-report', judgeReport],
+  ['amd-snp-chain-cases', judgeChainCases],
+  ['amd-snp-synthetic', judgeSynthetic],
+  ['amd-ca-chains', judgeChains],
+  ['amd-crls', judgeCrls],
 ]);

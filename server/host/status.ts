@@ -21,6 +21,8 @@ export const rpcNumber: Readonly<Record<RpcCode, number>> = {
   UNAUTHENTICATED: 16,
 };
 
+const textMax = 512;
+
 /** What a peer is told of an error. */
 export interface PeerStatus {
   readonly number: number;
@@ -43,14 +45,19 @@ export function peerStatus(error: unknown, caller: Caller, requestId: string): P
   const told = error instanceof CvmpError && caller.role !== 'anonymous';
   return {
     number: rpcNumber[row.rpc],
-    message: told ? `${code}: ${error.message}` : `${code}: ${row.meaning}`,
+    message: clip(`${code}: ${told ? error.message : row.meaning}`),
     detail: create(ErrorDetailSchema, {
       code,
-      field: told ? (error.field ?? '') : '',
+      field: clip(told ? (error.field ?? '') : ''),
       next: row.next,
       requestId,
     }),
   };
+}
+
+/** Messages may quote what the peer sent, and go out in HTTP headers, which are small. */
+function clip(text: string): string {
+  return text.length <= textMax ? text : `${text.slice(0, textMax - 1)}…`;
 }
 
 /** Content of the grpc-status-details-bin trailer (google.rpc.Status). */

@@ -1,7 +1,12 @@
 import { describe, expect, test } from 'vitest';
 import { parseProfile, profileText, readProfile } from '#cli/profile.js';
+import { ecPublicKey } from '#core/cose/key.js';
 import { CvmpError } from '#core/errors.js';
+import { crypto } from '#crypto';
 import { refusalOf } from '../refusal.js';
+
+const key = await crypto.generateEcKey('P-256');
+const identityKey = ecPublicKey('P-256', key.publicPoint);
 
 const whole = {
   tenant: 'acme',
@@ -13,7 +18,7 @@ const whole = {
   keyServer: {
     address: '[::1]:7443',
     name: 'key-server',
-    identityKey: new Uint8Array([0xa1, 1, 2]),
+    identityKey,
   },
   platform: { address: 'cloud.example:7444', name: 'cvm-platform' },
 };
@@ -33,10 +38,14 @@ describe('profile', () => {
     });
   });
 
-  test('only tenant, its key and the CA must be there', () => {
-    const text = 'tenant: a\ntenant_key: k\ntls_ca: c\n';
+  test('only the CA must be there', () => {
+    const text = 'tls_ca: c\n';
     const profile = parseProfile(text, '/p.yaml');
-    expect(profile.keyServer).toBeUndefined();
+    expect([profile.tenant, profile.keyServer, profile.platform]).toEqual([
+      undefined,
+      undefined,
+      undefined,
+    ]);
     expect(profile.trustAnchors).toEqual([]);
   });
 
@@ -45,7 +54,7 @@ describe('profile', () => {
     ['an unknown entry', `${text}servers: []\n`, 'servers: there is no such entry'],
     ['an unknown entry of a server', text.replace('  name: key', '  nam: key'), 'name is missing'],
     ['a second unknown one', `${text}  port: 1\n`, 'platform.port: there is no such entry'],
-    ['no tenant', text.replace('tenant: acme', ''), 'tenant is missing'],
+    ['no CA', text.replace('tls_ca: ../ca.pem', ''), 'tls_ca is missing'],
     ['a tenant name with capitals', text.replace('acme', 'Acme'), 'tenant: must be a name'],
     [
       'an address without port',
@@ -53,9 +62,9 @@ describe('profile', () => {
       'platform.address: must be host:port',
     ],
     [
-      'an identity key that is not hex',
-      text.replace('a10102', 'a1010'),
-      'key_server.identity_key: must be a COSE_Key in hex',
+      'another identity key',
+      text.replace(/identity_key: .../, 'identity_key: abc'),
+      'identity_key is not a public key',
     ],
     ['a list for a value', text.replace('tenant: acme', 'tenant: [a]'), 'tenant: must be a name'],
     [

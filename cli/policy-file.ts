@@ -1,0 +1,54 @@
+import { create, equals } from '@bufbuild/protobuf';
+import { stringify } from 'yaml';
+import { CvmpError } from '#core/errors.js';
+import { type SetKeyPolicy, SetKeyPolicySchema } from '#gen/cvmp/v1/policy_pb.js';
+import { fromYaml, toReadable } from './readable.js';
+import { parseYaml } from './yaml-file.js';
+
+/** A policy as its tenant signed it, with its digest. */
+export interface CurrentPolicy {
+  readonly policy: SetKeyPolicy;
+  /** SHA-256 of the signed policy, 32 bytes. */
+  readonly digest: Uint8Array;
+}
+
+/**
+ * Reads a policy written as YAML (docs/operating.md).
+ * @param name of the file, for messages
+ * @throws CvmpError INVALID_FIELD naming line and field
+ */
+export function parsePolicy(text: string, name: string): SetKeyPolicy {
+  return fromYaml(SetKeyPolicySchema, parseYaml(text, name, 'INVALID_FIELD'));
+}
+
+/** A policy as YAML, as {@link parsePolicy} reads it. */
+export function policyYaml(policy: SetKeyPolicy): string {
+  return stringify(toReadable(SetKeyPolicySchema, policy, false), { lineWidth: 0 });
+}
+
+/**
+ * Fills in what a file may leave out: the tenant, and version and prev_digest by the version in
+ * force.
+ * @returns undefined where the file says just what is in force
+ * @throws CvmpError INVALID_FIELD where the file names another tenant
+ */
+export function completePolicy(
+  written: SetKeyPolicy,
+  tenantId: string,
+  current: CurrentPolicy | undefined,
+): SetKeyPolicy | undefined {
+  if (written.tenantId !== '' && written.tenantId !== tenantId) {
+    const why = `tenant_id: the policy is of ${written.tenantId}, the profile of ${tenantId}`;
+    throw new CvmpError('INVALID_FIELD', why, { field: 'tenant_id' });
+  }
+  const policy = create(SetKeyPolicySchema, { ...written, tenantId });
+  if (written.version !== 0n) return policy;
+  if (current !== undefined) {
+    const { version, prevDigest } = current.policy;
+    const same = create(SetKeyPolicySchema, { ...policy, version, prevDigest });
+    if (equals(SetKeyPolicySchema, same, current.policy)) return undefined;
+  }
+  policy.version = (current?.policy.version ?? 0n) + 1n;
+  policy.prevDigest = current?.digest ?? new Uint8Array();
+  return policy;
+}

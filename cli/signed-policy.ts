@@ -1,0 +1,75 @@
+import { fromBinary, toBinary } from '@bufbuild/protobuf';
+import type { Client } from '@connectrpc/connect';
+import { equalBytes } from '#core/bytes.js';
+import { label } from '#core/cose/headers.js';
+import { ecPublicKey, thumbprint } from '#core/cose/key.js';
+import { openSign1, sign1 } from '#core/cose/sign1.js';
+import type { EcPrivateKey } from '#core/crypto.js';
+import { CvmpError } from '#core/errors.js';
+import { crypto } from '#crypto';
+import {
+  type PolicyResponse,
+  PolicyResponseSchema,
+  type PolicyService,
+  type SetKeyPolicy,
+  type SetKeyPolicyResponse,
+  SetKeyPolicySchema,
+} from '#gen/cvmp/v1/policy_pb.js';
+import { errorReport } from './api.js';
+import type { CurrentPolicy } from './policy-file.js';
+import type { KeyServerEntry } from './profile.js';
+
+/** COSE_Sign1 by the tenant's key over the exact serialised policy. */
+export async function signPolicy(key: EcPrivateKey, policy: SetKeyPolicy): Promise<Uint8Array> {
+  const kid = thumbprint({ curve: key.curve, point: key.publicPoint });
+  return sign1(key, toBinary(SetKeyPolicySchema, policy), {
+    protected: new Map([[label.kid, kid]]),
+  });
+}
+
+/**
+ * A policy as the Key Server holds it, read from the bytes that the tenant signed: the server's own
+ * reading of them is not believed.
+ * @param version 0n: the current one
+ * @returns undefined where there is none
+ * @throws CvmpError SIGNATURE_INVALID where this tenant's key did not sign it
+ */
+export async function fetchPolicy(
+  policies: Client<typeof PolicyService>,
+  key: EcPrivateKey,
+  policyId: string,
+  version = 0n,
+): Promise<(CurrentPolicy & { readonly signed: Uint8Array }) | undefined> {
+  let signed: Uint8Array;
+  try {
+    ({ signedPolicy: signed } = await policies.getKeyPolicy({ policyId, version }));
+  } catch (error) {
+    if (errorReport(error).code === 'NOT_FOUND') return undefined;
+    throw error;
+  }
+  const { payload } = await openSign1(signed, ecPublicKey(key.curve, key.publicPoint));
+  const policy = fromBinary(SetKeyPolicySchema, payload);
+  return { policy, digest: crypto.hash('sha256', signed), signed };
+}
+
+/**
+ * The Key Server's answer, read from what it signed, and held against what was sent.
+ * @throws CvmpError SIGNATURE_INVALID, SERVER_UNTRUSTED
+ */
+export async function openPolicyResponse(
+  answer: SetKeyPolicyResponse,
+  sent: { readonly policy: SetKeyPolicy; readonly signed: Uint8Array },
+  server: KeyServerEntry,
+): Promise<PolicyResponse> {
+  const { payload } = await openSign1(answer.signedResponse, server.identityKey);
+  const response = fromBinary(PolicyResponseSchema, payload);
+  const { policyId, version } = sent.policy;
+  const answersThis =
+    response.policyId === policyId &&
+    response.version === version &&
+    equalBytes(response.digest, crypto.hash('sha256', sent.signed));
+  if (!answersThis) {
+    throw new CvmpError('SERVER_UNTRUSTED', 'the Key Server signed an answer to another policy');
+  }
+  return response;
+}

@@ -1,0 +1,5 @@
+import type { AnyScheme } from './rats/scheme.js';
+import { snpScheme } from './snp/scheme.js';
+
+/** The one list of evidence formats. */
+export const schemes: readonly AnyScheme[] = [snpScheme];

@@ -1,0 +1,20 @@
+import type { Claims } from '../rats/claims.js';
+import type { SnpReport } from './parse.js';
+import type { SnpProduct, SnpTcb } from './product.js';
+
+/** What a verified SNP report asserts. */
+export interface SnpClaims extends Claims {
+  readonly format: 'snp';
+  readonly product: SnpProduct;
+  readonly report: SnpReport;
+  /** Which key signed the report; its certificate is of this kind. */
+  readonly signingKey: 'VCEK' | 'VLEK';
+  /** Cloud provider of the VLEK. */
+  readonly cspId: string | undefined;
+  readonly currentTcb: SnpTcb;
+  readonly reportedTcb: SnpTcb;
+  readonly committedTcb: SnpTcb;
+  readonly launchTcb: SnpTcb;
+  /** SHA-256 over the DER of the endorsement key certificate, for the audit record. */
+  readonly endorsementDigest: Uint8Array;
+}

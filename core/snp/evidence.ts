@@ -1,0 +1,65 @@
+import { CvmpError } from '../errors.js';
+import type { CmwCollection, CmwRecord } from '../rats/cmw.js';
+import { cmwIndicator } from '../rats/cmw.js';
+import type { Endorsements } from '../rats/endorsements.js';
+import { parseCertTable } from './endorsement/cert-table.js';
+import { parseReport, type SnpReport } from './parse.js';
+
+/** Labels of SNP evidence in a CMW collection. */
+const reportLabel = 'snp';
+const certsLabel = 'snp-certs';
+
+const reportType = 'application/vnd.cvmp.sev-snp-report';
+const certsType = 'application/vnd.cvmp.sev-snp-cert-table';
+
+/** SNP evidence: a report and the endorsements that came along. Parsed, not trusted. */
+export interface SnpEvidence {
+  readonly report: SnpReport;
+  readonly endorsements: Endorsements;
+}
+
+/**
+ * @param report `outblob` of configfs-tsm: 1184 bytes
+ * @param certTable `auxblob` as read, may be empty
+ */
+export function snpCollection(report: Uint8Array, certTable: Uint8Array): CmwCollection {
+  const records: [string, CmwRecord][] = [
+    [reportLabel, { mediaType: reportType, value: report, indicator: cmwIndicator.evidence }],
+  ];
+  if (certTable.length > 0) {
+    const indicator = cmwIndicator.endorsements;
+    records.push([certsLabel, { mediaType: certsType, value: certTable, indicator }]);
+  }
+  return new Map(records);
+}
+
+export function isSnpCollection(collection: CmwCollection): boolean {
+  return collection.has(reportLabel);
+}
+
+/** @throws CvmpError MALFORMED, SIZE, UNSUPPORTED_EVIDENCE */
+export function parseSnpCollection(collection: CmwCollection): SnpEvidence {
+  for (const label of collection.keys()) {
+    if (label !== reportLabel && label !== certsLabel) {
+      throw new CvmpError('UNSUPPORTED_EVIDENCE', `${label} has no place in SNP evidence`);
+    }
+  }
+  const report = recordOf(collection, reportLabel, reportType);
+  const table = collection.has(certsLabel)
+    ? parseCertTable(recordOf(collection, certsLabel, certsType))
+    : [];
+  return {
+    report: parseReport(report),
+    endorsements: {
+      certificates: table.filter(({ kind }) => kind !== 'CRL').map(({ data }) => data),
+      crls: table.filter(({ kind }) => kind === 'CRL').map(({ data }) => data),
+    },
+  };
+}
+
+function recordOf(collection: CmwCollection, label: string, mediaType: string): Uint8Array {
+  const record = collection.get(label);
+  if (record?.mediaType === mediaType) return record.value;
+  const found = record?.mediaType ?? 'nothing';
+  throw new CvmpError('UNSUPPORTED_EVIDENCE', `${label} is ${found}, not ${mediaType}`);
+}

@@ -1,0 +1,25 @@
+import { joinEndorsements } from '../rats/endorsements.js';
+import type { EvidenceScheme } from '../rats/scheme.js';
+import { appraise, deny, lacks } from './appraise.js';
+import type { SnpClaims } from './claims.js';
+import { isSnpCollection, parseSnpCollection, type SnpEvidence } from './evidence.js';
+import { type SnpLevel, type SnpRules, snpLevelRules } from './rules.js';
+import { verifyReport } from './verify.js';
+
+/** AMD SEV-SNP (SEV-SNP ABI; protocol.md s.2). */
+export const snpScheme: EvidenceScheme<SnpEvidence, SnpClaims, SnpRules, SnpLevel> = {
+  format: 'snp',
+  admits: isSnpCollection,
+  parse: parseSnpCollection,
+  verify: (evidence, endorsements, anchors, at) =>
+    verifyReport(
+      evidence.report,
+      joinEndorsements(evidence.endorsements, endorsements),
+      anchors,
+      at,
+    ),
+  deny,
+  appraise,
+  lacks,
+  levelRules: snpLevelRules,
+};

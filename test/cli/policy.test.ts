@@ -1,0 +1,220 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { Code, ConnectError } from '@connectrpc/connect';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { toHex } from '#core/bytes.js';
+import { openSign1, sign1 } from '#core/cose/sign1.js';
+import { crypto } from '#crypto';
+import { ErrorDetailSchema } from '#gen/cvmp/v1/error_pb.js';
+import {
+  PolicyResponseSchema,
+  PolicyService,
+  type SetKeyPolicy,
+  SetKeyPolicySchema,
+} from '#gen/cvmp/v1/policy_pb.js';
+import { commandLine } from './command-line.js';
+import { type FakeTenant, fakeServers, fakeTenant } from './fake-servers.js';
+
+const yaml = `
+policy_id: web
+cvm_names: [web-*]
+appraisal:
+  allow_simulated: true
+  snp:
+    measurements:
+      - digest: ${'0c'.repeat(48)}
+levels:
+  - n: 1
+    snp: {}
+svn_floor: 1
+`;
+
+let tenant: FakeTenant;
+beforeAll(async () => {
+  tenant = await fakeTenant();
+});
+
+/** A Key Server that keeps the policies of one tenant; `alter` plays a bad one. */
+function keyServer(
+  alter: {
+    readonly response?: { policyId?: string; version?: bigint; digest?: Uint8Array };
+    readonly other?: boolean;
+  } = {},
+) {
+  const kept: { policy: SetKeyPolicy; signed: Uint8Array }[] = [];
+  const servers = fakeServers(tenant.profile, ({ service }) => {
+    service(PolicyService, {
+      async setKeyPolicy({ signedPolicy, dryRun }) {
+        const { payload } = await openSign1(signedPolicy, tenant.publicKey);
+        const policy = fromBinary(SetKeyPolicySchema, payload);
+        if (!dryRun) kept.push({ policy, signed: signedPolicy });
+        const policyResponse = create(PolicyResponseSchema, {
+          policyId: policy.policyId,
+          version: policy.version,
+          digest: crypto.hash('sha256', signedPolicy),
+          accepted: !dryRun,
+          svnFloor: policy.svnFloor,
+          warnings: ['a warning'],
+          time: timestampFromMs(0),
+          ...alter.response,
+        });
+        const key = alter.other ? tenant.tenantKey : tenant.identityKey;
+        const signedResponse = await sign1(key, toBinary(PolicyResponseSchema, policyResponse));
+        return { signedResponse, policyResponse };
+      },
+      getKeyPolicy({ policyId, version }) {
+        const found = [...kept]
+          .reverse()
+          .find(
+            ({ policy }) =>
+              policy.policyId === policyId && (version === 0n || policy.version === version),
+          );
+        if (found === undefined) {
+          const detail = { desc: ErrorDetailSchema, value: { code: 'NOT_FOUND', next: 'Look.' } };
+          throw new ConnectError('NOT_FOUND: none', Code.NotFound, undefined, [detail]);
+        }
+        return { signedPolicy: found.signed, policy: found.policy };
+      },
+    });
+  });
+  return { ...servers, kept };
+}
+
+function file(text: string): string {
+  const path = join(tenant.folder, 'web.yaml');
+  writeFileSync(path, text);
+  return path;
+}
+
+const given = (servers: ReturnType<typeof keyServer>) => ({
+  servers: servers.apis,
+  profile: tenant.profile,
+});
+
+describe('policy set', () => {
+  test('signs with the tenant key; tenant, version and prev_digest are filled in', async () => {
+    const ks = keyServer();
+    const first = await commandLine(['policy', 'set', file(yaml)], given(ks));
+    expect(first.terminal.stderr).toBe('warning: a warning\n');
+    expect(first.code).toBe(0);
+    expect(first.terminal.stdout).toContain('web version 1');
+    const changed = yaml.replace('allow_simulated: true', 'allow_simulated: false');
+    const second = await commandLine(['policy', 'set', file(changed), '--json'], given(ks));
+    expect(second.json()).toMatchObject({
+      changed: true,
+      response: { policy_id: 'web', version: '2', accepted: true },
+    });
+    expect(ks.kept.map(({ policy }) => [policy.tenantId, policy.version])).toEqual([
+      ['acme', 1n],
+      ['acme', 2n],
+    ]);
+    expect(ks.kept[0]!.policy.prevDigest).toEqual(new Uint8Array());
+    expect(ks.kept[1]!.policy.prevDigest).toEqual(crypto.hash('sha256', ks.kept[0]!.signed));
+  });
+
+  test('a file that says what is in force changes nothing', async () => {
+    const ks = keyServer();
+    await commandLine(['policy', 'set', file(yaml)], given(ks));
+    const again = await commandLine(['policy', 'set', file(`# again\n${yaml}`)], given(ks));
+    expect(again.code).toBe(0);
+    expect(again.terminal.stdout).toContain('nothing changed');
+    expect(ks.kept.length).toBe(1);
+  });
+
+  test('version and prev_digest that are given stay as given', async () => {
+    const ks = keyServer();
+    const text = `${yaml}version: 7\nprev_digest: ${'ab'.repeat(32)}\n`;
+    await commandLine(['policy', 'set', file(text)], given(ks));
+    expect(ks.kept[0]!.policy.version).toBe(7n);
+    expect(toHex(ks.kept[0]!.policy.prevDigest)).toBe('ab'.repeat(32));
+  });
+
+  test('--dry-run stores nothing and says so', async () => {
+    const ks = keyServer();
+    const { code, terminal } = await commandLine(
+      ['policy', 'set', file(yaml), '--dry-run'],
+      given(ks),
+    );
+    expect(code).toBe(0);
+    expect(terminal.stdout).toContain('no, this was a dry run');
+    expect(ks.kept).toEqual([]);
+  });
+
+  const bad: readonly (readonly [
+    what: string,
+    alter: Parameters<typeof keyServer>[0],
+    code: string,
+  ])[] = [
+    ['not signed by its identity key', { other: true }, 'SIGNATURE_INVALID'],
+    ['about another policy', { response: { policyId: 'db' } }, 'SERVER_UNTRUSTED'],
+    ['about another version', { response: { version: 9n } }, 'SERVER_UNTRUSTED'],
+    ['about other bytes', { response: { digest: new Uint8Array(32) } }, 'SERVER_UNTRUSTED'],
+  ];
+  test.each(bad)('an answer that is %s is refused', async (_, alter, code) => {
+    const answer = await commandLine(['policy', 'set', file(yaml)], given(keyServer(alter)));
+    expect(answer.code).toBe(1);
+    expect(answer.terminal.stdout).toBe('');
+    expect(answer.terminal.stderr).toContain(`cvmp: error: ${code} `);
+  });
+
+  test('a file of another tenant, and one that breaks a field rule, never leave the machine', async () => {
+    const ks = keyServer();
+    for (const [text, field] of [
+      [`${yaml}tenant_id: evil\n`, 'tenant_id'],
+      [yaml.replace('policy_id: web', 'policy_id: Web'), 'policy_id'],
+      [yaml.replace('svn_floor: 1', 'svn_floor: 65'), 'svn_floor'],
+      [yaml.replace('0c'.repeat(48), '0c'), 'appraisal.snp.measurements[0].digest'],
+    ] as const) {
+      const { code, json } = await commandLine(['policy', 'set', file(text), '--json'], given(ks));
+      expect(code).toBe(1);
+      expect(json()).toMatchObject({ error: { code: 'INVALID_FIELD', field } });
+    }
+    expect(ks.calls.filter((call) => call.method === 'SetKeyPolicy')).toEqual([]);
+  });
+});
+
+describe('policy show', () => {
+  test('prints YAML that policy set takes back unchanged', async () => {
+    const ks = keyServer();
+    await commandLine(['policy', 'set', file(yaml)], given(ks));
+    const shown = await commandLine(['policy', 'show', 'web'], given(ks));
+    expect(shown.terminal.stdout).toMatch(/^# SHA-256 of the signed policy: [0-9a-f]{64}\n/);
+    const again = await commandLine(['policy', 'set', file(shown.terminal.stdout)], given(ks));
+    expect(again.code).toBe(0);
+    const { policy } = ks.kept.at(-1)!;
+    expect(toBinary(SetKeyPolicySchema, policy)).toEqual(
+      toBinary(SetKeyPolicySchema, ks.kept[0]!.policy),
+    );
+  });
+
+  test('a policy that this tenant did not sign is refused', async () => {
+    const ks = keyServer();
+    const payload = toBinary(SetKeyPolicySchema, create(SetKeyPolicySchema, { policyId: 'web' }));
+    const signed = await sign1(tenant.identityKey, payload);
+    ks.kept.push({ policy: create(SetKeyPolicySchema, { policyId: 'web' }), signed });
+    const { code, terminal } = await commandLine(['policy', 'show', 'web'], given(ks));
+    expect(code).toBe(1);
+    expect(terminal.stderr).toContain('SIGNATURE_INVALID');
+  });
+
+  test('one that is not there is NOT_FOUND', async () => {
+    const { code, terminal } = await commandLine(['policy', 'show', 'web'], given(keyServer()));
+    expect(code).toBe(1);
+    expect(terminal.stderr).toContain('cvmp: error: NOT_FOUND');
+  });
+});
+
+describe('policy check', () => {
+  test('says that a file is sound, or where it is not', async () => {
+    expect((await commandLine(['policy', 'check', file(yaml)])).terminal.stdout).toContain(
+      'is sound',
+    );
+    const wrong = await commandLine(['policy', 'check', file(yaml.replace('n: 1', 'n: 0'))]);
+    expect(wrong.code).toBe(1);
+    expect(wrong.terminal.stderr).toContain('levels[0].n');
+    const unread = await commandLine(['policy', 'check', '/nowhere/p.yaml']);
+    expect(unread.code).toBe(2);
+  });
+});

@@ -1,0 +1,64 @@
+import { readdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import type { DescService } from '@bufbuild/protobuf';
+import { describe, expect, test } from 'vitest';
+import { CvmpError } from '#core/errors.js';
+import { accessTable, authorize, demandAccess, needsToken } from '#server/host/callers/access.js';
+import { type Caller, methodName } from '#server/host/handlers.js';
+import { refusalOf } from '../../refusal.js';
+
+const folder = fileURLToPath(new URL('../../../gen/cvmp/v1/', import.meta.url));
+
+/** Every service of gen/, also one that is added tomorrow. */
+async function allServices(): Promise<DescService[]> {
+  const files = readdirSync(folder).filter((name) => name.endsWith('_pb.ts'));
+  const modules = await Promise.all(
+    files.map((name) => import(`${folder}${name}`) as Promise<Record<string, unknown>>),
+  );
+  const isService = (value: unknown): value is DescService =>
+    typeof value === 'object' && value !== null && 'kind' in value && value.kind === 'service';
+  return modules.flatMap((module) => Object.values(module).filter(isService));
+}
+
+const callers: Record<string, Caller> = {
+  anonymous: { role: 'anonymous' },
+  tenant: { role: 'tenant', tenantId: 'acme' },
+  operator: { role: 'operator' },
+};
+
+describe('who may call what: one table (issue: bad input)', () => {
+  test('every RPC of gen/ is in the table, and nothing else', async () => {
+    const names = (await allServices()).flatMap((service) => service.methods).map(methodName);
+    expect(names.length).toBeGreaterThan(15);
+    expect(Object.keys(accessTable).sort()).toEqual(names.sort());
+  });
+
+  test('a server does not start with a method that is missing, or that is for the guest', async () => {
+    const services = await allServices();
+    const guest = services.filter((s) => s.typeName === 'cvmp.v1.GuestService');
+    const others = services.filter((s) => s.typeName !== 'cvmp.v1.GuestService');
+    expect(() => demandAccess(others)).not.toThrow();
+    expect(() => demandAccess(guest)).toThrow(TypeError);
+    const renamed = { ...others[0]!, typeName: 'cvmp.v1.Tomorrow' } as DescService;
+    const methods = renamed.methods.map((m) => ({ ...m, parent: renamed }));
+    expect(() => demandAccess([{ ...renamed, methods } as DescService])).toThrow(TypeError);
+  });
+
+  test.each(Object.entries(accessTable))(
+    '%s is for the %s and nobody else',
+    async (name, access) => {
+      for (const [role, caller] of Object.entries(callers)) {
+        const allowed = access === 'attested' || access === role;
+        const outcome = await refusalOf(() => authorize(name, caller));
+        expect(outcome).toBe(allowed ? 'accepted' : 'NOT_ALLOWED');
+      }
+      expect(needsToken(name)).toBe(access !== 'attested');
+    },
+  );
+
+  test('an unknown method is for nobody', () => {
+    for (const caller of Object.values(callers)) {
+      expect(() => authorize('cvmp.v1.Nothing/At', caller)).toThrow(CvmpError);
+    }
+  });
+});
