@@ -6,6 +6,7 @@ import { cvmShow } from './commands/cvm-show.js';
 import { cvmStart } from './commands/cvm-start.js';
 import { cvmStop } from './commands/cvm-stop.js';
 import { cvmWatch } from './commands/cvm-watch.js';
+import { evidenceShow } from './commands/evidence-show.js';
 import { featureList } from './commands/feature-list.js';
 import { keyList } from './commands/key-list.js';
 import { keyShow } from './commands/key-show.js';
@@ -35,6 +36,7 @@ export const commands: readonly Command[] = [
   keyList,
   keyShow,
   auditList,
+  evidenceShow,
   tenantInit,
   tenantRegister,
   tenantList,

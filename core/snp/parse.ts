@@ -94,7 +94,8 @@ export function parseReport(report: Uint8Array): SnpReport {
       { field: 'report' },
     );
   }
-  const bytes = report.slice();
+  // A copy even of a Buffer, whose own slice shares its memory.
+  const bytes = new Uint8Array(report);
   const at = (name: ReportFieldName) =>
     new ByteReader(bytes, 'little', { offset: reportFields[name].offset });
   const u8 = (name: ReportFieldName) => at(name).u8(name);

@@ -101,7 +101,7 @@ export function productOf({ family, model }: Cpuid): SnpProduct | undefined {
  */
 export function decodeTcb(product: SnpProduct, bytes: Uint8Array, field: string): SnpTcb {
   const { tcbBytes } = products[product];
-  const rest = bytes.slice();
+  const rest = new Uint8Array(bytes);
   const component = (name: keyof SnpTcb): number => {
     const at = tcbBytes[name];
     if (at === undefined) return 0;

@@ -1,0 +1,34 @@
+import { readFile } from 'node:fs/promises';
+import { CvmpError } from '#core/errors.js';
+import { type CommandContext, command } from '../command.js';
+import { certificateTree, readEvidence, reportTree, treeText } from '../evidence-text.js';
+
+async function readBytes(context: CommandContext, file: string): Promise<Uint8Array> {
+  try {
+    return await readFile(context.path(file));
+  } catch (cause) {
+    throw new CvmpError('USAGE', `cannot read ${file}: ${(cause as Error).message}`, { cause });
+  }
+}
+
+export const evidenceShow = command({
+  name: 'evidence show',
+  summary: 'Every field of a piece of evidence; nothing is verified.',
+  examples: ['cvmp evidence show report.bin', 'cvmp evidence show web.evidence --json'],
+  positionals: ['FILE'],
+  options: {},
+  notes: 'FILE is an SEV-SNP attestation report, or what cvmp cvm verify --out kept.',
+  async run({ positionals: [file] }, context) {
+    const evidence = readEvidence(await readBytes(context, file!));
+    const report = reportTree(evidence.report);
+    const certificates = evidence.endorsements.certificates.map(certificateTree);
+    return {
+      json: { kind: 'snp', report, certificates },
+      text: [
+        treeText({ 'attestation report (SEV-SNP ABI)': report }),
+        ...certificates.map((tree) => treeText({ certificate: tree })),
+        'Nothing of this is verified: cvmp evidence verify.',
+      ].join('\n\n'),
+    };
+  },
+});
