@@ -83,6 +83,7 @@ export async function startHost(options: HostOptions): Promise<Host> {
     serving: () => serving,
     log,
   }).catch(async (error) => {
+    grpc.drain();
     await grpc.close();
     throw error;
   });

@@ -48,3 +48,23 @@ export function listen(server: Server, endpoint: Endpoint): Promise<number> {
     });
   });
 }
+
+/** Resolves when a server that no longer listens has lost its last connection, or time is over. */
+export function closed(server: Server, withinMilliseconds?: number): Promise<void> {
+  return new Promise((resolve) => {
+    server.getConnections((_error, count) => {
+      if (!server.listening && count === 0) {
+        resolve();
+        return;
+      }
+      const timer =
+        withinMilliseconds === undefined ? undefined : setTimeout(done, withinMilliseconds);
+      function done(): void {
+        clearTimeout(timer);
+        server.off('close', done);
+        resolve();
+      }
+      server.once('close', done);
+    });
+  });
+}

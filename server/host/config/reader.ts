@@ -43,13 +43,21 @@ export function readConfig<T>(
   read: (config: ConfigReader) => T,
 ): Config<T> {
   if (text.length > bytesMax) throw new CvmpError('CONFIG', `${file} is too long`);
-  const document = parseDocument(text, { uniqueKeys: true, strict: true });
-  const problem = document.errors[0] ?? document.warnings[0];
-  if (problem !== undefined) throw new CvmpError('CONFIG', `${file}: ${problem.message}`);
-  const reader = new ConfigReader(document.toJS({ maxAliasCount: 0 }) ?? {}, '', dirname(file));
+  const reader = new ConfigReader(parseYaml(text, file) ?? {}, '', dirname(file));
   const value = read(reader);
   reader.end();
   return { value: freeze(value), printed: reader.print() };
+}
+
+function parseYaml(text: string, file: string): unknown {
+  const document = parseDocument(text, { uniqueKeys: true, strict: true });
+  const problem = document.errors[0] ?? document.warnings[0];
+  if (problem !== undefined) throw new CvmpError('CONFIG', `${file}: ${problem.message}`);
+  try {
+    return document.toJS({ maxAliasCount: 0 });
+  } catch (cause) {
+    throw new CvmpError('CONFIG', `${file}: ${(cause as Error).message}`, { cause });
+  }
 }
 
 /** One mapping of a configuration file. */

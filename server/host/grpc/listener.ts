@@ -1,4 +1,5 @@
 import { constants } from 'node:crypto';
+import type { Socket } from 'node:net';
 import { createServer, type TLSSocket } from 'node:tls';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import type { HealthImplementation } from 'grpc-health-check';
@@ -6,7 +7,7 @@ import type { Logger } from 'pino';
 import type { Calls } from '../calls.js';
 import type { BoundService } from '../handlers.js';
 import { logField } from '../log.js';
-import { type Endpoint, endpointText, listen, type TlsIdentity } from '../tls.js';
+import { closed, type Endpoint, endpointText, listen, type TlsIdentity } from '../tls.js';
 import { implementation, serviceDefinition } from './adapter.js';
 import { createAdmission, type ExporterOf } from './admission.js';
 import { createReflection } from './reflection.js';
@@ -35,12 +36,15 @@ export interface GrpcListenerOptions {
   readonly log: Logger;
 }
 
+/** How long an answer may take to leave. */
+export const flushMilliseconds = 1000;
+
 export interface Listener {
   /** Where it listens in fact, "host:port". */
   readonly address: string;
   /** Takes no more connections and calls; streams that are open go on. */
   drain(): void;
-  /** Cuts whatever is left. */
+  /** Lets what was answered reach its peers, but not for long; then cuts whatever is left. */
   close(): Promise<void>;
 }
 
@@ -69,6 +73,11 @@ export async function listenGrpc(options: GrpcListenerOptions): Promise<Listener
     handshakeTimeout: options.limits.handshakeSeconds * 1000,
   });
   server.maxConnections = options.limits.connectionsMax;
+  const connections = new Set<Socket>();
+  server.on('connection', (connection: Socket) => {
+    connections.add(connection);
+    connection.on('close', () => connections.delete(connection));
+  });
   server.on('secureConnection', (socket) => {
     socket.on('error', () => undefined);
     if (socket.alpnProtocol !== 'h2') {
@@ -82,9 +91,11 @@ export async function listenGrpc(options: GrpcListenerOptions): Promise<Listener
     });
     injector.injectConnection(socket);
   });
-  server.on('tlsClientError', (error) =>
-    options.log.debug({ [logField.reason]: error.message }, 'tls handshake failed'),
-  );
+  server.on('tlsClientError', (error, socket) => {
+    options.log.debug({ [logField.reason]: error.message }, 'tls handshake failed');
+    // Node leaves a socket whose handshake timed out to us.
+    socket.destroy();
+  });
   const port = await listen(server, options.endpoint);
   return {
     address: endpointText({ host: options.endpoint.host, port }),
@@ -92,13 +103,12 @@ export async function listenGrpc(options: GrpcListenerOptions): Promise<Listener
       server.close();
       injector.drain(60_000);
     },
-    close: () =>
-      new Promise((resolve) => {
-        grpc.forceShutdown();
-        for (const socket of sockets.values()) socket.destroy();
-        if (server.listening) server.close(() => resolve());
-        else resolve();
-      }),
+    close: async () => {
+      await closed(server, flushMilliseconds);
+      grpc.forceShutdown();
+      for (const connection of connections) connection.destroy();
+      await closed(server);
+    },
   };
 }
 

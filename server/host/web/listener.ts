@@ -10,10 +10,10 @@ import { cors, createContextValues } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
 import type { Logger } from 'pino';
 import type { Calls } from '../calls.js';
-import type { Listener } from '../grpc/listener.js';
+import { flushMilliseconds, type Listener } from '../grpc/listener.js';
 import type { BoundService } from '../handlers.js';
 import { logField } from '../log.js';
-import { type Endpoint, endpointText, listen, type TlsIdentity } from '../tls.js';
+import { closed, type Endpoint, endpointText, listen, type TlsIdentity } from '../tls.js';
 import { peerKey, routes } from './routes.js';
 
 /** Every limit is finite. */
@@ -93,9 +93,11 @@ export async function listenWeb(options: WebListenerOptions): Promise<Listener> 
     session.on('error', () => undefined);
     session.on('close', () => sessions.delete(session));
   });
-  server.on('tlsClientError', (error) =>
-    options.log.debug({ [logField.reason]: error.message }, 'tls handshake failed'),
-  );
+  server.on('tlsClientError', (error, socket) => {
+    options.log.debug({ [logField.reason]: error.message }, 'tls handshake failed');
+    // Node leaves a socket whose handshake timed out to us.
+    socket.destroy();
+  });
   const port = await listen(server, options.endpoint);
   return {
     address: endpointText({ host: options.endpoint.host, port }),
@@ -104,13 +106,10 @@ export async function listenWeb(options: WebListenerOptions): Promise<Listener> 
       for (const session of sessions) session.close();
     },
     close: async () => {
-      const closed = new Promise<void>((resolve) => {
-        if (server.listening) server.close(() => resolve());
-        else resolve();
-      });
+      await closed(server, flushMilliseconds);
       for (const session of sessions) session.destroy();
       for (const socket of sockets) socket.destroy();
-      await closed;
+      await closed(server);
     },
   };
 }

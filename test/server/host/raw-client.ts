@@ -21,12 +21,7 @@ export class RawClient {
     onTestFinished(() => this.#client.close());
   }
 
-  unary(
-    method: string,
-    bytes: Uint8Array,
-    authorization?: string,
-    options: { deadline?: number } = {},
-  ): Promise<Outcome> {
+  unary(method: string, bytes: Uint8Array, authorization?: string): Promise<Outcome> {
     return new Promise((resolve) => {
       this.#client.makeUnaryRequest(
         `/${method}`,
@@ -34,7 +29,6 @@ export class RawClient {
         asBytes,
         Buffer.from(bytes),
         metadataOf(authorization),
-        options,
         (error, answer) => {
           resolve(error === null ? { code: 0, answer: answer as Uint8Array } : outcome(error));
         },
@@ -51,13 +45,14 @@ export class RawClient {
     });
   }
 
-  serverStream(method: string, bytes: Uint8Array, authorization?: string) {
+  serverStream(method: string, bytes: Uint8Array, authorization?: string, withinMs?: number) {
     return this.#client.makeServerStreamRequest(
       `/${method}`,
       asBytes,
       asBytes,
       Buffer.from(bytes),
       metadataOf(authorization),
+      withinMs === undefined ? {} : { deadline: Date.now() + withinMs },
     );
   }
 
