@@ -1,8 +1,7 @@
 import { ByteReader, equalBytes } from '#core/bytes.js';
-import { encode } from '#core/cbor/encode.js';
-import type { CborValue } from '#core/cbor/value.js';
 import { CvmpError } from '#core/errors.js';
 import { crypto } from '#crypto';
+import { contentDigest } from './content-digest.js';
 import type { SnpLaunch, Tee, TeeCapabilities } from './driver/driver.js';
 import type { LaunchSpec } from './lifecycle/cvm.js';
 
@@ -83,16 +82,7 @@ export function makeOffer(capabilities: readonly TeeCapabilities[], limits: Offe
     firmwareBytesMax: tee.firmwareFormats.length > 0 ? limits.firmwareBytesMax : 0,
     svnMax: tee.idBlock ? 0xffff_ffff : 0,
   }));
-  return { featureSetId: crypto.hash('sha256', encode(cborOf(tees))), tees };
-}
-
-/** Plain objects and arrays as CBOR, by the names of their members. */
-function cborOf(value: unknown): CborValue {
-  if (Array.isArray(value)) return value.map(cborOf);
-  if (typeof value === 'object' && value !== null) {
-    return new Map(Object.entries(value).map(([name, member]) => [name, cborOf(member)]));
-  }
-  return value as CborValue;
+  return { featureSetId: contentDigest(tees), tees };
 }
 
 /** @throws CvmpError FEATURE_SET_STALE */

@@ -70,11 +70,10 @@ export class ImageCatalogue {
     return this.#images;
   }
 
-  /** @throws CvmpError IMAGE_UNKNOWN */
-  get(imageDigest: Uint8Array): Image {
+  /** @param field that the request names it in @throws CvmpError IMAGE_UNKNOWN */
+  get(imageDigest: Uint8Array, field = 'image_digest'): Image {
     const image = this.#images.find((i) => equalBytes(i.imageDigest, imageDigest));
     if (image === undefined) {
-      const field = 'image_digest';
       throw new CvmpError('IMAGE_UNKNOWN', `no image ${toHex(imageDigest)}`, { field });
     }
     return image;
