@@ -1,0 +1,208 @@
+import { CvmpError } from '#core/errors.js';
+import type { LatePut } from './seal.js';
+import type { Change, Expectation, Put, Store, Stored } from './store.js';
+
+/** What one operation wants to write, all of it or nothing. */
+export interface Draft<Event> {
+  readonly puts?: readonly LatePut[];
+  readonly deletes?: readonly Expectation[];
+  /** What the decision was built on and does not change. */
+  readonly unchanged?: readonly Expectation[];
+  /** The decision, recorded in the same batch. */
+  readonly event?: Event;
+}
+
+/** Turns the events of one batch into records of the log. Batches come one after the other. */
+export interface BatchLog<Event> {
+  record(events: readonly Event[]): {
+    readonly puts: readonly LatePut[];
+    /** Called once the batch is durable. */
+    readonly accept: () => void;
+  };
+}
+
+/** The decision was built on values that have changed since: read again, decide again. */
+export class StaleRead extends Error {}
+
+const draftsMax = 256;
+
+interface Group<Event> {
+  readonly drafts: Draft<Event>[];
+  /** Those that came out as {@link StaleRead}. */
+  readonly stale: Set<Draft<Event>>;
+  readonly done: Promise<void>;
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+}
+
+interface Pending<Event> {
+  readonly version: number;
+  readonly put: LatePut | undefined;
+  readonly group: Group<Event>;
+}
+
+/**
+ * The one way into the store: gathers the drafts of many operations into one durable batch (group
+ * commit), in the order of their calls. An operation sees what others before it have submitted,
+ * durable or not; nothing is answered before its own batch is durable, and batches become durable
+ * in order, so nobody learns of what may be lost.
+ */
+export class Journal<Event> {
+  readonly #store: Store;
+  readonly #log: BatchLog<Event>;
+  readonly #groups: Group<Event>[] = [];
+  /** Newest submitted, not yet durable write of each key. */
+  readonly #pending = new Map<string, Pending<Event>>();
+  #writing: Promise<void> | undefined;
+  #refusal: CvmpError | undefined;
+
+  constructor(store: Store, log: BatchLog<Event>) {
+    this.#store = store;
+    this.#log = log;
+  }
+
+  /** Why nothing can be written any more; undefined while all is well. */
+  get failure(): CvmpError | undefined {
+    return this.#refusal;
+  }
+
+  /** Sees what was submitted, durable or not. @throws CvmpError STORE_CORRUPT, UNAVAILABLE */
+  async get(key: string): Promise<Stored | undefined> {
+    const pending = this.#pending.get(key);
+    if (pending === undefined) return this.#store.get(key);
+    const { put, version } = pending;
+    return put === undefined ? undefined : { value: put.seal(), version };
+  }
+
+  /**
+   * Resolves once durable.
+   * @throws StaleRead; CvmpError STORE_WRITE (then for ever), SHUTTING_DOWN
+   */
+  async submit(draft: Draft<Event>): Promise<void> {
+    if (this.#refusal !== undefined) throw this.#refusal;
+    this.#checkPending(draft);
+    const group = this.#openGroup();
+    group.drafts.push(draft);
+    for (const put of draft.puts ?? []) {
+      this.#pending.set(put.key, { version: put.version, put, group });
+    }
+    for (const { key } of draft.deletes ?? []) {
+      this.#pending.set(key, { version: 0, put: undefined, group });
+    }
+    await group.done;
+    if (group.stale.has(draft)) throw new StaleRead();
+  }
+
+  /** Waits for what was submitted, then closes the store. */
+  async close(): Promise<void> {
+    this.#refusal ??= new CvmpError('SHUTTING_DOWN', 'the Key Server is shutting down');
+    await this.#writing;
+    await this.#store.close();
+  }
+
+  #checkPending({ puts, deletes, unchanged }: Draft<Event>): void {
+    for (const list of [puts, deletes, unchanged]) {
+      for (const { key, expected } of list ?? []) {
+        const pending = this.#pending.get(key);
+        if (pending !== undefined && pending.version !== expected) throw new StaleRead();
+      }
+    }
+  }
+
+  #openGroup(): Group<Event> {
+    const last = this.#groups.at(-1);
+    if (last !== undefined && last.drafts.length < draftsMax) return last;
+    const group = newGroup<Event>();
+    this.#groups.push(group);
+    // Not at once: the requests that arrived together go into one batch.
+    this.#writing ??= new Promise((resolve) => {
+      setImmediate(() => resolve(this.#writeAll()));
+    });
+    return group;
+  }
+
+  async #writeAll(): Promise<void> {
+    for (let group = this.#groups.shift(); group !== undefined; group = this.#groups.shift()) {
+      try {
+        await this.#write(group.drafts, group.stale);
+      } catch (error) {
+        this.#fail(error, group);
+        break;
+      }
+      this.#settle(group);
+      group.resolve();
+    }
+    this.#writing = undefined;
+  }
+
+  async #write(drafts: readonly Draft<Event>[], stale: Set<Draft<Event>>): Promise<void> {
+    const events = drafts.flatMap(({ event }) => (event === undefined ? [] : [event]));
+    const log = this.#log.record(events);
+    try {
+      await this.#store.commit(merged([...drafts, { puts: log.puts }]));
+    } catch (error) {
+      if (!(error instanceof CvmpError && error.code === 'CAS_MISMATCH')) throw error;
+      // Another server changed something: find out whose draft it concerns.
+      if (drafts.length === 1) stale.add(drafts[0]!);
+      else for (const draft of drafts) await this.#write([draft], stale);
+      return;
+    }
+    log.accept();
+  }
+
+  #settle(group: Group<Event>): void {
+    for (const draft of group.drafts) {
+      for (const list of [draft.puts, draft.deletes]) {
+        for (const { key } of list ?? []) {
+          if (this.#pending.get(key)?.group === group) this.#pending.delete(key);
+        }
+      }
+    }
+  }
+
+  /** Fail closed: what is durable is unknown, so nothing is answered any more. */
+  #fail(error: unknown, group: Group<Event>): void {
+    this.#refusal =
+      error instanceof CvmpError
+        ? error
+        : new CvmpError('STORE_WRITE', 'a batch could not be written', { cause: error });
+    for (const waiting of [group, ...this.#groups.splice(0)]) waiting.reject(this.#refusal);
+  }
+}
+
+function newGroup<Event>(): Group<Event> {
+  let resolve: () => void = () => undefined;
+  let reject: (error: unknown) => void = resolve;
+  const done = new Promise<void>((yes, no) => {
+    resolve = yes;
+    reject = no;
+  });
+  return { drafts: [], stale: new Set(), done, resolve, reject };
+}
+
+/** One change of many: each key once, from the first expected version to the last put. */
+function merged(drafts: readonly Draft<unknown>[]): Change {
+  const expected = new Map<string, number>();
+  const last = new Map<string, LatePut | undefined>();
+  for (const { puts, deletes, unchanged } of drafts) {
+    for (const list of [unchanged, puts, deletes]) {
+      for (const e of list ?? []) if (!expected.has(e.key)) expected.set(e.key, e.expected);
+    }
+    for (const put of puts ?? []) last.set(put.key, put);
+    for (const { key } of deletes ?? []) last.set(key, undefined);
+  }
+  const puts: Put[] = [];
+  const deletes: Expectation[] = [];
+  const unchanged: Expectation[] = [];
+  for (const [key, version] of expected) {
+    const put = last.get(key);
+    if (put !== undefined) {
+      puts.push({ key, value: put.seal(), expected: version, version: put.version });
+    } else if (last.has(key) && version > 0) {
+      deletes.push({ key, expected: version });
+    } else {
+      unchanged.push({ key, expected: version });
+    }
+  }
+  return { puts, deletes, unchanged };
+}

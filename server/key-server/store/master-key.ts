@@ -1,0 +1,82 @@
+import { closeSync, fstatSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs';
+import { concat } from '#core/bytes.js';
+import type { Crypto } from '#core/crypto.js';
+import { CvmpError } from '#core/errors.js';
+import { crypto } from '#crypto';
+
+/** Wraps the keys that records are sealed under. An HSM can stand behind it. */
+export interface MasterKey {
+  /** @param context bound to the result; unwrapping needs the same */
+  wrap(key: Uint8Array, context: Uint8Array): Promise<Uint8Array>;
+  /** @throws CvmpError DECRYPT_FAILED */
+  unwrap(wrapped: Uint8Array, context: Uint8Array): Promise<Uint8Array>;
+}
+
+const keyLength = 32;
+const nonceLength = 24;
+
+/**
+ * Makes a master key file: 32 random bytes, mode 0600. Whoever has it and the store has all keys;
+ * keep a copy apart from the store's backups.
+ * @throws CvmpError ALREADY_EXISTS, CONFIG
+ */
+export function createMasterKeyFile(path: string, randomBytes: Crypto['randomBytes']): void {
+  const key = randomBytes(keyLength);
+  let file: number;
+  try {
+    file = openSync(path, 'wx', 0o600);
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'EEXIST') {
+      throw new CvmpError('ALREADY_EXISTS', `there is a file ${path} already`, { cause });
+    }
+    throw new CvmpError('CONFIG', `the master key ${path} cannot be made`, { cause });
+  }
+  try {
+    writeSync(file, key);
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+    key.fill(0);
+  }
+}
+
+/**
+ * Reads a master key file. The key stays in memory while the server runs: tenants' keys are
+ * unwrapped as they are needed.
+ * @throws CvmpError CONFIG: not there, not 32 bytes, or others than its owner may read it
+ */
+export function readMasterKeyFile(path: string): MasterKey {
+  const key = readKey(path);
+  return {
+    async wrap(secret, context) {
+      const nonce = crypto.randomBytes(nonceLength);
+      return concat(nonce, crypto.xchachaSeal(key, nonce, secret, context));
+    },
+    async unwrap(wrapped, context) {
+      const nonce = wrapped.subarray(0, nonceLength);
+      return crypto.xchachaOpen(key, nonce, wrapped.subarray(nonceLength), context);
+    },
+  };
+}
+
+function readKey(path: string): Uint8Array {
+  const refuse = (what: string, cause?: unknown): never => {
+    throw new CvmpError('CONFIG', `the master key ${path} ${what}`, { cause });
+  };
+  let file: number;
+  try {
+    file = openSync(path, 'r');
+  } catch (cause) {
+    return refuse('cannot be read', cause);
+  }
+  try {
+    const { mode, size } = fstatSync(file);
+    if ((mode & 0o077) !== 0) refuse('is open to others than its owner; chmod 600 it');
+    if (size !== keyLength) refuse(`has ${size} bytes, not ${keyLength}`);
+    const key = new Uint8Array(keyLength);
+    if (readSync(file, key) !== keyLength) refuse('is cut off');
+    return key;
+  } finally {
+    closeSync(file);
+  }
+}
