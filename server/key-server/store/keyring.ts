@@ -4,7 +4,7 @@ import type { Crypto } from '#core/crypto.js';
 import { CvmpError } from '#core/errors.js';
 import { hkdfExpand } from '#core/hkdf.js';
 import type { MasterKey } from './master-key.js';
-import { RecordSealer } from './seal.js';
+import { type LatePut, RecordSealer } from './seal.js';
 import type { Put, Store } from './store.js';
 
 const kekLength = 32;
@@ -46,7 +46,7 @@ export function initKeyring(place: Place, tools: Tools): Promise<{ put: Put; key
 
 /** @throws CvmpError STORE_CORRUPT, CONFIG: the master key is of another store */
 export async function openKeyring(store: Store, tools: Tools): Promise<Keyring> {
-  return new Keyring(store, tools, await readKek(store, serverPlace, tools));
+  return new Keyring(store, tools, await readKek(store, store, serverPlace, tools));
 }
 
 /**
@@ -66,9 +66,10 @@ export class Keyring {
     this.server = sealer(place, tools, serverKek);
   }
 
-  /** Makes the KEK of a new tenant; it counts once the put is durable. */
-  async addTenant(tenantId: string): Promise<Put> {
-    return (await newKek(this.#place, tenantPlace(tenantId), this.#tools)).put;
+  /** A KEK for a new tenant; it counts once the put is durable. */
+  async newTenant(tenantId: string): Promise<LatePut> {
+    const { put } = await newKek(this.#place, tenantPlace(tenantId), this.#tools);
+    return { ...put, seal: () => put.value };
   }
 
   /** Without waiting, where they are in memory. */
@@ -77,10 +78,10 @@ export class Keyring {
   }
 
   /** @throws CvmpError STORE_CORRUPT. The tenant must be registered. */
-  async of(tenantId: string, store: Pick<Store, 'get' | 'id'>): Promise<TenantKeys> {
+  async of(tenantId: string, source: Pick<Store, 'get'>): Promise<TenantKeys> {
     const known = this.#tenants.get(tenantId);
     if (known !== undefined) return known;
-    const kek = await readKek(store, tenantPlace(tenantId), this.#tools);
+    const kek = await readKek(source, this.#place, tenantPlace(tenantId), this.#tools);
     const keys = tenantKeys(this.#place, this.#tools, kek);
     this.#tenants.set(tenantId, keys);
     return keys;
@@ -98,16 +99,17 @@ async function newKek(
 }
 
 async function readKek(
-  store: Pick<Store, 'get' | 'id'>,
+  source: Pick<Store, 'get'>,
+  place: Place,
   key: string,
   { masterKey }: Tools,
 ): Promise<Uint8Array> {
-  const wrapped = await store.get(key);
+  const wrapped = await source.get(key);
   if (wrapped === undefined) {
     throw new CvmpError('STORE_CORRUPT', `the record ${key} is missing`);
   }
   try {
-    return await masterKey.unwrap(wrapped.value, kekContext(store, key));
+    return await masterKey.unwrap(wrapped.value, kekContext(place, key));
   } catch (cause) {
     if (key !== serverPlace) {
       throw new CvmpError('STORE_CORRUPT', `the record ${key} does not open`, { cause });

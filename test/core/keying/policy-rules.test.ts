@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
 import type { CvmpError } from '#core/errors.js';
-import { provenLevel } from '#core/keying/level.js';
 import type { KeyingPolicy } from '#core/keying/policy.js';
 import { checkFirst, checkPolicy, checkSuccessor } from '#core/keying/policy-rules.js';
 import { bestCoverage } from '#core/keying/selector.js';
@@ -132,29 +131,6 @@ describe('a next version (protocol.md s.6.4 (2), (3))', () => {
   it('the first version is 1', () => {
     expect(refusal(() => checkFirst(madePolicy()))).toBe('accepted');
     expect(refusal(() => checkFirst(next()))).toEqual(['POLICY_CHAIN', 'policy.version']);
-  });
-});
-
-describe('the level of an agent (protocol.md s.6.4)', () => {
-  const policy = madePolicy();
-
-  it.each([
-    ['none', 0, 0],
-    ['the first', 1, 1],
-    ['some', 3, 3],
-    ['all', 9, 4],
-  ])('is the largest n for which levels 1 to n hold: %s', (_, claim, level) => {
-    expect(provenLevel(policy, 'made', (rule) => claim >= ((rule as MadeRule).min ?? 0))).toBe(
-      level,
-    );
-  });
-
-  it('does not skip a level that does not hold', () => {
-    expect(provenLevel(policy, 'made', (rule) => (rule as MadeRule).min !== 2)).toBe(1);
-  });
-
-  it('a format without a rule reaches no level', () => {
-    expect(provenLevel(policy, 'other', () => true)).toBe(0);
   });
 });
 

@@ -69,7 +69,7 @@ describe('database: one LevelDB, group commit (architecture.md s.5)', () => {
     await database.close();
     expect(await refusalOf(Database.open(path, 'other'))).toBe('STORE_CORRUPT');
     rmSync(join(path, 'CURRENT'));
-    expect(await refusalOf(Database.open(path, 'test'))).toBe('STORE_MISSING');
+    expect(await refusalOf(Database.open(path, 'test'))).toBe('STORE_CORRUPT');
   });
 
   test('it is open once: a second open in this process is refused and keeps the lock', async () => {

@@ -1,0 +1,384 @@
+import { CvmpError } from '#core/errors.js';
+import {
+  deriveSecurityKey,
+  keyCheckValue,
+  purposeNumbers,
+  rootKeyLength,
+} from '#core/keying/derivation.js';
+import { decodeKeyRecord, encodeKeyRecord, type KeyRecord } from '#core/keying/key-record.js';
+import * as rules from '#core/keying/rules.js';
+import { decodePageToken, type Page, type PageRequest, pageOf } from '#server/host/paging.js';
+import type { Journal } from '../store/journal.js';
+import type { Keyring, TenantKeys } from '../store/keyring.js';
+import type { LatePut } from '../store/seal.js';
+import type { Store } from '../store/store.js';
+import type * as contract from './contract.js';
+import { type Decision, deciding } from './deciding.js';
+import { countsKey, type KeyCounts, noKeys, total, withKey, withRaise } from './key-counts.js';
+import type { PolicyStore } from './policies.js';
+import { type Held, SealedRecords, unchanged } from './records.js';
+import { type Outcome, type Requests, requestDigest } from './requests.js';
+import { type Scene, sceneOf } from './scene.js';
+
+const keyIdLength = 16;
+const cacheMax = 50_000;
+/** `released` is exact to the minute: an agent in a loop does not rewrite its record each time. */
+const releasedEvery = 60_000;
+
+const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex');
+const keyPrefix = (tenantId: string) => `key/${tenantId}/`;
+const keyPlace = (tenantId: string, keyId: Uint8Array) => `${keyPrefix(tenantId)}${hex(keyId)}`;
+
+export interface KeyTools {
+  readonly store: Store;
+  readonly journal: Journal<contract.AuditEvent>;
+  readonly keyring: Keyring;
+  readonly policies: PolicyStore;
+  readonly requests: Requests;
+  readonly counts: SealedRecords<KeyCounts>;
+  readonly now: () => number;
+  readonly randomBytes: (length: number) => Uint8Array;
+}
+
+/** A request as it came. */
+interface Asked {
+  readonly operation: contract.AuditOperation;
+  readonly grant: contract.SessionGrant;
+  readonly requestId: Uint8Array;
+  readonly keyId: Uint8Array | undefined;
+  readonly svn: number | undefined;
+  /** undefined: it changes nothing that a repetition could change again. */
+  readonly digest: Uint8Array | undefined;
+}
+
+/** A request with all that it is decided on. */
+interface Matter extends Scene {
+  readonly asked: Asked;
+  /** What became of the same request before. */
+  readonly outcome: Outcome | undefined;
+  /** The key that it names, if there is one. */
+  readonly held: Held<KeyRecord> | undefined;
+  readonly counts: Held<KeyCounts>;
+}
+
+/** Decides over keys; Security Keys are derived once the decision is durable, and never kept. */
+export class KeyRelease implements contract.Keys {
+  readonly #tools: KeyTools;
+  readonly #records: SealedRecords<KeyRecord>;
+
+  constructor(tools: KeyTools) {
+    this.#tools = tools;
+    const codec = { encode: encodeKeyRecord, decode: decodeKeyRecord };
+    this.#records = new SealedRecords(tools.journal, codec, cacheMax);
+  }
+
+  async allocate(
+    grant: contract.SessionGrant,
+    requestId: Uint8Array,
+    request: contract.AllocRequest,
+  ): Promise<contract.ReleasedKey> {
+    const { keyId, purpose, length, svn, appContext } = request;
+    const fields = [keyId ?? null, purposeNumbers[purpose], length, svn ?? null, appContext];
+    const digest = requestDigest('key_alloc', grant.cvmName, ...fields);
+    const asked: Asked = { operation: 'key_alloc', grant, requestId, keyId, svn, digest };
+    return this.#decide(asked, (matter) => {
+      const { outcome } = matter;
+      if (outcome !== undefined) return this.#release(matter, outcome.svn);
+      return keyId === undefined ? this.#new(matter, request) : this.#reallocate(matter, svn);
+    });
+  }
+
+  async acquire(
+    grant: contract.SessionGrant,
+    requestId: Uint8Array,
+    { keyId, svn }: contract.AcquireRequest,
+  ): Promise<contract.ReleasedKey> {
+    const operation = 'key_acquire';
+    const asked: Asked = { operation, grant, requestId, keyId, svn, digest: undefined };
+    return this.#decide(asked, (matter) => this.#release(matter, svn));
+  }
+
+  async update(
+    grant: contract.SessionGrant,
+    requestId: Uint8Array,
+    request: contract.UpdateRequest,
+  ): Promise<contract.UpdateResult> {
+    const { keyId, targetSvn: svn, expectedFloor, retireBelow } = request;
+    const fields = [keyId, svn, expectedFloor ?? null, retireBelow ?? null];
+    const digest = requestDigest('key_update', grant.cvmName, ...fields);
+    const asked: Asked = { operation: 'key_update', grant, requestId, keyId, svn, digest };
+    return this.#decide(asked, (matter) => {
+      const { outcome } = matter;
+      return outcome === undefined ? this.#raise(matter, request) : { answer: () => outcome };
+    });
+  }
+
+  async confirm(
+    grant: contract.SessionGrant,
+    requestId: Uint8Array,
+    { keyId, svn, kcv }: contract.ConfirmRequest,
+  ): Promise<number> {
+    const operation = 'key_confirm';
+    const asked: Asked = { operation, grant, requestId, keyId, svn, digest: undefined };
+    return this.#decide(asked, (matter) => {
+      const held = existing(matter);
+      const { svnFloor } = rules.confirmable(held.value, matter.proven, svn);
+      const key = deriveOnce(matter.keys, held.value, svn);
+      const expected = keyCheckValue(key);
+      key.fill(0);
+      const next = rules.confirm(held.value, kcv, expected);
+      const answer = () => svnFloor;
+      if (next.state === held.value.state) return { unchanged: basis(matter, held), answer };
+      return this.#write(matter, held, next, { puts: [], answer });
+    });
+  }
+
+  async get(tenantId: string, keyId: Uint8Array): Promise<contract.KeyInfo> {
+    const { store, policies, keyring, journal } = this.#tools;
+    const own = await policies.of(tenantId);
+    const key = keyPlace(tenantId, keyId);
+    // What is shown is durable.
+    const stored = await store.get(key);
+    if (stored === undefined) throw new CvmpError('NOT_FOUND', 'there is no such key');
+    const { records } = await keyring.of(tenantId, journal);
+    return infoOf(this.#records.open(key, stored, records), own);
+  }
+
+  async list(
+    tenantId: string,
+    { pageSize, pageToken }: PageRequest,
+  ): Promise<Page<contract.KeyInfo>> {
+    const { store, policies, keyring, journal } = this.#tools;
+    const own = await policies.of(tenantId);
+    const prefix = keyPrefix(tenantId);
+    const after = decodePageToken(pageToken);
+    const entries = await store.list({
+      prefix,
+      limit: pageSize + 1,
+      ...(after === undefined ? {} : { after: `${prefix}${after}` }),
+    });
+    if (entries.length === 0) return { items: [], nextPageToken: '' };
+    const { records } = await keyring.of(tenantId, journal);
+    const items = entries.map(({ key, ...stored }) =>
+      infoOf(this.#records.open(key, stored, records), own),
+    );
+    return pageOf(items, pageSize, ({ keyId }) => hex(keyId));
+  }
+
+  #decide<T>(asked: Asked, act: (matter: Matter) => Decision<T>): Promise<T> {
+    const { operation, grant, requestId, keyId, svn } = asked;
+    const { journal, policies, counts, now } = this.#tools;
+    const { tenantId, cvmName, evidenceDigest } = grant;
+    const about = { tenantId, cvmName, keyId, svn, evidenceDigest, requestId: hex(requestId) };
+    const event = { operation, ...about };
+    return deciding(journal, event, {
+      load: () => this.#load(asked),
+      decide: ({ keys, outcome, ...loaded }, record) => {
+        const own = policies.peek(tenantId) ?? loaded.own;
+        const scene = sceneOf(grant, keys, own, now(), record);
+        const held = loaded.held && (this.#records.peek(loaded.held.key) ?? loaded.held);
+        const key = countsKey(tenantId, scene.policy.policy.policyId);
+        const counted = counts.peek(key) ?? { key, value: noKeys, version: 0 };
+        return act({ ...scene, asked, outcome, held, counts: counted });
+      },
+      forget: () => {
+        this.#records.forget(keyPlace(tenantId, keyId ?? new Uint8Array()));
+        policies.forget(tenantId);
+        counts.clear();
+      },
+    });
+  }
+
+  async #load({ grant, requestId, keyId, digest }: Asked) {
+    const { tenantId, cvmName } = grant;
+    const { journal, policies, keyring, requests, counts } = this.#tools;
+    const own = policies.peek(tenantId) ?? (await policies.of(tenantId));
+    const keys = keyring.peek(tenantId) ?? (await keyring.of(tenantId, journal));
+    const outcome = await requests.find(tenantId, requestId, digest, keys.records);
+    const named = keyId ?? outcome?.keyId;
+    const held = named && (await this.#read(tenantId, named, keys));
+    const policyId = own.covering(cvmName)?.policy.policyId;
+    if (digest !== undefined && policyId !== undefined) {
+      await counts.read(countsKey(tenantId, policyId), keys.records);
+    }
+    return { own, keys, outcome, held };
+  }
+
+  async #read(tenantId: string, keyId: Uint8Array, keys: TenantKeys) {
+    const key = keyPlace(tenantId, keyId);
+    return this.#records.peek(key) ?? (await this.#records.read(key, keys.records));
+  }
+
+  /** A new KeyID with a new root key. */
+  #new(matter: Matter, request: contract.AllocRequest): Decision<contract.ReleasedKey> {
+    const { grant, now, keys, policy, proven, counts, event } = matter;
+    const release = rules.allocate(proven, request, total(counts.value));
+    const { tenantId, cvmName } = grant;
+    const keyId = this.#tools.randomBytes(keyIdLength);
+    const rootKey = this.#tools.randomBytes(rootKeyLength);
+    const wrappedRootKey = keys.wrapRootKey(rootKey, { tenantId, keyId, epoch: 1 });
+    rootKey.fill(0);
+    const record: KeyRecord = {
+      keyId,
+      tenantId,
+      policyId: policy.policy.policyId,
+      cvmName,
+      purpose: request.purpose,
+      length: request.length,
+      appContext: request.appContext,
+      epoch: 1,
+      wrappedRootKey,
+      svnFloor: release.svnFloor,
+      svnRetired: release.svnRetired,
+      state: 'pre-active',
+      created: now,
+      released: now,
+    };
+    event.keyId = keyId;
+    event.svn = release.svn;
+    const held = { key: keyPlace(tenantId, keyId), value: record, version: 0 };
+    const counted = withKey(counts.value, release.svnFloor);
+    return this.#write(matter, held, record, {
+      puts: this.#remember(matter, { ...unmoved(record), svn: release.svn, changed: true }),
+      counted,
+      answer: () => reveal(matter, record, release),
+    });
+  }
+
+  /** A Security Key from the root key that there is (draft s.3.3.4). */
+  #reallocate(matter: Matter, svn: number | undefined): Decision<contract.ReleasedKey> {
+    const { now, proven, event } = matter;
+    const held = existing(matter);
+    const { next, release } = rules.reallocate(held.value, proven, svn);
+    event.svn = release.svn;
+    const record = { ...next, released: now };
+    return this.#write(matter, held, record, {
+      puts: this.#remember(matter, { ...unmoved(record), svn: release.svn, changed: true }),
+      counted: this.#moved(matter, held.value, record),
+      answer: () => reveal(matter, record, release),
+    });
+  }
+
+  /** A Security Key of a key as it is. */
+  #release(matter: Matter, svn: number | undefined): Decision<contract.ReleasedKey> {
+    const { now, proven, event } = matter;
+    const held = existing(matter);
+    const release = rules.acquire(held.value, proven, svn);
+    event.svn = release.svn;
+    event.keyId = held.value.keyId;
+    const answer = () => reveal(matter, held.value, release);
+    if (now - held.value.released < releasedEvery) {
+      return { unchanged: basis(matter, held), answer };
+    }
+    return this.#write(matter, held, { ...held.value, released: now }, { puts: [], answer });
+  }
+
+  #raise(matter: Matter, request: contract.UpdateRequest): Decision<contract.UpdateResult> {
+    const held = existing(matter);
+    const { next, oldFloor, changed } = rules.update(held.value, matter.proven, request);
+    const { svnFloor: newFloor, svnRetired } = next;
+    const result = { oldFloor, newFloor, svnRetired, changed };
+    return this.#write(matter, held, next, {
+      puts: this.#remember(matter, { ...result, keyId: next.keyId, svn: 0 }),
+      counted: this.#moved(matter, held.value, next),
+      answer: () => result,
+    });
+  }
+
+  /** Counts after the floor of a key has risen; undefined where it has not. */
+  #moved({ counts, proven }: Matter, before: KeyRecord, after: KeyRecord): KeyCounts | undefined {
+    const from = rules.effectiveFloor(before, proven.policy);
+    return from === after.svnFloor ? undefined : withRaise(counts.value, from, after.svnFloor);
+  }
+
+  #remember(matter: Matter, outcome: Outcome): readonly LatePut[] {
+    const { asked, grant, keys, now } = matter;
+    if (asked.digest === undefined) return [];
+    const remembered = { ...outcome, digest: asked.digest };
+    const { requests } = this.#tools;
+    return requests.puts(grant.tenantId, asked.requestId, remembered, now, keys.records);
+  }
+
+  #write<T>(
+    matter: Matter,
+    held: Held<KeyRecord>,
+    next: KeyRecord,
+    more: {
+      readonly puts: readonly LatePut[];
+      readonly counted?: KeyCounts | undefined;
+      readonly answer: () => T;
+    },
+  ): Decision<T> {
+    const { records } = matter.keys;
+    const { counts } = this.#tools;
+    const put = this.#records.put(held.key, held.version, next, records);
+    const { counted } = more;
+    const countPut =
+      counted && counts.put(matter.counts.key, matter.counts.version, counted, records);
+    return {
+      puts: [put, ...more.puts, ...(countPut === undefined ? [] : [countPut])],
+      unchanged: [unchanged(matter.policies.index)],
+      submitted: () => {
+        this.#records.submitted(put, next);
+        if (countPut !== undefined && counted !== undefined) counts.submitted(countPut, counted);
+      },
+      answer: more.answer,
+    };
+  }
+}
+
+/** What a decision that writes nothing was built on. */
+function basis(matter: Matter, held: Held<KeyRecord>) {
+  return [unchanged(matter.policies.index), unchanged(held)];
+}
+
+/**
+ * The key that is named. Unknown and foreign ids are not told apart.
+ * @throws CvmpError NOT_FOUND, POLICY_REFUSED: levels of another policy number other things
+ */
+function existing({ held, policy }: Matter): Held<KeyRecord> {
+  if (held === undefined)
+    throw new CvmpError('NOT_FOUND', 'there is no such key', { field: 'key_id' });
+  if (held.value.policyId !== policy.policy.policyId) {
+    const what = `the key is of policy ${held.value.policyId}, the CVM of ${policy.policy.policyId}`;
+    throw new CvmpError('POLICY_REFUSED', what);
+  }
+  return held;
+}
+
+/** The caller zeroises the result. @throws CvmpError STORE_CORRUPT */
+function deriveOnce(keys: TenantKeys, record: KeyRecord, svn: number): Uint8Array {
+  const rootKey = keys.unwrapRootKey(record.wrappedRootKey, record);
+  const securityKey = deriveSecurityKey(rootKey, record, svn);
+  rootKey.fill(0);
+  return securityKey;
+}
+
+function reveal(
+  { keys, proven, policy }: Matter,
+  record: KeyRecord,
+  release: rules.Release,
+): contract.ReleasedKey {
+  const securityKey = deriveOnce(keys, record, release.svn);
+  return {
+    ...release,
+    keyId: record.keyId,
+    securityKey,
+    epoch: record.epoch,
+    kcv: keyCheckValue(securityKey),
+    level: proven.level,
+    policyDigest: policy.digest,
+  };
+}
+
+function unmoved({ keyId, svnFloor, svnRetired }: KeyRecord) {
+  return { keyId, oldFloor: svnFloor, newFloor: svnFloor, svnRetired };
+}
+
+function infoOf(
+  { wrappedRootKey: _, ...info }: KeyRecord,
+  own: { readonly current: ReadonlyMap<string, contract.StoredPolicy> },
+): contract.KeyInfo {
+  const policy = own.current.get(info.policyId)?.policy;
+  return policy === undefined ? info : { ...info, svnFloor: rules.effectiveFloor(info, policy) };
+}

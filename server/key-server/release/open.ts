@@ -1,0 +1,104 @@
+import type { Crypto } from '#core/crypto.js';
+import { CvmpError } from '#core/errors.js';
+import { crypto } from '#crypto';
+import { Journal } from '../store/journal.js';
+import { initKeyring, type Keyring, openKeyring } from '../store/keyring.js';
+import { initLevelStore, openLevelStore } from '../store/level.js';
+import type { MasterKey } from '../store/master-key.js';
+import type { Store } from '../store/store.js';
+import { AuditChain } from './audit.js';
+import type { AuditEvent, KeyServerState } from './contract.js';
+import { keyCountsCodec } from './key-counts.js';
+import { KeyRelease } from './keys.js';
+import { PolicyStore } from './policies.js';
+import { SealedRecords } from './records.js';
+import { Requests } from './requests.js';
+import { Tenants } from './tenants.js';
+
+const identityKey = 'identity';
+const storeIdLength = 16;
+const countsMax = 10_000;
+const pruneEvery = 60_000;
+
+export interface StateOptions {
+  readonly masterKey: MasterKey;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  readonly randomBytes: Crypto['randomBytes'];
+}
+
+/**
+ * Makes the store of a new Key Server, with its identity key (P-256) sealed inside.
+ * @throws CvmpError ALREADY_EXISTS, STORE_WRITE, STORE_LOCKED
+ */
+export async function initState(folder: string, options: StateOptions): Promise<void> {
+  const { randomBytes, masterKey } = options;
+  const id = randomBytes(storeIdLength);
+  const { put, keyring } = await initKeyring({ id }, { crypto, randomBytes, masterKey });
+  const identity = await crypto.exportEcKey(await crypto.generateEcKey('P-256'));
+  const value = keyring.server.seal(identityKey, 1, identity);
+  identity.fill(0);
+  await initLevelStore(folder, id, [put, { key: identityKey, value, expected: 0, version: 1 }]);
+}
+
+/**
+ * Opens what {@link initState} made.
+ * @throws CvmpError STORE_MISSING, STORE_LOCKED, STORE_CORRUPT, CONFIG (another master key)
+ */
+export async function openState(folder: string, options: StateOptions): Promise<KeyServerState> {
+  const store = await openLevelStore(folder);
+  try {
+    return await stateOver(store, options);
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+}
+
+/** The state over any store that was made by {@link initState}. */
+export async function stateOver(store: Store, options: StateOptions): Promise<KeyServerState> {
+  const { now, randomBytes, masterKey } = options;
+  const keyring = await openKeyring(store, { crypto, randomBytes, masterKey });
+  const identity = await readIdentity(store, keyring);
+  const chain = await AuditChain.open(store, { sealer: keyring.server, now });
+  const journal = new Journal<AuditEvent>(store, chain);
+  const counts = new SealedRecords(journal, keyCountsCodec, countsMax);
+  const tenants = new Tenants({ store, journal, keyring, now });
+  const policies = new PolicyStore({ journal, keyring, tenants, counts, now });
+  const requests = new Requests(store, journal);
+  const tools = { store, journal, keyring, policies, requests, counts, now, randomBytes };
+  const pruning = setInterval(() => void prune(requests, now), pruneEvery).unref();
+  return {
+    identity,
+    tenants,
+    policies,
+    keys: new KeyRelease(tools),
+    audit: {
+      record: (event) => journal.submit({ event }),
+      list: (tenantId, page, filter) => chain.list(tenantId, page, filter),
+    },
+    failure: () => journal.failure,
+    async close() {
+      clearInterval(pruning);
+      await journal.close();
+    },
+  };
+}
+
+async function readIdentity(store: Store, keyring: Keyring) {
+  const stored = await store.get(identityKey);
+  if (stored === undefined) throw new CvmpError('STORE_CORRUPT', 'the identity key is missing');
+  const pkcs8 = keyring.server.open(identityKey, stored);
+  const key = await crypto.importEcKey(pkcs8);
+  pkcs8.fill(0);
+  return key;
+}
+
+/** A store that fails says so at the next decision; pruning can wait. */
+async function prune(requests: Requests, now: () => number): Promise<void> {
+  try {
+    while (await requests.prune(now()));
+  } catch (error) {
+    if (!(error instanceof CvmpError)) throw error;
+  }
+}

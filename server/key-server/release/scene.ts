@@ -1,0 +1,55 @@
+import { CvmpError } from '#core/errors.js';
+import { checkValidity, type Proven } from '#core/keying/rules.js';
+import type { TenantKeys } from '../store/keyring.js';
+import type { SessionGrant, StoredPolicy } from './contract.js';
+import type { AuditEventDraft } from './deciding.js';
+import type { TenantPolicies } from './tenant-policies.js';
+
+/** What a request of a session is decided on: the policy now in force, not the one at its begin. */
+export interface Scene {
+  readonly grant: SessionGrant;
+  /** Milliseconds since the epoch. */
+  readonly now: number;
+  readonly keys: TenantKeys;
+  readonly policies: TenantPolicies;
+  readonly policy: StoredPolicy;
+  readonly proven: Proven;
+  readonly event: AuditEventDraft;
+}
+
+/** Levels of sessions under policies that came after their attestation. */
+const appraised = new WeakMap<SessionGrant, { policy: StoredPolicy; level: number }>();
+
+/**
+ * @throws CvmpError NO_POLICY, POLICY_EXPIRED, REATTEST_REQUIRED, POLICY_* where the claims of the
+ *   session no longer satisfy the policy
+ */
+export function sceneOf(
+  grant: SessionGrant,
+  keys: TenantKeys,
+  policies: TenantPolicies,
+  now: number,
+  event: AuditEventDraft,
+): Scene {
+  const policy = policies.covering(grant.cvmName);
+  if (policy === undefined) {
+    throw new CvmpError('NO_POLICY', `no policy covers the CVM ${grant.cvmName}`);
+  }
+  event.policyDigest = policy.digest;
+  checkValidity(policy.policy, now);
+  if (now >= grant.leaseExpires) {
+    throw new CvmpError('REATTEST_REQUIRED', 'the lease of this session is over');
+  }
+  const level = levelUnder(grant, policy);
+  event.level = level;
+  return { grant, now, keys, policies, policy, proven: { policy: policy.policy, level }, event };
+}
+
+function levelUnder(grant: SessionGrant, policy: StoredPolicy): number {
+  if (policy === grant.policy) return grant.level;
+  const known = appraised.get(grant);
+  if (known?.policy === policy) return known.level;
+  const level = grant.appraise(policy);
+  appraised.set(grant, { policy, level });
+  return level;
+}

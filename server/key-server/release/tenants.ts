@@ -1,0 +1,96 @@
+import { equalBytes } from '#core/bytes.js';
+import { encode } from '#core/cbor/encode.js';
+import { decodeMap } from '#core/cbor/read.js';
+import type { CborValue } from '#core/cbor/value.js';
+import { CvmpError } from '#core/errors.js';
+import { makeTenant, type Tenant, type TenantRegistry } from '#server/host/callers/tenants.js';
+import { decodePageToken, type Page, type PageRequest, pageOf } from '#server/host/paging.js';
+import type { Journal } from '../store/journal.js';
+import type { Keyring } from '../store/keyring.js';
+import type { Store } from '../store/store.js';
+import type { AuditEvent } from './contract.js';
+import { deciding } from './deciding.js';
+import { SealedRecords } from './records.js';
+
+const prefix = 'tenant/';
+const cacheMax = 10_000;
+
+interface TenantTools {
+  readonly store: Store;
+  readonly journal: Journal<AuditEvent>;
+  readonly keyring: Keyring;
+  readonly now: () => number;
+}
+
+const codec = {
+  encode: ({ tenantId, signingKey, registered }: Tenant) =>
+    encode(
+      new Map<number, CborValue>([
+        [1, tenantId],
+        [2, signingKey],
+        [3, registered],
+      ]),
+    ),
+  decode: (bytes: Uint8Array) =>
+    decodeMap(bytes, 'tenant', (m) =>
+      makeTenant(m.text(1, 'tenant_id'), m.bytes(2, 'signing_key'), m.integer(3, 'registered')),
+    ),
+};
+
+/** Tenants and their public signing keys; a tenant's own KEK comes to be with it. */
+export class Tenants implements TenantRegistry {
+  readonly #tools: TenantTools;
+  readonly #records: SealedRecords<Tenant>;
+
+  constructor(tools: TenantTools) {
+    this.#tools = tools;
+    this.#records = new SealedRecords(tools.journal, codec, cacheMax);
+  }
+
+  async register(
+    tenantId: string,
+    signingKey: Uint8Array,
+    { requestId }: { readonly requestId: string },
+  ): Promise<Tenant> {
+    const { keyring, journal, now } = this.#tools;
+    const key = `${prefix}${tenantId}`;
+    const event = { operation: 'register_tenant', tenantId, requestId } as const;
+    return deciding(journal, event, {
+      load: async () => ({
+        tenant: makeTenant(tenantId, signingKey, now()),
+        held: await this.#records.read(key, keyring.server),
+        kek: await keyring.newTenant(tenantId),
+      }),
+      decide: ({ tenant, held, kek }) => {
+        if (held === undefined) {
+          const put = this.#records.put(key, 0, tenant, keyring.server);
+          return {
+            puts: [put, kek],
+            submitted: () => this.#records.submitted(put, tenant),
+            answer: () => tenant,
+          };
+        }
+        if (!equalBytes(held.value.thumbprint, tenant.thumbprint)) {
+          throw new CvmpError('ALREADY_EXISTS', `tenant ${tenantId} has another signing key`);
+        }
+        return { answer: () => held.value };
+      },
+    });
+  }
+
+  async get(tenantId: string): Promise<Tenant | undefined> {
+    return (await this.#records.read(`${prefix}${tenantId}`, this.#tools.keyring.server))?.value;
+  }
+
+  async list({ pageSize, pageToken }: PageRequest): Promise<Page<Tenant>> {
+    const token = decodePageToken(pageToken);
+    const entries = await this.#tools.store.list({
+      prefix,
+      limit: pageSize + 1,
+      ...(token === undefined ? {} : { after: `${prefix}${token}` }),
+    });
+    const { server } = this.#tools.keyring;
+    const items = entries.map(({ key, ...stored }) => this.#records.open(key, stored, server));
+    return pageOf(items, pageSize, ({ tenantId }) => tenantId);
+  }
+}

@@ -1,0 +1,93 @@
+import { toHex } from '#core/bytes.js';
+import { CvmpError } from '#core/errors.js';
+import { productNames } from '#core/snp/product.js';
+import type { SnpLevel, SnpRules } from '#core/snp/rules.js';
+import type {
+  SnpLevel as SnpLevelMessage,
+  SnpRules as SnpRulesMessage,
+} from '#gen/cvmp/v1/policy_pb.js';
+
+/** CHIP_ID whole, or its significant bytes (Turin). */
+const chipIdLengths = [64, 8];
+
+/**
+ * @param path of the message in its policy
+ * @throws CvmpError INVALID_FIELD, POLICY_INVALID
+ */
+export function snpRulesOf(message: SnpRulesMessage, path: string): SnpRules {
+  const { measurements, products, familyId, imageId } = message;
+  once(
+    measurements.map(({ digest }) => toHex(digest)),
+    (i) => `${path}.measurements[${i}].digest`,
+  );
+  for (const [i, name] of products.entries()) knownProduct(name, `${path}.products[${i}]`);
+  for (const [i, id] of message.chipAllow.entries()) chipId(id, `${path}.chip_allow[${i}]`);
+  for (const [i, id] of message.chipDeny.entries()) chipId(id, `${path}.chip_deny[${i}]`);
+  withinMask(message.guestPolicyMask, message.guestPolicyValue, `${path}.guest_policy_value`);
+  withinMask(message.platformInfoMask, message.platformInfoValue, `${path}.platform_info_value`);
+  return {
+    measurements: measurements.map(({ digest, imageSvn, name }) => ({ digest, imageSvn, name })),
+    vmpl: message.vmpl,
+    products,
+    chipAllow: message.chipAllow,
+    chipDeny: message.chipDeny,
+    guestPolicyMask: message.guestPolicyMask,
+    guestPolicyValue: message.guestPolicyValue,
+    platformInfoMask: message.platformInfoMask,
+    platformInfoValue: message.platformInfoValue,
+    cspIds: message.cspIds,
+    allowReportV2: message.allowReportV2,
+    migrationAgents: message.migrationAgents,
+    idKeyDigests: message.idKeyDigests,
+    authorKeyDigests: message.authorKeyDigests,
+    familyId: familyId.length === 0 ? undefined : familyId,
+    imageId: imageId.length === 0 ? undefined : imageId,
+    allowProvisionalFirmware: message.allowProvisionalFirmware,
+  };
+}
+
+/**
+ * @param path of the message in its policy
+ * @throws CvmpError INVALID_FIELD, POLICY_INVALID
+ */
+export function snpLevelOf(message: SnpLevelMessage, path: string): SnpLevel {
+  const row = (i: number) => `${path}.tcb_min[${i}]`;
+  const tcbMin = message.tcbMin.map(({ product, tcb }, i) => {
+    knownProduct(product, `${row(i)}.product`);
+    const { fmc = 0, bootloader = 0, tee = 0, snp = 0, microcode = 0 } = tcb ?? {};
+    return { product, tcb: { fmc, bootloader, tee, snp, microcode } };
+  });
+  once(
+    tcbMin.map(({ product }) => product),
+    (i) => `${row(i)}.product`,
+  );
+  return {
+    tcbMin,
+    guestSvnMin: message.guestSvnMin,
+    imageSvnMin: message.imageSvnMin,
+    mitigationVector: message.mitigationVector,
+  };
+}
+
+/** A misspelt product would be a rule that is never looked at. */
+function knownProduct(name: string, field: string): void {
+  if (productNames.some((known) => known === name)) return;
+  const what = `${field} is "${name}", not one of ${productNames.join(', ')}`;
+  throw new CvmpError('INVALID_FIELD', what, { field });
+}
+
+function chipId(id: Uint8Array, field: string): void {
+  if (chipIdLengths.includes(id.length)) return;
+  throw new CvmpError('INVALID_FIELD', `${field} has ${id.length} bytes, not 64 or 8`, { field });
+}
+
+function withinMask(mask: bigint, value: bigint, field: string): void {
+  if ((value & ~mask) === 0n) return;
+  throw new CvmpError('POLICY_INVALID', `${field} has bits outside of its mask`, { field });
+}
+
+function once(names: readonly string[], field: (i: number) => string): void {
+  const twice = names.findIndex((name, i) => names.indexOf(name) !== i);
+  if (twice < 0) return;
+  throw new CvmpError('POLICY_INVALID', `${field(twice)} comes twice`, { field: field(twice) });
+}
