@@ -1,13 +1,17 @@
 import type { Command } from './command.js';
 import { auditList } from './commands/audit-list.js';
+import { cvmCreate } from './commands/cvm-create.js';
 import { cvmDelete } from './commands/cvm-delete.js';
 import { cvmList } from './commands/cvm-list.js';
 import { cvmShow } from './commands/cvm-show.js';
 import { cvmStart } from './commands/cvm-start.js';
 import { cvmStop } from './commands/cvm-stop.js';
+import { cvmUpdate } from './commands/cvm-update.js';
 import { cvmWatch } from './commands/cvm-watch.js';
 import { evidenceShow } from './commands/evidence-show.js';
 import { featureList } from './commands/feature-list.js';
+import { imageList } from './commands/image-list.js';
+import { imageMeasure } from './commands/image-measure.js';
 import { keyList } from './commands/key-list.js';
 import { keyShow } from './commands/key-show.js';
 import { operatorInit } from './commands/operator-init.js';
@@ -23,11 +27,15 @@ import { token } from './commands/token.js';
 /** Every command, in the order of the overview. */
 export const commands: readonly Command[] = [
   featureList,
+  imageList,
+  imageMeasure,
+  cvmCreate,
   cvmList,
   cvmShow,
   cvmWatch,
   cvmStart,
   cvmStop,
+  cvmUpdate,
   cvmDelete,
   policySet,
   policyCheck,

@@ -1,4 +1,4 @@
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { toHex } from '#core/bytes.js';
 import { thumbprint } from '#core/cose/key.js';
@@ -14,6 +14,7 @@ import {
   publicKeyText,
   type ServerEntry,
 } from './profile.js';
+import { readTypedText } from './typed.js';
 
 /** Options of the commands that write a profile. */
 export const newProfileOptions = {
@@ -39,15 +40,6 @@ export const newProfileOptions = {
 
 type Typed = { readonly [K in keyof typeof newProfileOptions]: string | undefined };
 
-/** A text file named on the command line. @throws CvmpError USAGE */
-export async function readTyped(context: CommandContext, file: string): Promise<string> {
-  try {
-    return await readFile(context.path(file), 'utf8');
-  } catch (cause) {
-    throw new CvmpError('USAGE', `cannot read ${file}: ${(cause as Error).message}`, { cause });
-  }
-}
-
 async function servers(options: Typed, context: CommandContext) {
   const { ca, identity } = options;
   if (ca === undefined) throw new CvmpError('USAGE', '--ca is missing');
@@ -65,7 +57,7 @@ async function servers(options: Typed, context: CommandContext) {
       : {
           keyServer: {
             ...keyServer,
-            identityKey: parsePublicKey(await readTyped(context, identity), identity),
+            identityKey: parsePublicKey(await readTypedText(context, identity), identity),
           },
         }),
     ...(platform === undefined ? {} : { platform }),

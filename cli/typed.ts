@@ -1,27 +1,7 @@
+import { readFile } from 'node:fs/promises';
+import { fromUtf8 } from '#core/bytes.js';
 import { CvmpError } from '#core/errors.js';
-
-const pageSize = 1000;
-
-/**
- * Reads a list page by page.
- * @param limit stop after so many items
- */
-export async function allPages<Item>(
-  limit: number,
-  read: (page: { pageSize: number; pageToken: string }) => Promise<{
-    readonly items: readonly Item[];
-    readonly nextPageToken: string;
-  }>,
-): Promise<readonly Item[]> {
-  const items: Item[] = [];
-  let pageToken = '';
-  do {
-    const page = await read({ pageSize: Math.min(pageSize, limit - items.length), pageToken });
-    items.push(...page.items);
-    pageToken = page.nextPageToken;
-  } while (pageToken !== '' && items.length < limit);
-  return items.slice(0, limit);
-}
+import type { CommandContext } from './command.js';
 
 /**
  * A whole number as typed.
@@ -51,4 +31,19 @@ export function hexBytes(typed: string, name: string, length: number): Uint8Arra
     throw new CvmpError('USAGE', `${name} must be ${length} bytes in hex`, { field: name });
   }
   return new Uint8Array(Buffer.from(typed, 'hex'));
+}
+
+/** A file named on the command line. @throws CvmpError USAGE */
+export async function readTypedBytes(context: CommandContext, file: string): Promise<Uint8Array> {
+  try {
+    // A plain array: a Buffer's own slice shares its memory.
+    return new Uint8Array(await readFile(context.path(file)));
+  } catch (cause) {
+    throw new CvmpError('USAGE', `cannot read ${file}: ${(cause as Error).message}`, { cause });
+  }
+}
+
+/** A text file named on the command line. @throws CvmpError USAGE, MALFORMED where it is not UTF-8 */
+export async function readTypedText(context: CommandContext, file: string): Promise<string> {
+  return fromUtf8(await readTypedBytes(context, file), file);
 }

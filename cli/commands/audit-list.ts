@@ -3,8 +3,9 @@ import { type AuditEntry, AuditEntrySchema } from '#gen/cvmp/v1/key_admin_pb.js'
 import { command } from '../command.js';
 import { timeText } from '../cvm-text.js';
 import { table } from '../output.js';
+import { allPages } from '../pages.js';
 import { toReadable } from '../readable.js';
-import { allPages, wholeNumber } from '../typed.js';
+import { wholeNumber } from '../typed.js';
 
 function auditTable(entries: readonly AuditEntry[]): string {
   return table(

@@ -1,15 +1,6 @@
-import { readFile } from 'node:fs/promises';
-import { CvmpError } from '#core/errors.js';
-import { type CommandContext, command } from '../command.js';
+import { command } from '../command.js';
 import { certificateTree, readEvidence, reportTree, treeText } from '../evidence-text.js';
-
-async function readBytes(context: CommandContext, file: string): Promise<Uint8Array> {
-  try {
-    return await readFile(context.path(file));
-  } catch (cause) {
-    throw new CvmpError('USAGE', `cannot read ${file}: ${(cause as Error).message}`, { cause });
-  }
-}
+import { readTypedBytes } from '../typed.js';
 
 export const evidenceShow = command({
   name: 'evidence show',
@@ -19,7 +10,7 @@ export const evidenceShow = command({
   options: {},
   notes: 'FILE is an SEV-SNP attestation report, or what cvmp cvm verify --out kept.',
   async run({ positionals: [file] }, context) {
-    const evidence = readEvidence(await readBytes(context, file!));
+    const evidence = readEvidence(await readTypedBytes(context, file!));
     const report = reportTree(evidence.report);
     const certificates = evidence.endorsements.certificates.map(certificateTree);
     return {

@@ -3,8 +3,9 @@ import { type KeyInfo, KeyInfoSchema, KeyStateSchema } from '#gen/cvmp/v1/key_ad
 import { command } from '../command.js';
 import { timeText } from '../cvm-text.js';
 import { table } from '../output.js';
+import { allPages } from '../pages.js';
 import { enumName, toReadable } from '../readable.js';
-import { allPages, wholeNumber } from '../typed.js';
+import { wholeNumber } from '../typed.js';
 
 function keyTable(keys: readonly KeyInfo[]): string {
   return table(

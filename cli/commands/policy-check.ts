@@ -2,8 +2,8 @@ import { SetKeyPolicySchema } from '#gen/cvmp/v1/policy_pb.js';
 import { validate } from '#wire/validate.js';
 import { command } from '../command.js';
 import { parsePolicy } from '../policy-file.js';
-import { readTyped } from '../profile-new.js';
 import { toReadable } from '../readable.js';
+import { readTypedText } from '../typed.js';
 
 /** Stands in for what `policy set` fills in, so that the rest can be held to its rules. */
 const filledIn = { tenantId: 'tenant', version: 1n };
@@ -15,7 +15,7 @@ export const policyCheck = command({
   positionals: ['FILE'],
   options: {},
   async run({ positionals: [file] }, context) {
-    const written = parsePolicy(await readTyped(context, file!), file!);
+    const written = parsePolicy(await readTypedText(context, file!), file!);
     const whole = {
       ...written,
       tenantId: written.tenantId || filledIn.tenantId,

@@ -2,8 +2,9 @@ import { toHex } from '#core/bytes.js';
 import { PolicySummarySchema } from '#gen/cvmp/v1/policy_pb.js';
 import { command } from '../command.js';
 import { table } from '../output.js';
+import { allPages } from '../pages.js';
 import { toReadable } from '../readable.js';
-import { allPages, wholeNumber } from '../typed.js';
+import { wholeNumber } from '../typed.js';
 
 export const policyList = command({
   name: 'policy list',

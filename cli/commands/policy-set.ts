@@ -10,9 +10,9 @@ import { callerKey } from '../api.js';
 import { type CommandContext, command } from '../command.js';
 import { fields, type Output } from '../output.js';
 import { completePolicy, parsePolicy } from '../policy-file.js';
-import { readTyped } from '../profile-new.js';
 import { toReadable } from '../readable.js';
 import { fetchPolicy, openPolicyResponse, signPolicy } from '../signed-policy.js';
+import { readTypedText } from '../typed.js';
 
 function responseOutput(response: PolicyResponse, context: CommandContext): Output {
   for (const warning of response.warnings) context.terminal.err(`warning: ${warning}\n`);
@@ -38,7 +38,7 @@ export const policySet = command({
     'Where FILE leaves them out, tenant_id comes from the profile, and version and prev_digest\n' +
     'from the version in force. A file that says just what is in force changes nothing.',
   async run({ positionals: [file], options }, context) {
-    const written = parsePolicy(await readTyped(context, file!), file!);
+    const written = parsePolicy(await readTypedText(context, file!), file!);
     const profile = await context.profile();
     const { key, issuer } = await callerKey(profile, 'tenant');
     const policies = (await context.servers()).policies();

@@ -3,9 +3,9 @@ import { TenantSchema } from '#gen/cvmp/v1/tenant_pb.js';
 import { command } from '../command.js';
 import { timeText } from '../cvm-text.js';
 import { table } from '../output.js';
+import { allPages } from '../pages.js';
 import { toReadable } from '../readable.js';
 import { serverChoice, serverOption } from '../server-choice.js';
-import { allPages } from '../typed.js';
 
 const tenantsMax = 1_000_000;
 

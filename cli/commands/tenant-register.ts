@@ -5,9 +5,9 @@ import { TenantSchema } from '#gen/cvmp/v1/tenant_pb.js';
 import { callerKey } from '../api.js';
 import { type CommandContext, command } from '../command.js';
 import { parsePublicKey } from '../profile.js';
-import { readTyped } from '../profile-new.js';
 import { toReadable } from '../readable.js';
 import { serverChoice, serverOption } from '../server-choice.js';
+import { readTypedText } from '../typed.js';
 
 /** Whom to register: who was typed, or the tenant of the profile itself. */
 async function newTenant(
@@ -16,7 +16,7 @@ async function newTenant(
   context: CommandContext,
 ) {
   if (typed !== undefined && file !== undefined) {
-    const key = parsePublicKey(await readTyped(context, file), file);
+    const key = parsePublicKey(await readTypedText(context, file), file);
     return { tenantId: typed, signingKey: encodeCoseKey(key) };
   }
   if (typed !== undefined || file !== undefined) {
