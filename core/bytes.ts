@@ -31,6 +31,11 @@ export function compareBytes(a: Uint8Array, b: Uint8Array): number {
   return a.length - b.length;
 }
 
+/** A reversed copy, also of a Buffer: between little-endian and big-endian integers. */
+export function reversed(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(bytes).reverse();
+}
+
 export function isZero(bytes: Uint8Array): boolean {
   let any = 0;
   for (const b of bytes) any |= b;
@@ -155,7 +160,8 @@ export class ByteReader {
   /** A copy of the next `length` bytes. */
   take(length: number, field: string): Uint8Array {
     const at = this.#take(length, field);
-    return this.bytes.slice(at, at + length);
+    // Not slice: a Buffer's own shares its memory.
+    return new Uint8Array(this.bytes.subarray(at, at + length));
   }
 
   /** @throws CvmpError unless everything was read. */

@@ -57,7 +57,7 @@ export function keyInfo(options: {
 
 /** Signs bytes 0 to 0x29F in place of whatever signature there is; returns a copy. */
 export async function signReport(report: Uint8Array, key: EcPrivateKey): Promise<Uint8Array> {
-  const out = report.slice();
+  const out = new Uint8Array(report);
   const signature = snpSignature(await crypto.sign(key, out.subarray(0, signedLength)));
   out.set(signature, signatureFields.R.offset);
   return out;

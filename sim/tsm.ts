@@ -93,7 +93,7 @@ export class SimulatedTsm {
       if (data.length > inblobMax) throw new TsmError('EFBIG', `write ${path}`);
       // An empty write leaves nothing to be flushed at close.
       if (data.length === 0) return;
-      entry.inblob = data.slice();
+      entry.inblob = new Uint8Array(data);
     } else {
       const text = fromUtf8(data);
       const level = /^\d{1,9}\n?$/.test(text) ? Number(text) : Number.NaN;
@@ -115,9 +115,9 @@ export class SimulatedTsm {
       case 'privlevel_floor':
         return utf8(`${this.#floor}\n`);
       case 'auxblob':
-        return this.#auxblob((await this.#report(entry, path)).certTable).slice();
+        return new Uint8Array(this.#auxblob((await this.#report(entry, path)).certTable));
       default:
-        return (await this.#report(entry, path)).report.slice();
+        return new Uint8Array((await this.#report(entry, path)).report);
     }
   }
 

@@ -1,5 +1,5 @@
 import { crypto } from '#crypto';
-import { concat, equalBytes, isZero, toHex } from '../bytes.js';
+import { concat, equalBytes, isZero, reversed, toHex } from '../bytes.js';
 import { CvmpError, type ErrorCode } from '../errors.js';
 import type { Endorsements, TrustAnchor } from '../rats/endorsements.js';
 import type { Certificate } from '../x509/certificate.js';
@@ -116,7 +116,7 @@ async function requireSignature(report: SnpReport, leaf: Certificate): Promise<v
 /** A scalar as ECDSA takes it: 48 bytes, big-endian; undefined where it does not fit. */
 function scalar(littleEndian: Uint8Array): Uint8Array | undefined {
   if (!isZero(littleEndian.subarray(scalarLength))) return undefined;
-  const value = littleEndian.slice(0, scalarLength).reverse();
+  const value = reversed(littleEndian.subarray(0, scalarLength));
   return isZero(value) ? undefined : value;
 }
 

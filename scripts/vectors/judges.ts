@@ -1,5 +1,6 @@
 import type { Judge } from './judge.js';
 import { judgeCoseWgExamples } from './judges/cose-wg-examples.js';
+import { judgeLaunchDigests } from './judges/launch-digests.js';
 import { judgeChains, judgeCrls } from './judges/snp/authorities.js';
 import { judgeChainCases, judgeReport, judgeSynthetic } from './judges/snp/reports.js';
 import { judgeWycheproof } from './judges/wycheproof.js';
@@ -13,4 +14,5 @@ export const judges: ReadonlyMap<string, Judge> = new Map<string, Judge>([
   ['amd-snp-synthetic', judgeSynthetic],
   ['amd-ca-chains', judgeChains],
   ['amd-crls', judgeCrls],
+  ['sev-launch-digests', judgeLaunchDigests],
 ]);

@@ -46,7 +46,8 @@ export function parseCertTable(blob: Uint8Array): readonly CertTableEntry[] {
       throw new CvmpError('MALFORMED', `${field} lies outside of the table`, { field });
     }
     const kind = kinds.find((name) => equalBytes(guids[name], guid));
-    if (kind !== undefined) entries.push({ kind, data: blob.slice(offset, offset + length) });
+    if (kind === undefined) continue;
+    entries.push({ kind, data: new Uint8Array(blob.subarray(offset, offset + length)) });
   }
   throw new CvmpError('SIZE', `the certificate table has more than ${entriesMax} entries`);
 }

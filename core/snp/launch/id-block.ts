@@ -1,5 +1,5 @@
 import { crypto } from '#crypto';
-import { ByteReader, concat, isZero } from '../../bytes.js';
+import { ByteReader, concat, isZero, reversed } from '../../bytes.js';
 import { type EcPrivateKey, ecSpki } from '../../crypto.js';
 import { CvmpError } from '../../errors.js';
 import { scalarLength } from '../layout.js';
@@ -84,8 +84,8 @@ export function parseIdBlock(bytes: Uint8Array): IdBlock {
 export function snpPublicKey(point: Uint8Array): Uint8Array {
   const out = new Uint8Array(publicKeyLength);
   new DataView(out.buffer).setUint32(0, curveP384, true);
-  out.set(point.slice(1, 1 + scalarLength).reverse(), 4);
-  out.set(point.slice(1 + scalarLength).reverse(), 4 + fieldLength);
+  out.set(reversed(point.subarray(1, 1 + scalarLength)), 4);
+  out.set(reversed(point.subarray(1 + scalarLength)), 4 + fieldLength);
   return out;
 }
 
@@ -100,8 +100,8 @@ export function snpKeyDigest(point: Uint8Array): Uint8Array {
  */
 export function snpSignature(raw: Uint8Array): Uint8Array {
   const out = new Uint8Array(signatureLength);
-  out.set(raw.slice(0, scalarLength).reverse(), 0);
-  out.set(raw.slice(scalarLength).reverse(), fieldLength);
+  out.set(reversed(raw.subarray(0, scalarLength)), 0);
+  out.set(reversed(raw.subarray(scalarLength)), fieldLength);
   return out;
 }
 
@@ -143,7 +143,7 @@ export async function verifyIdBlock(
     const asked = `${idBlockLength} and ${idAuthLength} bytes`;
     throw new CvmpError('SIZE', `ID block and its authentication have ${asked}`);
   }
-  const part = (offset: number, length: number) => idAuth.slice(offset, offset + length);
+  const part = (offset: number, length: number) => idAuth.subarray(offset, offset + length);
   const idKey = part(auth.idKey, publicKeyLength);
   const authorKey = part(auth.authorKey, publicKeyLength);
   await requireSigned(
@@ -187,9 +187,9 @@ async function requireSigned(
 
 /** The 48 used bytes of a 72-byte field. @throws CvmpError MALFORMED where it does not fit */
 function bigEndian(bytes: Uint8Array, offset: number): Uint8Array {
-  const field = bytes.slice(offset, offset + fieldLength);
+  const field = bytes.subarray(offset, offset + fieldLength);
   if (!isZero(field.subarray(scalarLength))) {
     throw new CvmpError('MALFORMED', 'a value of the ID authentication exceeds P-384');
   }
-  return field.slice(0, scalarLength).reverse();
+  return reversed(field.subarray(0, scalarLength));
 }

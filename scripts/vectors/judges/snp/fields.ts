@@ -1,4 +1,4 @@
-import { concat, isZero, toHex } from '#core/bytes.js';
+import { concat, isZero, reversed, toHex } from '#core/bytes.js';
 import { readEndorsementKeyInfo } from '#core/snp/endorsement/extensions.js';
 import {
   guestPolicyBits,
@@ -116,7 +116,7 @@ function firmwareJson({ build, minor, major }: FirmwareVersion): JsonObject {
 }
 
 function signatureJson({ bytes, signatureR, signatureS }: SnpReport): JsonObject {
-  const bigEndian = (scalar: Uint8Array) => toHex(scalar.slice(0, scalarLength).reverse());
+  const bigEndian = (scalar: Uint8Array) => toHex(reversed(scalar.subarray(0, scalarLength)));
   const upperZero = (scalar: Uint8Array) => isZero(scalar.subarray(scalarLength));
   const end = signatureFields.S.offset + signatureFields.S.length;
   return {
