@@ -30,10 +30,12 @@ export interface CallContext {
   readonly signal: AbortSignal;
   readonly log: Logger;
   /**
-   * TLS exporter of this call's own connection (RFC 8446 s.7.5), 32 bytes. Only the gRPC port has
-   * one; on the web port it is undefined.
+   * TLS exporter of this call's own connection (RFC 8446 s.7.5). Only the gRPC port has one; on the
+   * web port it is undefined.
    */
-  readonly exportKeyingMaterial: ((label: string, context: Uint8Array) => Uint8Array) | undefined;
+  readonly exportKeyingMaterial:
+    | ((label: string, context: Uint8Array, length: number) => Uint8Array)
+    | undefined;
 }
 
 export type UnaryHandler<I extends DescMessage, O extends DescMessage> = (

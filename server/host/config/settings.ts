@@ -1,11 +1,14 @@
-import { readFileSync } from 'node:fs';
-import { fromBase64Url } from '#core/bytes.js';
-import { decodeCoseKey, type EcPublicKey } from '#core/cose/key.js';
-import { CvmpError } from '#core/errors.js';
+import type { Logger } from 'pino';
+import type { EcPublicKey } from '#core/cose/key.js';
+import { createAuthenticator } from '../callers/authenticate.js';
+import type { TenantRegistry } from '../callers/tenants.js';
 import type { GrpcLimits } from '../grpc/listener.js';
+import type { BoundService } from '../handlers.js';
+import type { HostOptions } from '../host.js';
 import type { LogLevel } from '../log.js';
-import { type Endpoint, parseEndpoint, type TlsIdentity } from '../tls.js';
+import { type Endpoint, parseEndpoint } from '../tls.js';
 import type { WebLimits } from '../web/listener.js';
+import { readPublicKey, readTls, type TlsFiles } from './files.js';
 import type { ConfigReader } from './reader.js';
 
 /** What every server's configuration file holds beside its own entries. */
@@ -19,7 +22,7 @@ export interface HostSettings {
     readonly limits: WebLimits;
     readonly origins: readonly string[];
   };
-  readonly tls: { readonly certificateFile: string; readonly keyFile: string };
+  readonly tls: TlsFiles;
   /** Files with operators' public keys: COSE_Key, base64url in one line. */
   readonly operatorKeyFiles: readonly string[];
   readonly unarySecondsMax: number;
@@ -162,31 +165,36 @@ function readConnectionLimits(section: ConfigReader, defaults: HostDefaults) {
   };
 }
 
-/** @throws CvmpError CONFIG where a file cannot be read */
-export function loadTls(settings: HostSettings): TlsIdentity {
+/** What a server brings to its host. */
+export interface HostParts {
+  readonly services: readonly BoundService[];
+  readonly tenants: Pick<TenantRegistry, 'get'>;
+  readonly log: Logger;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+}
+
+/** Settings and parts as {@link startHost} takes them. @throws CvmpError CONFIG */
+export function hostOptions(settings: HostSettings, parts: HostParts): HostOptions {
+  const { tenants, ...rest } = parts;
   return {
-    certificate: readConfigured(settings.tls.certificateFile, 'tls.certificate_file'),
-    key: readConfigured(settings.tls.keyFile, 'tls.key_file'),
+    ...rest,
+    authenticate: createAuthenticator({
+      audience: settings.name,
+      operatorKeys: loadOperatorKeys(settings),
+      tenants,
+      now: parts.now,
+    }),
+    tls: readTls(settings.tls),
+    grpc: settings.grpc,
+    web: settings.web,
+    unarySecondsMax: settings.unarySecondsMax,
   };
 }
 
 /** @throws CvmpError CONFIG */
 export function loadOperatorKeys(settings: HostSettings): EcPublicKey[] {
-  return settings.operatorKeyFiles.map((file, i) => {
-    const field = `operator_key_files[${i}]`;
-    try {
-      return decodeCoseKey(fromBase64Url(readConfigured(file, field).trim()), field);
-    } catch (cause) {
-      if (cause instanceof CvmpError && cause.code === 'CONFIG') throw cause;
-      throw new CvmpError('CONFIG', `${field}: ${file} holds no public key`, { cause, field });
-    }
-  });
-}
-
-function readConfigured(file: string, field: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (cause) {
-    throw new CvmpError('CONFIG', `${field}: cannot read ${file}`, { cause, field });
-  }
+  return settings.operatorKeyFiles.map((file, i) =>
+    readPublicKey(file, `operator_key_files[${i}]`),
+  );
 }

@@ -17,6 +17,7 @@ import {
   type BoundService,
   methodName,
   type StreamReceiver,
+  type StreamSender,
 } from '../handlers.js';
 import { type PeerStatus, statusDetails } from '../status.js';
 
@@ -126,16 +127,19 @@ function bidiStreaming(
       rpc.resume();
       receiver?.closed();
     };
-    receiver = bound.handler(
-      {
-        send: (message) => !ended && rpc.write(encode(output, message)),
-        end: () => end(),
-        fail: end,
-        pause: () => rpc.pause(),
-        resume: () => rpc.resume(),
-      },
-      call,
-    );
+    const sender: StreamSender<DescMessage> = {
+      send: (message) => !ended && rpc.write(encode(output, message)),
+      end: () => end(),
+      fail: end,
+      pause: () => rpc.pause(),
+      resume: () => rpc.resume(),
+    };
+    try {
+      receiver = bound.handler(sender, call);
+    } catch (error) {
+      end(error);
+      return;
+    }
     const guarded = (work: (to: StreamReceiver<DescMessage>) => void) => {
       if (ended || receiver === undefined) return;
       try {

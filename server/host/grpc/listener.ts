@@ -59,8 +59,8 @@ export async function listenGrpc(options: GrpcListenerOptions): Promise<Listener
   const grpc = createGrpcServer(options, (peer) => {
     const socket = sockets.get(peer);
     if (socket === undefined) return undefined;
-    return (label, context) =>
-      new Uint8Array(socket.exportKeyingMaterial(32, label, Buffer.from(context)));
+    return (label, context, length) =>
+      new Uint8Array(socket.exportKeyingMaterial(length, label, Buffer.from(context)));
   });
   const injector = grpc.createConnectionInjector(ServerCredentials.createInsecure());
   const server = createServer({

@@ -5,8 +5,9 @@ import { parse } from 'yaml';
 import { toBase64Url } from '#core/bytes.js';
 import { encodeCoseKey } from '#core/cose/key.js';
 import { CvmpError } from '#core/errors.js';
+import { readTls } from '#server/host/config/files.js';
 import { type ConfigReader, readConfig } from '#server/host/config/reader.js';
-import { loadOperatorKeys, loadTls, readHostSettings } from '#server/host/config/settings.js';
+import { loadOperatorKeys, readHostSettings } from '#server/host/config/settings.js';
 import { makeSigner } from '../../fakes/callers.js';
 import { temporaryFolder } from '../../run-folder.js';
 
@@ -89,7 +90,7 @@ describe('configuration (style.md s.3)', () => {
     writeFileSync(join(folder, 'tls.key'), 'key');
     const file = join(folder, 'x.yaml');
     const { value } = readConfig('operator_key_files: [keys/op]', file, read);
-    expect(loadTls(value)).toEqual({ certificate: 'certificate', key: 'key' });
+    expect(readTls(value.tls)).toEqual({ certificate: 'certificate', key: 'key' });
     expect(loadOperatorKeys(value).map((key) => key.point)).toEqual([signer.publicKey.point]);
 
     const missing = readConfig('operator_key_files: [keys/none]', file, read).value;

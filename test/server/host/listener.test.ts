@@ -138,7 +138,7 @@ describe('gRPC listener: TLS (protocol.md s.6.2)', () => {
     const context = crypto.randomBytes(32);
     const exporting: BidiHandler<never, typeof SessionResponseSchema> = (sender, call) => ({
       message() {
-        const sealed = call.exportKeyingMaterial?.(label, context) ?? new Uint8Array();
+        const sealed = call.exportKeyingMaterial?.(label, context, 32) ?? new Uint8Array();
         sender.send(create(SessionResponseSchema, { frame: { case: 'sealed', value: sealed } }));
       },
       halfClosed: () => sender.end(),

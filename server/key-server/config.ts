@@ -1,0 +1,93 @@
+import type { ConfigReader } from '#server/host/config/reader.js';
+import { type HostSettings, readHostSettings } from '#server/host/config/settings.js';
+import type { SessionLimits } from './session/stream.js';
+
+/** What the Key Server's configuration file says. Paths are absolute. */
+export interface KeyServerSettings {
+  readonly host: HostSettings;
+  readonly store: {
+    /** Folder of the LevelDB. */
+    readonly folder: string;
+    readonly masterKeyFile: string;
+  };
+  /** Where init writes the public identity key (COSE_Key, base64url). */
+  readonly identityKeyFile: string;
+  readonly verifier: {
+    /** Root certificates that are trusted beside the vendors'; evidence under them is simulated. */
+    readonly trustAnchorFiles: readonly string[];
+    /** Certificates and revocation lists for agents whose host gives none along. */
+    readonly endorsementFiles: readonly string[];
+  };
+  readonly session: SessionLimits;
+}
+
+/** @throws CvmpError CONFIG naming the entry */
+export function readKeyServerSettings(config: ConfigReader): KeyServerSettings {
+  return {
+    host: readHostSettings(config, {
+      name: 'key-server',
+      grpcPort: 7443,
+      webPort: 7480,
+      messageBytesMax: 2 * 1024 * 1024,
+    }),
+    store: config.section('store', (store) => ({
+      folder: store.path('folder', { default: 'store', why: 'beside this file' }),
+      masterKeyFile: store.path('master_key_file', {
+        default: 'master.key',
+        why: 'beside this file; keep it apart from backups of the store',
+      }),
+    })),
+    identityKeyFile: config.path('identity_key_file', {
+      default: 'identity.pub',
+      why: 'beside this file; tenants put it into their profiles and config documents',
+    }),
+    verifier: config.section('verifier', (verifier) => ({
+      trustAnchorFiles: verifier.paths('trust_anchor_files', {
+        max: 64,
+        default: [],
+        why: "AMD's roots are pinned in the code; nothing else is trusted",
+      }),
+      endorsementFiles: verifier.paths('endorsement_files', {
+        max: 64,
+        default: [],
+        why: 'agents bring their certificates along',
+      }),
+    })),
+    session: config.section('session', readSessionLimits),
+  };
+}
+
+function readSessionLimits(session: ConfigReader): SessionLimits {
+  return {
+    handshakeSeconds: session.integer('handshake_seconds', {
+      min: 1,
+      max: 600,
+      default: 60,
+      why: 'security processors take seconds when many guests ask at once',
+    }),
+    challengeSeconds: session.integer('challenge_seconds', {
+      min: 1,
+      max: 600,
+      default: 60,
+      why: 'as long as a handshake may take',
+    }),
+    idleSeconds: session.integer('idle_seconds', {
+      min: 1,
+      max: 86400,
+      default: 600,
+      why: 'an agent that comes back attests again within milliseconds',
+    }),
+    inFlightMax: session.integer('in_flight_max', {
+      min: 1,
+      max: 1024,
+      default: 64,
+      why: 'more in flight gains nothing, measured (npm run bench)',
+    }),
+    sessionsMax: session.integer('sessions_max', {
+      min: 1,
+      max: 1_000_000,
+      default: 10_000,
+      why: 'each holds keys and buffers of some kB',
+    }),
+  };
+}

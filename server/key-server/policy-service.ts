@@ -1,0 +1,90 @@
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import type { CborKey, CborValue } from '#core/cbor/value.js';
+import { label } from '#core/cose/headers.js';
+import { thumbprint } from '#core/cose/key.js';
+import { parseSign1, sign1 } from '#core/cose/sign1.js';
+import type { EcPrivateKey } from '#core/crypto.js';
+import { CvmpError } from '#core/errors.js';
+import {
+  type PolicyResponse,
+  PolicyResponseSchema,
+  PolicyService,
+  type SetKeyPolicy,
+  SetKeyPolicySchema,
+} from '#gen/cvmp/v1/policy_pb.js';
+import { type BoundService, bindService, tenantOf } from '#server/host/handlers.js';
+import { pageRequest } from '#server/host/paging.js';
+import { policyResponseType } from '#wire/policy-response.js';
+import type { Policies, PolicyOutcome, StoredPolicy } from './release/contract.js';
+
+/** PolicyService: tenants set who may obtain keys (draft-deng-teep-cvmp-01 s.3.3.1). */
+export function policyService(policies: Policies, identity: EcPrivateKey): BoundService {
+  return bindService(PolicyService, {
+    async setKeyPolicy({ signedPolicy, dryRun }, context) {
+      const tenantId = tenantOf(context);
+      const outcome = await policies.set(tenantId, signedPolicy, context, { dryRun });
+      const policyResponse = responseOf(outcome);
+      const payload = toBinary(PolicyResponseSchema, policyResponse);
+      return { signedResponse: await signResponse(identity, payload), policyResponse };
+    },
+
+    async getKeyPolicy({ policyId, version }, context) {
+      const stored = await policies.get(tenantOf(context), policyId, numberOf(version));
+      return {
+        signedPolicy: stored.signed,
+        policy: contentOf(stored),
+        digest: stored.digest,
+      };
+    },
+
+    async listKeyPolicies(request, context) {
+      const page = await policies.list(tenantOf(context), pageRequest(request));
+      const summaries = page.items.map(({ policy, digest }) => ({
+        policyId: policy.policyId,
+        version: BigInt(policy.version),
+        digest,
+        svnFloor: policy.svnFloor,
+        levels: policy.levels.length,
+      }));
+      return { policies: summaries, nextPageToken: page.nextPageToken };
+    },
+  });
+}
+
+function responseOf(outcome: PolicyOutcome): PolicyResponse {
+  const { policy, digest, accepted, keysRaised, warnings, time } = outcome;
+  return create(PolicyResponseSchema, {
+    policyId: policy.policyId,
+    version: BigInt(policy.version),
+    digest,
+    accepted,
+    svnFloor: policy.svnFloor,
+    keysRaised,
+    warnings: [...warnings],
+    time: timestampFromMs(time),
+  });
+}
+
+function signResponse(identity: EcPrivateKey, payload: Uint8Array): Promise<Uint8Array> {
+  const kid = thumbprint({ curve: identity.curve, point: identity.publicPoint });
+  const headers: [CborKey, CborValue][] = [
+    [label.kid, kid],
+    [label.typ, policyResponseType],
+  ];
+  return sign1(identity, payload, { protected: new Map(headers) });
+}
+
+/** What the tenant signed, to read without a COSE library. It was verified when it was stored. */
+function contentOf({ signed }: StoredPolicy): SetKeyPolicy {
+  const { payload } = parseSign1(signed);
+  return fromBinary(SetKeyPolicySchema, payload ?? new Uint8Array());
+}
+
+/** @throws CvmpError NOT_FOUND: versions count by ones */
+function numberOf(version: bigint): number {
+  if (version > BigInt(Number.MAX_SAFE_INTEGER)) {
+    throw new CvmpError('NOT_FOUND', 'there is no such version', { field: 'version' });
+  }
+  return Number(version);
+}

@@ -1,0 +1,125 @@
+import type { Logger } from 'pino';
+import { toHex } from '#core/bytes.js';
+import { ecPublicKey, thumbprint } from '#core/cose/key.js';
+import { crypto } from '#crypto';
+import { tenantService } from '#server/host/callers/tenants.js';
+import {
+  createTls,
+  publicKeyLine,
+  readNamedFile,
+  writeNewFile,
+} from '#server/host/config/files.js';
+import { hostOptions } from '#server/host/config/settings.js';
+import { type Host, startHost } from '#server/host/host.js';
+import { createLog } from '#server/host/log.js';
+import type { InitOptions, Program, Running } from '#server/host/program.js';
+import { auditService } from './audit-service.js';
+import { type KeyServerSettings, readKeyServerSettings } from './config.js';
+import { keyAdminService } from './key-admin-service.js';
+import { keyService } from './key-service.js';
+import { policyService } from './policy-service.js';
+import type { KeyServerState } from './release/contract.js';
+import { initState, openState } from './release/open.js';
+import { createMasterKeyFile, readMasterKeyFile } from './store/master-key.js';
+import { heldEndorsements, type NamedFile, trustAnchors } from './verifier/anchors.js';
+import { Verifier } from './verifier/attest.js';
+
+/** `cvmp-key-server`. @param now milliseconds since the epoch */
+export function keyServer(now: () => number): Program<KeyServerSettings> {
+  return {
+    name: 'cvmp-key-server',
+    read: readKeyServerSettings,
+    init: (settings, options) => init(settings, options, now),
+    serve: (settings) => serve(settings, now),
+  };
+}
+
+/** Nothing that exists is overwritten. @throws CvmpError ALREADY_EXISTS, CONFIG, USAGE */
+async function init(
+  settings: KeyServerSettings,
+  { selfSignedNames }: InitOptions,
+  now: () => number,
+): Promise<readonly string[]> {
+  const { randomBytes } = crypto;
+  const { folder, masterKeyFile } = settings.store;
+  createMasterKeyFile(masterKeyFile, randomBytes);
+  const options = { masterKey: readMasterKeyFile(masterKeyFile), now, randomBytes };
+  await initState(folder, options);
+  const state = await openState(folder, options);
+  const identity = ecPublicKey(state.identity.curve, state.identity.publicPoint);
+  await state.close();
+  const lines = [`store: ${folder}`, `master key: ${masterKeyFile}`];
+  if (selfSignedNames.length > 0) {
+    await createTls(settings.host.tls, selfSignedNames, now());
+    lines.push(`certificate: ${settings.host.tls.certificateFile}`);
+  }
+  writeNewFile(settings.identityKeyFile, publicKeyLine(identity), 0o644);
+  lines.push(`identity key: ${settings.identityKeyFile}`);
+  lines.push(`identity thumbprint: ${toHex(thumbprint(identity))}`);
+  return lines;
+}
+
+async function serve(settings: KeyServerSettings, now: () => number): Promise<Running> {
+  const log = createLog(settings.host.name, settings.host.logLevel);
+  const masterKey = readMasterKeyFile(settings.store.masterKeyFile);
+  const { randomBytes } = crypto;
+  const state = await openState(settings.store.folder, { masterKey, now, randomBytes });
+  try {
+    const host = await listen(settings, state, log, now);
+    const watch = followHealth(host, state);
+    return {
+      log,
+      async stop() {
+        clearInterval(watch);
+        await host.stop(settings.host.shutdownGraceSeconds);
+        await state.close();
+      },
+    };
+  } catch (error) {
+    await state.close();
+    throw error;
+  }
+}
+
+function listen(
+  { host, verifier, session }: KeyServerSettings,
+  state: KeyServerState,
+  log: Logger,
+  now: () => number,
+): Promise<Host> {
+  const parts = {
+    identity: state.identity,
+    verifier: new Verifier({
+      ...state,
+      anchors: trustAnchors(readAll(verifier.trustAnchorFiles, 'verifier.trust_anchor_files')),
+      endorsements: heldEndorsements(
+        readAll(verifier.endorsementFiles, 'verifier.endorsement_files'),
+      ),
+      now,
+    }),
+    keys: state.keys,
+    limits: session,
+    now,
+  };
+  const services = [
+    keyService(parts),
+    policyService(state.policies, state.identity),
+    keyAdminService(state.keys),
+    auditService(state.audit),
+    tenantService(state.tenants),
+  ];
+  return startHost(hostOptions(host, { services, tenants: state.tenants, log, now }));
+}
+
+const healthMilliseconds = 1000;
+
+/** A store that cannot write answers nothing any more; whoever watches health should know. */
+function followHealth(host: Host, state: KeyServerState): NodeJS.Timeout {
+  return setInterval(() => {
+    if (state.failure() !== undefined) host.setServing(false);
+  }, healthMilliseconds).unref();
+}
+
+function readAll(files: readonly string[], field: string): readonly NamedFile[] {
+  return files.map((name, i) => ({ name, bytes: readNamedFile(name, `${field}[${i}]`) }));
+}

@@ -1,0 +1,136 @@
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { type CvmpError, errorTable } from '#core/errors.js';
+import {
+  AcquireReason,
+  type AgentMessage,
+  type KeyAllocRequest,
+  type KeyUpdateRequest,
+  type ServerMessage,
+  ServerMessageSchema,
+} from '#gen/cvmp/v1/key_pb.js';
+import { purposeOf } from '#wire/key.js';
+import type {
+  AcquireRequest,
+  AllocRequest,
+  Keys,
+  ReleasedKey,
+  SessionGrant,
+  UpdateRequest,
+} from '../release/contract.js';
+import type { Attested } from '../verifier/attest.js';
+
+type Response = NonNullable<MessageInitShape<typeof ServerMessageSchema>['response']>;
+
+/** An answer, and the Security Key inside it, to be overwritten once it is sealed. */
+export interface Answer {
+  readonly message: ServerMessage;
+  readonly securityKey: Uint8Array | undefined;
+}
+
+const securityKeyBytes = 32;
+
+/**
+ * Runs one request of an attested agent.
+ * @throws CvmpError as {@link Keys}
+ */
+export async function answerRequest(
+  keys: Keys,
+  grant: SessionGrant,
+  { requestId, request }: AgentMessage,
+): Promise<Answer> {
+  switch (request.case) {
+    case 'keyAlloc': {
+      const released = await keys.allocate(grant, requestId, allocRequest(request.value));
+      const { keyId, policyDigest } = released;
+      const value = { ...releasedFields(released), keyId, policyDigest };
+      return answer(requestId, { case: 'keyAlloc', value }, released);
+    }
+    case 'keyAcquire': {
+      const { keyId, svn, reason } = request.value;
+      const asked = { keyId, svn: given(svn), reason: reasons[reason] ?? 'boot' };
+      const released = await keys.acquire(grant, requestId, asked);
+      const { level, rekeyAdvised } = released;
+      const value = { ...releasedFields(released), level, rekeyAdvised };
+      return answer(requestId, { case: 'keyAcquire', value }, released);
+    }
+    case 'keyUpdate': {
+      const value = await keys.update(grant, requestId, updateRequest(request.value));
+      return answer(requestId, { case: 'keyUpdate', value });
+    }
+    case 'keyConfirm': {
+      const svnFloor = await keys.confirm(grant, requestId, request.value);
+      return answer(requestId, { case: 'keyConfirm', value: { svnFloor } });
+    }
+    default:
+      // The oneof is required, and was read strictly.
+      throw new TypeError('a request without content');
+  }
+}
+
+/** Always the first sealed frame. */
+export function grantMessage(
+  { grant, tenant, simulated }: Attested,
+  inFlightMax: number,
+): ServerMessage {
+  return answer(new Uint8Array(), {
+    case: 'grant',
+    value: {
+      level: grant.level,
+      leaseExpires: timestampFromMs(grant.leaseExpires),
+      signedPolicy: grant.policy.signed,
+      inFlightMax,
+      simulated,
+      tenantKey: tenant.signingKey,
+    },
+  }).message;
+}
+
+/** A refused request; the session goes on. The agent is attested, so it is told why. */
+export function errorMessage(requestId: Uint8Array, error: CvmpError | undefined): ServerMessage {
+  const code = error?.code ?? 'INTERNAL';
+  const message = error?.message ?? errorTable[code].meaning;
+  const field = error?.field ?? '';
+  return answer(requestId, { case: 'error', value: { code, message, field } }).message;
+}
+
+const reasons: Readonly<Record<AcquireReason, AcquireRequest['reason']>> = {
+  [AcquireReason.UNSPECIFIED]: 'boot',
+  [AcquireReason.BOOT]: 'boot',
+  [AcquireReason.REKEY]: 'rekey',
+  [AcquireReason.MIGRATE]: 'migrate',
+};
+
+function allocRequest(request: KeyAllocRequest): AllocRequest {
+  return {
+    keyId: request.keyId.length === 0 ? undefined : request.keyId,
+    purpose: purposeOf(request.purpose),
+    length: given(request.length) ?? securityKeyBytes,
+    svn: given(request.svn),
+    appContext: request.appContext,
+  };
+}
+
+function updateRequest(request: KeyUpdateRequest): UpdateRequest {
+  return {
+    keyId: request.keyId,
+    targetSvn: request.targetSvn,
+    expectedFloor: given(request.expectedFloor),
+    retireBelow: given(request.retireBelow),
+  };
+}
+
+/** proto/ lets 0 stand for absence; no SVN and no length is 0. */
+function given(value: number): number | undefined {
+  return value === 0 ? undefined : value;
+}
+
+function releasedFields(released: ReleasedKey) {
+  const { securityKey, svn, svnFloor, svnRetired, epoch, kcv } = released;
+  return { securityKey, svn, svnFloor, svnRetired, epoch, kcv };
+}
+
+function answer(requestId: Uint8Array, response: Response, released?: ReleasedKey): Answer {
+  const message = create(ServerMessageSchema, { requestId, response });
+  return { message, securityKey: released?.securityKey };
+}

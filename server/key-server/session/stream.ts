@@ -1,0 +1,203 @@
+import { create, toBinary } from '@bufbuild/protobuf';
+import type { EcPrivateKey } from '#core/crypto.js';
+import { CvmpError } from '#core/errors.js';
+import { ServerSession } from '#core/session/server.js';
+import {
+  type AgentMessage,
+  AgentMessageSchema,
+  type ServerMessage,
+  ServerMessageSchema,
+  type SessionRequest,
+  type SessionRequestSchema,
+  SessionResponseSchema,
+} from '#gen/cvmp/v1/key_pb.js';
+import type { CallContext, StreamReceiver, StreamSender } from '#server/host/handlers.js';
+import { errorFields } from '#server/host/log.js';
+import { sessionCodec } from '#wire/session.js';
+import { readMessage } from '#wire/validate.js';
+import type { Keys, SessionGrant } from '../release/contract.js';
+import type { Verifier } from '../verifier/attest.js';
+import { answerRequest, errorMessage, grantMessage } from './requests.js';
+
+/** Every limit is finite. */
+export interface SessionLimits {
+  /** From the opening of the stream to the acceptance of its evidence. */
+  readonly handshakeSeconds: number;
+  readonly challengeSeconds: number;
+  /** An attested stream without requests is ended after this. */
+  readonly idleSeconds: number;
+  /** Requests that may be in flight at once on one stream. */
+  readonly inFlightMax: number;
+  /** Streams at once. */
+  readonly sessionsMax: number;
+}
+
+export interface SessionParts {
+  readonly identity: EcPrivateKey;
+  readonly verifier: Verifier;
+  readonly keys: Keys;
+  readonly limits: SessionLimits;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+}
+
+type FrameCase = 'challenge' | 'accept' | 'sealed';
+
+/**
+ * One Session stream: attest once, then many pipelined requests, answered as they are done. What it
+ * knows dies with the stream.
+ */
+export class SessionStream implements StreamReceiver<typeof SessionRequestSchema> {
+  readonly #parts: SessionParts;
+  readonly #sender: StreamSender<typeof SessionResponseSchema>;
+  readonly #context: CallContext;
+  readonly #session: ServerSession;
+  readonly #ended: () => void;
+  #grant: SessionGrant | undefined;
+  #inFlight = 0;
+  #halfClosed = false;
+  #timer: NodeJS.Timeout;
+  #closed = false;
+
+  constructor(
+    parts: SessionParts,
+    sender: StreamSender<typeof SessionResponseSchema>,
+    context: CallContext,
+    ended: () => void,
+  ) {
+    this.#parts = parts;
+    this.#sender = sender;
+    this.#context = context;
+    this.#ended = ended;
+    this.#session = new ServerSession({
+      codec: sessionCodec,
+      identity: parts.identity,
+      exportKeyingMaterial: context.exportKeyingMaterial ?? noConnection,
+      evidenceProfiles: parts.verifier.profiles,
+      challengeSeconds: parts.limits.challengeSeconds,
+    });
+    this.#timer = this.#endAfter(parts.limits.handshakeSeconds, 'the handshake took too long');
+  }
+
+  message({ frame }: SessionRequest): void {
+    switch (frame.case) {
+      case 'clientInit':
+        this.#run(this.#clientInit(frame.value));
+        break;
+      case 'evidence':
+        this.#run(this.#evidence(frame.value));
+        break;
+      case 'sealed':
+        this.#request(frame.value);
+        break;
+      default:
+        // The oneof is required, and was read strictly.
+        throw new TypeError('a frame without content');
+    }
+  }
+
+  halfClosed(): void {
+    this.#halfClosed = true;
+    this.#endWhenDone();
+  }
+
+  drained(): void {
+    this.#sender.resume();
+  }
+
+  closed(): void {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    this.#session.close();
+    this.#grant = undefined;
+    this.#ended();
+  }
+
+  async #clientInit(bytes: Uint8Array): Promise<void> {
+    this.#send('challenge', await this.#session.clientInit(bytes, this.#parts.now()));
+  }
+
+  async #evidence(bytes: Uint8Array): Promise<void> {
+    const { verifier, limits, now } = this.#parts;
+    const evidence = this.#session.evidence(bytes, now());
+    const attested = await verifier.attest(evidence, this.#context);
+    const accept = await this.#session.accept();
+    this.#grant = attested.grant;
+    this.#send('accept', accept);
+    this.#answer(grantMessage(attested, limits.inFlightMax));
+    this.#waitForRequests();
+  }
+
+  /** Opens in the order of arrival; answers come in the order in which they are ready. */
+  #request(sealed: Uint8Array): void {
+    const plaintext = this.#session.open(sealed);
+    const grant = this.#grant;
+    if (grant === undefined) throw new TypeError('a session is open without a grant');
+    const message = readMessage(AgentMessageSchema, plaintext);
+    if (this.#inFlight >= this.#parts.limits.inFlightMax) {
+      const most = this.#parts.limits.inFlightMax;
+      const error = new CvmpError('IN_FLIGHT', `more than ${most} requests are in flight`);
+      this.#answer(errorMessage(message.requestId, error));
+      return;
+    }
+    this.#inFlight += 1;
+    clearTimeout(this.#timer);
+    this.#run(this.#decide(grant, message));
+  }
+
+  async #decide(grant: SessionGrant, message: AgentMessage): Promise<void> {
+    try {
+      const answer = await answerRequest(this.#parts.keys, grant, message);
+      this.#answer(answer.message);
+      answer.securityKey?.fill(0);
+    } catch (error) {
+      if (!(error instanceof CvmpError)) {
+        this.#context.log.error(errorFields(error), 'request failed');
+      }
+      const told = error instanceof CvmpError ? error : undefined;
+      this.#answer(errorMessage(message.requestId, told));
+    } finally {
+      this.#inFlight -= 1;
+      this.#waitForRequests();
+      this.#endWhenDone();
+    }
+  }
+
+  /** Whatever goes wrong outside of a request ends the stream. */
+  #run(work: Promise<void>): void {
+    work.catch((error) => this.#sender.fail(error));
+  }
+
+  #answer(message: ServerMessage): void {
+    if (this.#closed) return;
+    const plaintext = toBinary(ServerMessageSchema, message);
+    this.#send('sealed', this.#session.seal(plaintext));
+    plaintext.fill(0);
+  }
+
+  #send(kind: FrameCase, value: Uint8Array): void {
+    if (this.#closed) return;
+    const message = create(SessionResponseSchema, { frame: { case: kind, value } });
+    // An agent that does not read its answers is not read either.
+    if (!this.#sender.send(message)) this.#sender.pause();
+  }
+
+  #waitForRequests(): void {
+    if (this.#inFlight > 0 || this.#closed) return;
+    clearTimeout(this.#timer);
+    this.#timer = this.#endAfter(this.#parts.limits.idleSeconds, 'no request for too long');
+  }
+
+  #endAfter(seconds: number, why: string): NodeJS.Timeout {
+    return setTimeout(() => this.#sender.fail(new CvmpError('DEADLINE', why)), seconds * 1000);
+  }
+
+  #endWhenDone(): void {
+    if (this.#halfClosed && this.#inFlight === 0 && !this.#closed) this.#sender.end();
+  }
+}
+
+/** A session without a connection of its own has nothing to be bound to. */
+function noConnection(): never {
+  throw new CvmpError('UNAVAILABLE', 'the connection is gone');
+}

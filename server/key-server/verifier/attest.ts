@@ -1,0 +1,157 @@
+import { equalBytes, toHex } from '#core/bytes.js';
+import { CvmpError, type ErrorCode } from '#core/errors.js';
+import { checkValidity } from '#core/keying/rules.js';
+import { appraise } from '#core/rats/appraise.js';
+import type { AttestationResult, FailedCheck } from '#core/rats/attestation-result.js';
+import type { Endorsements, TrustAnchor } from '#core/rats/endorsements.js';
+import { type VerifiedEvidence, verifyEvidence } from '#core/rats/verify.js';
+import { schemes } from '#core/schemes.js';
+import type { SessionEvidence } from '#core/session/server.js';
+import { crypto } from '#crypto';
+import type { Tenant, TenantRegistry } from '#server/host/callers/tenants.js';
+import type {
+  AuditLog,
+  CallContext,
+  Policies,
+  SessionGrant,
+  StoredPolicy,
+} from '../release/contract.js';
+
+export interface VerifierOptions {
+  readonly anchors: readonly TrustAnchor[];
+  readonly endorsements: Endorsements;
+  readonly tenants: Pick<TenantRegistry, 'get'>;
+  readonly policies: Pick<Policies, 'covering'>;
+  readonly audit: Pick<AuditLog, 'record'>;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+}
+
+/** What an attested session may do, and what its agent is told. */
+export interface Attested {
+  readonly grant: SessionGrant;
+  readonly tenant: Tenant;
+  readonly simulated: boolean;
+}
+
+/** What an attestation came to know before it was decided, for the audit record. */
+interface Findings {
+  tenantId?: string;
+  cvmName?: string;
+  policyDigest?: Uint8Array;
+  level?: number;
+  failedChecks?: readonly FailedCheck[];
+}
+
+/** Verifier and first half of the Relying Party (RFC 9334): evidence in, grant or refusal out. */
+export class Verifier {
+  readonly #options: VerifierOptions;
+
+  constructor(options: VerifierOptions) {
+    this.#options = options;
+  }
+
+  /** Labels of the evidence that can be verified. */
+  get profiles(): readonly string[] {
+    return schemes.map((scheme) => scheme.format);
+  }
+
+  /**
+   * Decides on evidence and records the decision, granted or refused, before it returns.
+   * @throws CvmpError with the first failure as its code; the audit record has all of them
+   */
+  async attest(evidence: SessionEvidence, call: CallContext): Promise<Attested> {
+    const findings: Findings = {};
+    const evidenceDigest = crypto.hash('sha256', evidence.collection);
+    const record = (code: ErrorCode | undefined) =>
+      this.#options.audit.record({
+        operation: 'attest',
+        tenantId: findings.tenantId,
+        cvmName: findings.cvmName,
+        policyDigest: findings.policyDigest,
+        level: findings.level,
+        failedChecks: findings.failedChecks,
+        evidenceDigest,
+        requestId: call.requestId,
+        code,
+      });
+    try {
+      const attested = await this.#decide(evidence, findings, evidenceDigest);
+      await record(undefined);
+      return attested;
+    } catch (error) {
+      if (error instanceof CvmpError) await record(error.code);
+      throw error;
+    }
+  }
+
+  /** Steps 1 to 12 of protocol.md s.6.8, in order. */
+  async #decide(
+    evidence: SessionEvidence,
+    findings: Findings,
+    evidenceDigest: Uint8Array,
+  ): Promise<Attested> {
+    const verified = await this.#verify(evidence);
+    // From here on the tenant is the one that the hardware names.
+    findings.tenantId = evidence.document.tenantId;
+    findings.cvmName = evidence.document.cvmName;
+    const tenant = await this.#tenant(evidence);
+    const policy = await this.#policy(evidence);
+    findings.policyDigest = policy.digest;
+    const result = appraise(verified, appraisalPolicy(policy));
+    findings.failedChecks = result.failures;
+    const level = accepted(result);
+    findings.level = level;
+    const { leaseSeconds } = policy.policy.keyRules;
+    const grant: SessionGrant = {
+      tenantId: tenant.tenantId,
+      cvmName: evidence.document.cvmName,
+      policy,
+      level,
+      evidenceDigest,
+      leaseExpires: this.#options.now() + leaseSeconds * 1000,
+      appraise: (later) => accepted(appraise(verified, appraisalPolicy(later))),
+    };
+    return { grant, tenant, simulated: result.simulated };
+  }
+
+  #verify(evidence: SessionEvidence): Promise<VerifiedEvidence> {
+    const { anchors, endorsements, now } = this.#options;
+    return verifyEvidence(evidence, { schemes, anchors, endorsements, at: now() });
+  }
+
+  /** An unknown tenant has no policy; who asks need not learn which of the two is missing. */
+  async #tenant({ document }: SessionEvidence): Promise<Tenant> {
+    const tenant = await this.#options.tenants.get(document.tenantId);
+    if (tenant === undefined) {
+      throw new CvmpError('NO_POLICY', `tenant ${document.tenantId} is not registered`);
+    }
+    if (!equalBytes(tenant.thumbprint, document.policyAnchor)) {
+      const anchor = toHex(document.policyAnchor);
+      throw new CvmpError('CONFIG_MISMATCH', `policy anchor ${anchor} is not the tenant's key`);
+    }
+    return tenant;
+  }
+
+  async #policy({ document }: SessionEvidence): Promise<StoredPolicy> {
+    const { tenantId, cvmName } = document;
+    const stored = await this.#options.policies.covering(tenantId, cvmName);
+    if (stored === undefined) {
+      throw new CvmpError('NO_POLICY', `no policy of ${tenantId} covers ${cvmName}`);
+    }
+    checkValidity(stored.policy, this.#options.now());
+    return stored;
+  }
+}
+
+/** @throws CvmpError with the first failure */
+function accepted(result: AttestationResult): number {
+  const [first] = result.failures;
+  if (first !== undefined) throw new CvmpError(first.code, `${first.check}: ${first.message}`);
+  return result.level;
+}
+
+function appraisalPolicy({ policy }: StoredPolicy) {
+  const { allowSimulated, formats } = policy.appraisal;
+  return { allowSimulated, formats, levels: policy.levels };
+}
