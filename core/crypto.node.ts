@@ -17,6 +17,7 @@ import {
 } from 'node:crypto';
 import { promisify } from 'node:util';
 import { xchacha20poly1305 } from '@noble/ciphers/chacha.js';
+import { concat, equalBytes } from './bytes.js';
 import {
   type Crypto,
   coordinateLength,
@@ -53,13 +54,23 @@ function publicKey(spki: Uint8Array): KeyObject | undefined {
   let key = imported.get(spki);
   if (key === undefined) {
     try {
-      key = createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' });
+      key =
+        p256Key(spki) ?? createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' });
     } catch {
       return undefined;
     }
     imported.set(spki, key);
   }
   return key;
+}
+
+/** P-256 by way of JWK: OpenSSL reads that in a third of the time (and P-384 in three times). */
+function p256Key(spki: Uint8Array): KeyObject | undefined {
+  const point = spki.subarray(-65);
+  if (spki.length !== 91 || !equalBytes(spki, ecSpki('P-256', point))) return undefined;
+  const part = (from: number) => Buffer.from(point.subarray(from, from + 32)).toString('base64url');
+  const key = { kty: 'EC', crv: 'P-256', x: part(1), y: part(33) };
+  return point[0] === 4 ? createPublicKey({ key, format: 'jwk' }) : undefined;
 }
 
 function verifyInput(
@@ -89,9 +100,11 @@ function ecPrivateKey(key: KeyObject): EcPrivateKey {
   if (curve === undefined) {
     throw new CvmpError('MALFORMED', 'the private key is not on P-256 or P-384');
   }
-  const spki = createPublicKey(key).export({ format: 'der', type: 'spki' });
-  const length = 1 + 2 * coordinateLength[curve];
-  return { curve, publicPoint: new Uint8Array(spki.subarray(spki.length - length)), native: key };
+  // As JWK: a twentieth of the time of DER.
+  const { x, y } = createPublicKey(key).export({ format: 'jwk' });
+  const part = (text: string | undefined) => Buffer.from(text ?? '', 'base64url');
+  const publicPoint = concat(new Uint8Array([4]), part(x), part(y));
+  return { curve, publicPoint, native: key };
 }
 
 function open(what: string, body: () => Uint8Array): Uint8Array {

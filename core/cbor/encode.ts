@@ -2,7 +2,8 @@ import { compareBytes, utf8 } from '../bytes.js';
 import { type CborKey, type CborMap, type CborValue, Tag } from './value.js';
 
 const maxUint64 = 0xffff_ffff_ffff_ffffn;
-const two32 = 0x1_0000_0000;
+/** A buffer that grew beyond this is given back. */
+const keptMax = 65_536;
 
 /**
  * Deterministic encoding (RFC 8949 s.4.2.1): shortest heads, definite lengths, map keys in bytewise
@@ -11,18 +12,35 @@ const two32 = 0x1_0000_0000;
  *   lone surrogates, a text that begins with a byte order mark, other types.
  */
 export function encode(value: CborValue): Uint8Array {
-  const writer = new CborWriter();
-  writer.value(value);
-  return writer.bytes();
+  // Encodings are short and many: one buffer serves all of them, and keeps nothing.
+  const writer = spare ?? new CborWriter();
+  spare = undefined;
+  try {
+    writer.value(value);
+    return writer.bytes();
+  } finally {
+    writer.clear();
+    spare = writer;
+  }
 }
+
+let spare: CborWriter | undefined;
 
 /** Appends deterministic CBOR to a growing buffer. */
 class CborWriter {
-  #buffer = new Uint8Array(256);
+  #buffer = new Uint8Array(1024);
+  #view = new DataView(this.#buffer.buffer);
   #length = 0;
 
   bytes(): Uint8Array {
     return this.#buffer.slice(0, this.#length);
+  }
+
+  /** What was encoded may be secret: nothing of it stays. */
+  clear(): void {
+    this.#buffer.fill(0, 0, this.#length);
+    this.#length = 0;
+    if (this.#buffer.length > keptMax) this.#replaceBuffer(new Uint8Array(1024));
   }
 
   value(value: CborValue): void {
@@ -35,7 +53,7 @@ class CborWriter {
         this.#text(value);
         break;
       case 'boolean':
-        this.#append([value ? 0xf5 : 0xf4]);
+        this.#byte(value ? 0xf5 : 0xf4);
         break;
       case 'object':
         this.#object(value);
@@ -47,7 +65,7 @@ class CborWriter {
 
   #object(value: Exclude<CborValue, number | bigint | string | boolean>): void {
     if (value === null) {
-      this.#append([0xf6]);
+      this.#byte(0xf6);
     } else if (value instanceof Uint8Array) {
       this.#head(2, value.length);
       this.#append(value);
@@ -64,19 +82,52 @@ class CborWriter {
     }
   }
 
+  /** Writes the entries as they come, and starts again in sorted order where they are not. */
   #map(map: CborMap): void {
-    const entries = [...map].map(([key, value]) => ({ key: encodeKey(key), value }));
-    entries.sort((a, b) => compareBytes(a.key, b.key));
-    this.#head(5, entries.length);
-    let previous: Uint8Array | undefined;
-    for (const { key, value } of entries) {
-      if (previous !== undefined && compareBytes(previous, key) === 0) {
-        throw new TypeError('duplicate map key');
+    this.#head(5, map.size);
+    const from = this.#length;
+    let previousFrom = from;
+    let previousTo = from;
+    for (const [key, value] of map) {
+      const at = this.#length;
+      this.#key(key);
+      const previous = this.#buffer.subarray(previousFrom, previousTo);
+      const order = compareBytes(previous, this.#buffer.subarray(at, this.#length));
+      if (order === 0) throw new TypeError('duplicate map key');
+      if (order > 0) {
+        this.#buffer.fill(0, from, this.#length);
+        this.#length = from;
+        this.#sortedEntries(map);
+        return;
       }
-      previous = key;
-      this.#append(key);
+      previousFrom = at;
+      previousTo = this.#length;
       this.value(value);
     }
+  }
+
+  #sortedEntries(map: CborMap): void {
+    const entries = [...map].map(([key, value]) => {
+      const at = this.#length;
+      this.#key(key);
+      const encoded = this.#buffer.slice(at, this.#length);
+      this.#length = at;
+      return { encoded, value };
+    });
+    entries.sort((a, b) => compareBytes(a.encoded, b.encoded));
+    entries.forEach(({ encoded, value }, i) => {
+      if (i > 0 && compareBytes(entries[i - 1]!.encoded, encoded) === 0) {
+        throw new TypeError('duplicate map key');
+      }
+      this.#append(encoded);
+      this.value(value);
+    });
+  }
+
+  #key(key: CborKey): void {
+    if (typeof key === 'string') this.#text(key);
+    else if (typeof key === 'number' || typeof key === 'bigint') this.#integer(key);
+    else throw new TypeError('map keys are integers or texts');
   }
 
   #text(text: string): void {
@@ -99,36 +150,50 @@ class CborWriter {
 
   #head(major: number, argument: number | bigint): void {
     const first = major << 5;
+    this.#ensure(9);
+    const at = this.#length;
     if (argument < 24) {
-      this.#append([first | Number(argument)]);
-      return;
+      this.#byte(first | Number(argument));
+    } else if (argument < 0x100) {
+      this.#byte(first | 24);
+      this.#byte(Number(argument));
+    } else if (argument < 0x1_0000) {
+      this.#byte(first | 25);
+      this.#view.setUint16(at + 1, Number(argument));
+      this.#length = at + 3;
+    } else if (argument < 0x1_0000_0000) {
+      this.#byte(first | 26);
+      this.#view.setUint32(at + 1, Number(argument));
+      this.#length = at + 5;
+    } else {
+      this.#byte(first | 27);
+      this.#view.setBigUint64(at + 1, BigInt(argument));
+      this.#length = at + 9;
     }
-    const width = argument < 0x100 ? 1 : argument < 0x1_0000 ? 2 : argument < two32 ? 4 : 8;
-    const head = new Uint8Array(1 + width);
-    const view = new DataView(head.buffer);
-    head[0] = first | (24 + Math.log2(width));
-    if (width === 1) head[1] = Number(argument);
-    else if (width === 2) view.setUint16(1, Number(argument));
-    else if (width === 4) view.setUint32(1, Number(argument));
-    else view.setBigUint64(1, BigInt(argument));
-    this.#append(head);
   }
 
-  #append(bytes: ArrayLike<number>): void {
-    const needed = this.#length + bytes.length;
-    if (needed > this.#buffer.length) {
-      const grown = new Uint8Array(Math.max(needed, 2 * this.#buffer.length));
-      grown.set(this.#buffer.subarray(0, this.#length));
-      // What was encoded may be secret; do not leave copies behind.
-      this.#buffer.fill(0);
-      this.#buffer = grown;
-    }
+  #byte(byte: number): void {
+    this.#ensure(1);
+    this.#buffer[this.#length++] = byte;
+  }
+
+  #append(bytes: Uint8Array): void {
+    this.#ensure(bytes.length);
     this.#buffer.set(bytes, this.#length);
-    this.#length = needed;
+    this.#length += bytes.length;
   }
-}
 
-function encodeKey(key: CborKey): Uint8Array {
-  if (typeof key === 'object') throw new TypeError('map keys are integers or texts');
-  return encode(key);
+  #ensure(more: number): void {
+    const needed = this.#length + more;
+    if (needed <= this.#buffer.length) return;
+    const grown = new Uint8Array(Math.max(needed, 2 * this.#buffer.length));
+    grown.set(this.#buffer.subarray(0, this.#length));
+    this.#buffer.fill(0);
+    this.#replaceBuffer(grown);
+  }
+
+  #replaceBuffer(buffer: Uint8Array<ArrayBuffer>): void {
+    this.#buffer = buffer;
+    this.#view = new DataView(buffer.buffer);
+  }
 }

@@ -1,116 +1,76 @@
 import type { TsmFileOps } from '#agent/attester/tsm.js';
-import { concat } from '#core/bytes.js';
+import { encodeReport } from '#sim/report.js';
+import { SimulatedTsm, TsmError, type TsmOptions } from '#sim/tsm.js';
 
-export interface ConfigfsOptions {
-  readonly provider?: string;
-  /** The hardware: the report over what is in inblob. */
-  readonly report?: (reportData: Uint8Array, privlevel: number) => Uint8Array;
-  /** Certificate table; `undefined`: the file does not exist (TDX). */
-  readonly auxblob?: Uint8Array | undefined;
-  readonly privlevelFloor?: number;
-  /** Called before each operation; what it throws is what the operation gives. */
-  readonly before?: (operation: string, path: string, tsm: FakeConfigfsTsm) => void;
+/** configfs-tsm of a guest that a hostile or unlucky environment reaches into. */
+export interface Interference {
+  /** Runs before each operation; what it throws is what the operation gives. */
+  readonly before?: (operation: string, path: string, tsm: SimulatedTsm) => Promise<void> | void;
+  /** Answers a read in the place of the kernel. */
+  readonly instead?: (path: string) => string | undefined;
+  /** The report that the firmware makes; unsigned, over what was asked for, unless told. */
+  readonly report?: (reportData: Uint8Array, vmpl: number) => Uint8Array;
+  readonly certTable?: Uint8Array;
+  readonly hostData?: Uint8Array;
 }
 
-interface Folder {
-  inblob: Uint8Array | undefined;
-  privlevel: number;
-  generation: bigint;
-  /** Generation that the cached report was made in. */
-  madeIn: bigint;
-  outblob: Uint8Array;
-}
-
-/** An error as Node's file system throws it. */
-export function errno(code: string): Error {
-  return Object.assign(new Error(code), { code });
-}
-
-/**
- * configfs-tsm as the kernel has it (Documentation/ABI/testing/configfs-tsm-report): files appear
- * with their folder, are write-only or read-only, inblob holds 1 to 64 bytes, every write counts one
- * generation, outblob before inblob is EINVAL, and a report is made anew where the request changed.
- */
-export class FakeConfigfsTsm implements TsmFileOps {
-  readonly folders = new Map<string, Folder>();
-  readonly #options: ConfigfsOptions;
+/** The simulator's configfs-tsm with every operation open to interference. */
+export class InterceptedTsm implements TsmFileOps {
+  readonly tsm: SimulatedTsm;
+  readonly #with: Interference;
   closed = false;
 
-  constructor(options: ConfigfsOptions = {}) {
-    this.#options = options;
+  constructor(interference: Interference = {}, options: TsmOptions = {}) {
+    this.#with = interference;
+    const { hostData = new Uint8Array(32), certTable = new Uint8Array(0) } = interference;
+    const make =
+      interference.report ??
+      ((reportData, vmpl) =>
+        encodeReport({ VERSION: 5, VMPL: vmpl, REPORT_DATA: reportData, HOST_DATA: hostData }));
+    this.tsm = new SimulatedTsm(
+      { report: async ({ reportData, vmpl }) => ({ report: make(reportData, vmpl), certTable }) },
+      options,
+    );
   }
 
   async mkdir(path: string): Promise<void> {
-    this.#options.before?.('mkdir', path, this);
-    if (this.folders.has(path)) throw errno('EEXIST');
-    const none = new Uint8Array(0);
-    this.folders.set(path, {
-      inblob: undefined,
-      privlevel: this.#options.privlevelFloor ?? 0,
-      generation: 0n,
-      madeIn: -1n,
-      outblob: none,
-    });
+    await this.#with.before?.('mkdir', path, this.tsm);
+    await this.tsm.mkdir(path);
   }
 
   async rmdir(path: string): Promise<void> {
-    this.#options.before?.('rmdir', path, this);
-    if (!this.folders.delete(path)) throw errno('ENOENT');
+    await this.#with.before?.('rmdir', path, this.tsm);
+    await this.tsm.rmdir(path);
   }
 
   async writeFile(path: string, data: Uint8Array): Promise<void> {
-    this.#options.before?.('write', path, this);
-    const [folder, name] = this.#resolve(path);
-    if (name === 'inblob') {
-      if (data.length > 64) throw errno('EFBIG');
-      // Takes effect at close(), where an error is lost.
-      if (data.length === 0) return;
-      folder.inblob = data.slice();
-    } else if (name === 'privlevel') {
-      const level = Number(new TextDecoder().decode(data).trim());
-      const floor = this.#options.privlevelFloor ?? 0;
-      if (!(level >= floor && level <= 3)) throw errno('EINVAL');
-      folder.privlevel = level;
-    } else {
-      throw errno('EACCES');
-    }
-    folder.generation += 1n;
+    await this.#with.before?.('write', path, this.tsm);
+    await this.tsm.writeFile(path, data);
   }
 
   async readFile(path: string): Promise<Uint8Array> {
-    this.#options.before?.('read', path, this);
-    const [folder, name] = this.#resolve(path);
-    const text = (value: string) => new TextEncoder().encode(`${value}\n`);
-    if (name === 'provider') return text(this.#options.provider ?? 'sev_guest');
-    if (name === 'generation') return text(`${folder.generation}`);
-    if (name === 'privlevel_floor') return text(`${this.#options.privlevelFloor ?? 0}`);
-    if (name === 'outblob') return this.#report(folder);
-    if (name === 'auxblob') {
-      this.#report(folder);
-      return this.#options.auxblob ?? new Uint8Array(0);
-    }
-    throw errno('EACCES');
+    await this.#with.before?.('read', path, this.tsm);
+    const text = this.#with.instead?.(path);
+    return text === undefined ? this.tsm.readFile(path) : new TextEncoder().encode(text);
   }
 
   close(): void {
     this.closed = true;
   }
+}
 
-  #report(folder: Folder): Uint8Array {
-    if (folder.inblob === undefined) throw errno('EINVAL');
-    if (folder.madeIn !== folder.generation) {
-      const make = this.#options.report ?? ((data, level) => concat(data, new Uint8Array([level])));
-      folder.outblob = make(folder.inblob, folder.privlevel);
-      folder.madeIn = folder.generation;
-    }
-    return folder.outblob;
-  }
-
-  #resolve(path: string): readonly [Folder, string] {
-    const [name, file] = path.split('/');
-    const folder = this.folders.get(name!);
-    const missing = file === 'auxblob' && this.#options.provider === 'tdx_guest';
-    if (folder === undefined || file === undefined || missing) throw errno('ENOENT');
-    return [folder, file];
-  }
+/** Fails the first `times` operations on a file of the report folder, or on the folder itself. */
+export function failingTsm(
+  operation: string,
+  file: string,
+  errno: string,
+  times = Number.POSITIVE_INFINITY,
+): InterceptedTsm {
+  let left = times;
+  return new InterceptedTsm({
+    before: (op, path) => {
+      const matches = op === operation && (path.split('/')[1] ?? '') === file;
+      if (matches && left-- > 0) throw new TsmError(errno, path);
+    },
+  });
 }

@@ -4,78 +4,52 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { readTsmReport } from '#agent/attester/tsm.js';
 import { socketTsm } from '#agent/attester/tsm-socket.js';
 import { crypto } from '#crypto';
-import {
-  decodeTsmRequest,
-  encodeTsmResponse,
-  TsmFrames,
-  type TsmRequest,
-  type TsmResponse,
-} from '#wire/tsm.js';
-import { FakeConfigfsTsm } from '../../fakes/configfs-tsm.js';
+import { serveTsm } from '#sim/tsm-server.js';
+import { InterceptedTsm } from '../../fakes/configfs-tsm.js';
 import { refusalOf } from '../../refusal.js';
 import { temporaryFolder } from '../../run-folder.js';
 
 const reportData = crypto.randomBytes(64);
 const options = { privlevel: undefined, randomBytes: (n: number) => crypto.randomBytes(n) };
-const servers: Server[] = [];
+const endings: (() => unknown)[] = [];
 
-afterEach(() => {
-  for (const server of servers.splice(0)) server.close();
+afterEach(async () => {
+  for (const end of endings.splice(0)) await end();
 });
 
-/** Listens on a socket of its own and gives its path. */
-async function serve(onConnection: (socket: Socket) => void): Promise<string> {
-  const path = join(temporaryFolder('tsm'), 's');
-  const server = createServer(onConnection);
-  servers.push(server);
-  await new Promise<void>((resolve) => server.listen(path, resolve));
-  return path;
-}
+const newPath = () => join(temporaryFolder('tsm'), 's');
 
-async function answer(tsm: FakeConfigfsTsm, request: TsmRequest): Promise<TsmResponse> {
-  const { operation, path, data } = request;
-  if (operation === 'read') return { data: await tsm.readFile(path) };
-  if (operation === 'write') await tsm.writeFile(path, data);
-  else await tsm[operation](path);
-  return { data: new Uint8Array(0) };
-}
-
-/** Answers every request by the fake configfs. */
-function answering(tsm: FakeConfigfsTsm) {
-  return (socket: Socket) => {
-    const frames = new TsmFrames();
-    socket.on('data', async (chunk: Buffer) => {
-      for (const body of frames.push(chunk)) {
-        const response: TsmResponse = await answer(tsm, decodeTsmRequest(body)).catch((error) => ({
-          errno: (error as NodeJS.ErrnoException).code!,
-        }));
-        socket.write(encodeTsmResponse(response));
-      }
-    });
-  };
+/** A simulated guest's configfs-tsm behind a socket. */
+async function simulated(interception: InterceptedTsm) {
+  const path = newPath();
+  const server = await serveTsm(interception.tsm, path);
+  const ops = socketTsm(path);
+  endings.push(
+    () => ops.close(),
+    () => server.close(),
+  );
+  return ops;
 }
 
 describe('configfs-tsm behind a socket', () => {
-  test('gives the same report as the file system would', async () => {
-    const tsm = new FakeConfigfsTsm();
-    const ops = socketTsm(await serve(answering(tsm)));
-    const reports = await Promise.all([1, 2].map(() => readTsmReport(ops, reportData, options)));
-    expect(reports[0]).toEqual(await readTsmReport(new FakeConfigfsTsm(), reportData, options));
-    expect(reports[1]).toEqual(reports[0]);
-    expect(tsm.folders.size).toBe(0);
-    ops.close();
+  test('gives the same report as the file system would, to several requests at once', async () => {
+    const far = new InterceptedTsm();
+    const ops = await simulated(far);
+    const here = await readTsmReport(new InterceptedTsm(), reportData, options);
+    const there = await Promise.all([1, 2, 3].map(() => readTsmReport(ops, reportData, options)));
+    expect(there).toEqual([here, here, here]);
+    expect(far.tsm.size).toBe(0);
   });
 
   test('an errno of the far side has the same meaning here', async () => {
-    const ops = socketTsm(await serve(answering(new FakeConfigfsTsm({ privlevelFloor: 2 }))));
+    const ops = await simulated(new InterceptedTsm({}, { privlevelFloor: 2 }));
     const work = readTsmReport(ops, reportData, { ...options, privlevel: 0 });
     await expect(work).rejects.toMatchObject({ code: 'TSM_UNAVAILABLE', field: 'privlevel' });
-    ops.close();
   });
 
   test('nobody at the socket is TSM_UNAVAILABLE', async () => {
-    const ops = socketTsm(join(temporaryFolder('tsm'), 'none'));
-    expect(await refusalOf(readTsmReport(ops, reportData, options))).toBe('TSM_UNAVAILABLE');
+    const work = readTsmReport(socketTsm(newPath()), reportData, options);
+    expect(await refusalOf(work)).toBe('TSM_UNAVAILABLE');
   });
 
   test.each<[string, (socket: Socket) => void]>([
@@ -84,17 +58,30 @@ describe('configfs-tsm behind a socket', () => {
     ['answers garbage', (s) => s.once('data', () => s.write(Buffer.alloc(8)))],
     ['announces a huge frame', (s) => s.once('data', () => s.write(Buffer.alloc(8, 255)))],
   ])('a peer that %s fails the call, and only that', async (_, misbehave) => {
-    let connections = 0;
-    const good = answering(new FakeConfigfsTsm());
-    const path = await serve((socket) => {
+    const path = newPath();
+    const hostile: Server = createServer((socket) => {
       socket.on('error', () => {});
-      connections += 1;
-      if (connections === 1) misbehave(socket);
-      else good(socket);
+      misbehave(socket);
     });
+    await new Promise<void>((resolve) => hostile.listen(path, resolve));
+    const ops = socketTsm(path);
+    const first = readTsmReport(ops, reportData, options);
+    expect(await refusalOf(first)).toBe('TSM_UNAVAILABLE');
+    await new Promise((resolve) => hostile.close(resolve));
+    const server = await serveTsm(new InterceptedTsm().tsm, path);
+    endings.push(
+      () => ops.close(),
+      () => server.close(),
+    );
+    expect((await readTsmReport(ops, reportData, options)).provider).toBe('sev_guest');
+  });
+
+  test('closing fails the call that waits', async () => {
+    const path = newPath();
+    const silent = createServer((socket) => socket.once('data', () => ops.close()));
+    endings.push(() => silent.close());
+    await new Promise<void>((resolve) => silent.listen(path, resolve));
     const ops = socketTsm(path);
     expect(await refusalOf(readTsmReport(ops, reportData, options))).toBe('TSM_UNAVAILABLE');
-    expect((await readTsmReport(ops, reportData, options)).provider).toBe('sev_guest');
-    ops.close();
   });
 });

@@ -1,0 +1,63 @@
+/** Why a key is fetched; for the Key Server's audit record. */
+export type AcquireReason = 'boot' | 'rekey' | 'migrate';
+
+/** What the appraisal gave this session. */
+export interface Grant {
+  /** Highest SVN level that the evidence proves. */
+  readonly level: number;
+  /** After this the agent must attest again; milliseconds since 1970. */
+  readonly leaseExpires: number;
+  /** The Keying Policy as its tenant signed it (COSE_Sign1). */
+  readonly signedPolicy: Uint8Array;
+  /** COSE_Key of its signer. */
+  readonly tenantKey: Uint8Array;
+  /** The evidence came from simulated hardware. */
+  readonly simulated: boolean;
+}
+
+/** A Security Key as released, its key check value found right. The receiver zeroises `key`. */
+export interface ReleasedKey {
+  /** 16 bytes. */
+  readonly keyId: Uint8Array;
+  /** 16 to 64 bytes. */
+  readonly key: Uint8Array;
+  readonly svn: number;
+  /** Generation of the root key. */
+  readonly epoch: number;
+  /** Key check value, 8 bytes. */
+  readonly kcv: Uint8Array;
+  /** Floor of the key: agents below it get nothing. */
+  readonly svnFloor: number;
+}
+
+/** A Security Key that was fetched by its KeyID. */
+export interface AcquiredKey extends ReleasedKey {
+  readonly level: number;
+  /** The floor lies above this key's SVN, or the level above the floor. */
+  readonly rekeyAdvised: boolean;
+}
+
+export interface AllocRequest {
+  /** The same for every attempt to make one and the same key: repeated, it makes no second one. */
+  readonly requestId: Uint8Array;
+  /** Re-allocate from the root key of this KeyID; undefined: a new key. */
+  readonly keyId: Uint8Array | undefined;
+  readonly purpose: 'disk' | 'data';
+}
+
+/**
+ * An attested session with the Key Server (protocol.md s.6.3). Requests may be made side by side.
+ * Every method rejects with CvmpError: UNAVAILABLE where the stream is lost, a code of the Key
+ * Server where it refuses, KCV_MISMATCH where it answers with another key than it says.
+ */
+export interface KeySession {
+  readonly grant: Grant;
+  alloc(request: AllocRequest): Promise<ReleasedKey>;
+  /** @param svn undefined: the floor of the key */
+  acquire(keyId: Uint8Array, svn: number | undefined, reason: AcquireReason): Promise<AcquiredKey>;
+  /** Raises the floor; `retireBelow`: serve no SVN below this any more. */
+  update(keyId: Uint8Array, targetSvn: number, retireBelow: number | undefined): Promise<void>;
+  /** Says that a key is in use; again and again, if need be. */
+  confirm(key: Pick<ReleasedKey, 'keyId' | 'svn' | 'kcv'>): Promise<void>;
+  close(): void;
+}
