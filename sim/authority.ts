@@ -6,6 +6,7 @@ import type { CborValue } from '#core/cbor/value.js';
 import { CvmpError } from '#core/errors.js';
 import type { TrustAnchor } from '#core/rats/endorsements.js';
 import { isProduct, type SnpProduct, type SnpTcb } from '#core/snp/product.js';
+import { toPem } from '#core/x509/pem.js';
 import { crypto } from '#crypto';
 import {
   authorityExtensions,
@@ -137,6 +138,11 @@ export class SimulatedAuthority {
         [6, s.asvkCertificate],
       ]),
     );
+  }
+
+  /** The root certificate, PEM. */
+  get arkPem(): string {
+    return toPem('CERTIFICATE', this.arkCertificate);
   }
 
   /** What a verifier must pin to admit evidence of these chips. */

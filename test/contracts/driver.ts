@@ -11,6 +11,8 @@ export interface DriverBench {
   definition(cvmId: string): CvmDefinition;
   /** Other files to launch than those of {@link definition}. */
   readonly otherImage: CvmDefinition['image'];
+  /** Resolves when the guest of a running CVM serves its channel. */
+  guestReady(cvmId: string): Promise<void>;
   /** Makes the guest die, as a kernel panic would. */
   crash(cvmId: string): Promise<void>;
   close(): Promise<void>;
@@ -159,6 +161,7 @@ export function driverContract(name: string, makeBench: () => Promise<DriverBenc
       const [error] = await once(refused, 'error');
       expect(error).toBeInstanceOf(Error);
       await driver.start(id);
+      await bench.guestReady(id);
       const open = driver.guestChannel(id);
       await once(open, 'connect');
       open.destroy();

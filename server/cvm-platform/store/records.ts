@@ -63,7 +63,8 @@ function readSnp(map: MapReader): SnpLaunch {
   return { guestPolicy, id: { block, auth: map.bytes(3, 'id_auth', { length: 4096 }) } };
 }
 
-function specMap(spec: LaunchSpec): CborMap {
+/** How a CVM is launched, as a map. */
+export function specMap(spec: LaunchSpec): CborMap {
   return closed([
     [1, spec.tee],
     [2, spec.vcpus],
@@ -83,7 +84,8 @@ function specMap(spec: LaunchSpec): CborMap {
   ]);
 }
 
-function readSpec(map: MapReader): LaunchSpec {
+/** Reads what {@link specMap} wrote. @throws CvmpError MALFORMED, SIZE */
+export function readSpec(map: MapReader): LaunchSpec {
   const firmwareDigest = map.optional(6, () => map.bytes(6, 'firmware_digest', { length: 32 }));
   const keyId = map.optional(10, () => map.bytes(10, 'key_id', { length: 16 }));
   return {

@@ -17,6 +17,7 @@ driverContract('fake', async () => {
       host.guestSockets.set(cvmId, socket);
       return definitionOf(cvmId);
     },
+    guestReady: async () => {},
     otherImage: imageOf(2),
     crash: async (cvmId) => host.end(cvmId, { run: 'crashed', reason: 'panic' }),
     close: () => new Promise<void>((resolve) => guest.close(() => resolve())),
