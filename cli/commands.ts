@@ -7,8 +7,10 @@ import { cvmShow } from './commands/cvm-show.js';
 import { cvmStart } from './commands/cvm-start.js';
 import { cvmStop } from './commands/cvm-stop.js';
 import { cvmUpdate } from './commands/cvm-update.js';
+import { cvmVerify } from './commands/cvm-verify.js';
 import { cvmWatch } from './commands/cvm-watch.js';
 import { evidenceShow } from './commands/evidence-show.js';
+import { evidenceVerify } from './commands/evidence-verify.js';
 import { featureList } from './commands/feature-list.js';
 import { imageList } from './commands/image-list.js';
 import { imageMeasure } from './commands/image-measure.js';
@@ -32,6 +34,7 @@ export const commands: readonly Command[] = [
   cvmCreate,
   cvmList,
   cvmShow,
+  cvmVerify,
   cvmWatch,
   cvmStart,
   cvmStop,
@@ -44,6 +47,7 @@ export const commands: readonly Command[] = [
   keyList,
   keyShow,
   auditList,
+  evidenceVerify,
   evidenceShow,
   tenantInit,
   tenantRegister,

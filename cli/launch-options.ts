@@ -77,8 +77,8 @@ export async function requireAdmitted(
   measurement: Uint8Array,
   context: CommandContext,
 ): Promise<void> {
-  const policy = parsePolicy(await readTypedText(context, policyFile), policyFile);
-  const admitted = policy.appraisal?.snp?.measurements ?? [];
+  const { message } = parsePolicy(await readTypedText(context, policyFile), policyFile);
+  const admitted = message.appraisal?.snp?.measurements ?? [];
   if (admitted.some(({ digest }) => equalBytes(digest, measurement))) return;
   const why = `${policyFile} does not admit measurement ${toHex(measurement)}`;
   throw new CvmpError('POLICY_MEASUREMENT', why, { field: 'appraisal.snp.measurements' });

@@ -1,9 +1,11 @@
 import { create, equals } from '@bufbuild/protobuf';
 import { stringify } from 'yaml';
 import { CvmpError } from '#core/errors.js';
+import type { KeyingPolicy } from '#core/keying/policy.js';
 import { type SetKeyPolicy, SetKeyPolicySchema } from '#gen/cvmp/v1/policy_pb.js';
+import { policyOf } from '#wire/policy.js';
 import { fromYaml, toReadable } from './readable.js';
-import { parseYaml } from './yaml-file.js';
+import { parsePath, parseYaml, type YamlFile } from './yaml-file.js';
 
 /** A policy as its tenant signed it, with its digest. */
 export interface CurrentPolicy {
@@ -12,13 +14,40 @@ export interface CurrentPolicy {
   readonly digest: Uint8Array;
 }
 
+/** A policy as somebody wrote it. */
+export interface WrittenPolicy {
+  readonly message: SetKeyPolicy;
+  readonly file: YamlFile;
+}
+
 /**
  * Reads a policy written as YAML (docs/operating.md).
  * @param name of the file, for messages
  * @throws CvmpError INVALID_FIELD naming line and field
  */
-export function parsePolicy(text: string, name: string): SetKeyPolicy {
-  return fromYaml(SetKeyPolicySchema, parseYaml(text, name, 'INVALID_FIELD'));
+export function parsePolicy(text: string, name: string): WrittenPolicy {
+  const file = parseYaml(text, name, 'INVALID_FIELD');
+  return { message: fromYaml(SetKeyPolicySchema, file), file };
+}
+
+/** Stands in for what the server's state fills in, where a policy is judged without it. */
+const unfilled = { tenantId: 'tenant', version: 1n };
+
+/**
+ * Holds a policy to every rule that needs no server.
+ * @throws CvmpError INVALID_FIELD, POLICY_INVALID, UNSUPPORTED_EVIDENCE naming line and field
+ */
+export function checkWritten({ message, file }: WrittenPolicy): KeyingPolicy {
+  const tenantId = message.tenantId || unfilled.tenantId;
+  const version = message.version || unfilled.version;
+  try {
+    return policyOf(create(SetKeyPolicySchema, { ...message, tenantId, version }));
+  } catch (error) {
+    if (!(error instanceof CvmpError) || error.field === undefined) throw error;
+    const field = error.field.replace(/^policy\.?/, '');
+    const why = error.message.replace(error.field, '').replace(/^:? /, '');
+    return file.refuse(parsePath(field), why, error.code);
+  }
 }
 
 /** A policy as YAML, as {@link parsePolicy} reads it. */
@@ -33,7 +62,7 @@ export function policyYaml(policy: SetKeyPolicy): string {
  * @throws CvmpError INVALID_FIELD where the file names another tenant
  */
 export function completePolicy(
-  written: SetKeyPolicy,
+  { message: written }: WrittenPolicy,
   tenantId: string,
   current: CurrentPolicy | undefined,
 ): SetKeyPolicy | undefined {

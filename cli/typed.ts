@@ -47,3 +47,17 @@ export async function readTypedBytes(context: CommandContext, file: string): Pro
 export async function readTypedText(context: CommandContext, file: string): Promise<string> {
   return fromUtf8(await readTypedBytes(context, file), file);
 }
+
+/**
+ * A time as typed: RFC 3339, a date (its first moment, UTC), or seconds since 1970.
+ * @returns milliseconds since 1970
+ * @throws CvmpError USAGE
+ */
+export function typedTime(typed: string, option: string): number {
+  if (/^\d{1,12}$/.test(typed)) return Number(typed) * 1000;
+  const form = /^\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d))?$/;
+  const ms = form.test(typed) ? Date.parse(typed) : Number.NaN;
+  if (!Number.isNaN(ms)) return ms;
+  const why = `--${option} must be a time such as 2027-01-31T12:00:00Z, or seconds since 1970`;
+  throw new CvmpError('USAGE', why, { field: option });
+}

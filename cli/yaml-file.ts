@@ -18,11 +18,17 @@ export function pathText(path: YamlPath): string {
     .replace(/^\./, '');
 }
 
+/** The reverse of {@link pathText}. */
+export function parsePath(text: string): YamlPath {
+  const steps = text.match(/[^.[\]]+/g) ?? [];
+  return steps.map((step) => (/^\d+$/.test(step) ? Number(step) : step));
+}
+
 /** A parsed YAML file that can say where a mistake stands. */
 export interface YamlFile {
   readonly tree: YamlTree;
-  /** Throws a CvmpError that names file, line and path. */
-  refuse(path: YamlPath, message: string): never;
+  /** Throws a CvmpError, with the file's code unless told, that names file, line and path. */
+  refuse(path: YamlPath, message: string, code?: ErrorCode): never;
 }
 
 /**
@@ -43,10 +49,10 @@ export function parseYaml(text: string, name: string, code: ErrorCode): YamlFile
   const [problem] = [...document.errors, ...document.warnings];
   if (problem !== undefined) throw new CvmpError(code, `${at(problem.pos[0])}: ${problem.message}`);
 
-  const refuse = (path: YamlPath, message: string): never => {
+  const refuse = (path: YamlPath, message: string, as = code): never => {
     const field = pathText(path);
     const offset = offsetOf(document, path);
-    throw new CvmpError(code, `${at(offset)}: ${field === '' ? '' : `${field}: `}${message}`, {
+    throw new CvmpError(as, `${at(offset)}: ${field === '' ? '' : `${field}: `}${message}`, {
       ...(field === '' ? {} : { field }),
     });
   };

@@ -1,15 +1,10 @@
 import { toHex } from '#core/bytes.js';
 import { CvmpError } from '#core/errors.js';
-import {
-  type PolicyResponse,
-  PolicyResponseSchema,
-  SetKeyPolicySchema,
-} from '#gen/cvmp/v1/policy_pb.js';
-import { validate } from '#wire/validate.js';
+import { type PolicyResponse, PolicyResponseSchema } from '#gen/cvmp/v1/policy_pb.js';
 import { callerKey } from '../api.js';
 import { type CommandContext, command } from '../command.js';
 import { fields, type Output } from '../output.js';
-import { completePolicy, parsePolicy } from '../policy-file.js';
+import { checkWritten, completePolicy, parsePolicy } from '../policy-file.js';
 import { toReadable } from '../readable.js';
 import { fetchPolicy, openPolicyResponse, signPolicy } from '../signed-policy.js';
 import { readTypedText } from '../typed.js';
@@ -39,11 +34,13 @@ export const policySet = command({
     'from the version in force. A file that says just what is in force changes nothing.',
   async run({ positionals: [file], options }, context) {
     const written = parsePolicy(await readTypedText(context, file!), file!);
+    const { message } = written;
+    checkWritten(written);
     const profile = await context.profile();
     const { key, issuer } = await callerKey(profile, 'tenant');
     const policies = (await context.servers()).policies();
     const current =
-      written.version === 0n ? await fetchPolicy(policies, key, written.policyId) : undefined;
+      message.version === 0n ? await fetchPolicy(policies, key, message.policyId) : undefined;
     const policy = completePolicy(written, issuer, current);
     if (policy === undefined) {
       const { policyId, version } = current!.policy;
@@ -52,7 +49,6 @@ export const policySet = command({
         text: `policy ${policyId} version ${version} says so already; nothing changed`,
       };
     }
-    validate(SetKeyPolicySchema, policy);
     const signed = await signPolicy(key, policy);
     const answer = await policies.setKeyPolicy({
       signedPolicy: signed,

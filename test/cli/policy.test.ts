@@ -207,14 +207,24 @@ describe('policy show', () => {
 });
 
 describe('policy check', () => {
-  test('says that a file is sound, or where it is not', async () => {
-    expect((await commandLine(['policy', 'check', file(yaml)])).terminal.stdout).toContain(
-      'is sound',
-    );
-    const wrong = await commandLine(['policy', 'check', file(yaml.replace('n: 1', 'n: 0'))]);
-    expect(wrong.code).toBe(1);
-    expect(wrong.terminal.stderr).toContain('levels[0].n');
-    const unread = await commandLine(['policy', 'check', '/nowhere/p.yaml']);
-    expect(unread.code).toBe(2);
+  const rows: readonly (readonly [rule: string, from: string, to: string, message: string])[] = [
+    ['a level that is not 1, 2, 3', 'n: 1', 'n: 2', 'levels[0].n'],
+    ['a floor above the levels', 'svn_floor: 1', 'svn_floor: 2', 'svn_floor'],
+    ['a field out of its range', 'svn_floor: 1', 'svn_floor: 65', 'svn_floor'],
+    ['a digest of another length', '0c0c', '0c', 'appraisal.snp.measurements[0].digest'],
+    ['a level without rules', '    snp: {}', '    name: a', 'levels[0].snp'],
+  ];
+  test.each(rows)('%s is refused with line and field', async (_, from, to, message) => {
+    const text = yaml.replace(from, to);
+    const { code, terminal } = await commandLine(['policy', 'check', file(text)]);
+    expect(code).toBe(1);
+    expect(terminal.stderr).toMatch(/web\.yaml:\d+: /);
+    expect(terminal.stderr).toContain(`: ${message}: `);
+  });
+
+  test('says that a file is sound; one that cannot be read is wrong usage', async () => {
+    const sound = await commandLine(['policy', 'check', file(yaml)]);
+    expect([sound.code, sound.terminal.stdout]).toEqual([0, expect.stringContaining('is sound')]);
+    expect((await commandLine(['policy', 'check', '/nowhere/p.yaml'])).code).toBe(2);
   });
 });
