@@ -8,6 +8,7 @@ import {
   createPublicKey,
   diffieHellman,
   generateKeyPair,
+  hash as hashOnce,
   type KeyObject,
   sign as nodeSign,
   verify as nodeVerify,
@@ -16,7 +17,7 @@ import {
   type VerifyKeyObjectInput,
 } from 'node:crypto';
 import { promisify } from 'node:util';
-import { xchacha20poly1305 } from '@noble/ciphers/chacha.js';
+import { hchacha } from '@noble/ciphers/chacha.js';
 import { concat, equalBytes } from './bytes.js';
 import {
   type Crypto,
@@ -117,10 +118,46 @@ function open(what: string, body: () => Uint8Array): Uint8Array {
 
 const gcm = (key: Uint8Array) => `aes-${key.length * 8}-gcm` as 'aes-256-gcm';
 
+const chacha = 'chacha20-poly1305';
+/** "expand 32-byte k" */
+const sigma = new Uint32Array([0x61707865, 0x3320646e, 0x79622d32, 0x6b206574]);
+
+/**
+ * XChaCha20-Poly1305 is ChaCha20-Poly1305 under HChaCha20 of the key and the first 16 bytes of the
+ * nonce (draft-irtf-cfrg-xchacha s.2.3). Node has the one, noble the other; together they cost a
+ * fifth of noble alone for a block of audit entries.
+ */
+function xchachaKey(key: Uint8Array, nonce: Uint8Array): readonly [Uint8Array, Uint8Array] {
+  if (key.length !== 32 || nonce.length !== 24) {
+    throw new TypeError('XChaCha20-Poly1305 takes a key of 32 and a nonce of 24 bytes');
+  }
+  const words = new Uint32Array(8);
+  const keyWords = littleEndian(key, 8);
+  hchacha(sigma, keyWords, littleEndian(nonce, 4), words);
+  keyWords.fill(0);
+  const subkey = new Uint8Array(32);
+  const view = new DataView(subkey.buffer);
+  for (const [i, word] of words.entries()) view.setUint32(4 * i, word, true);
+  words.fill(0);
+  const iv = new Uint8Array(12);
+  iv.set(nonce.subarray(16), 4);
+  return [subkey, iv];
+}
+
+function littleEndian(bytes: Uint8Array, count: number): Uint32Array {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  return Uint32Array.from({ length: count }, (_, i) => view.getUint32(4 * i, true));
+}
+
 export const crypto: Crypto = {
   randomBytes: (length) => new Uint8Array(randomBytes(length)),
 
   hash(name, ...parts) {
+    const [only] = parts;
+    // Node's one-shot form costs half of the object.
+    if (only !== undefined && parts.length === 1) {
+      return new Uint8Array(hashOnce(name, only, 'buffer'));
+    }
     const h = createHash(name);
     for (const part of parts) h.update(part);
     return new Uint8Array(h.digest());
@@ -156,13 +193,32 @@ export const crypto: Crypto = {
     });
   },
 
-  xchachaSeal: (key, nonce, plaintext, aad) =>
-    xchacha20poly1305(key, nonce, aad).encrypt(plaintext),
+  xchachaSeal(key, nonce, plaintext, aad) {
+    const [subkey, iv] = xchachaKey(key, nonce);
+    const cipher = createCipheriv(chacha, subkey, iv, { authTagLength: tagLength });
+    subkey.fill(0);
+    cipher.setAAD(aad, { plaintextLength: plaintext.length });
+    const body = cipher.update(plaintext);
+    cipher.final();
+    const out = new Uint8Array(body.length + tagLength);
+    out.set(body);
+    out.set(cipher.getAuthTag(), body.length);
+    return out;
+  },
 
   xchachaOpen: (key, nonce, sealed, aad) =>
-    open('the XChaCha20-Poly1305 ciphertext', () =>
-      xchacha20poly1305(key, nonce, aad).decrypt(sealed),
-    ),
+    open('the XChaCha20-Poly1305 ciphertext', () => {
+      if (sealed.length < tagLength) throw new RangeError('shorter than its tag');
+      const at = sealed.length - tagLength;
+      const [subkey, iv] = xchachaKey(key, nonce);
+      const decipher = createDecipheriv(chacha, subkey, iv, { authTagLength: tagLength });
+      subkey.fill(0);
+      decipher.setAAD(aad, { plaintextLength: at });
+      decipher.setAuthTag(sealed.subarray(at));
+      const body = decipher.update(sealed.subarray(0, at));
+      decipher.final();
+      return new Uint8Array(body);
+    }),
 
   async verify(algorithm, spki, signature, data) {
     const key = publicKey(spki);

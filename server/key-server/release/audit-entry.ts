@@ -1,16 +1,17 @@
+import { concat } from '#core/bytes.js';
 import { encode } from '#core/cbor/encode.js';
 import { asArray, asText, decodeMap } from '#core/cbor/read.js';
 import type { CborValue } from '#core/cbor/value.js';
 import { CvmpError, type ErrorCode, isErrorCode } from '#core/errors.js';
 import { crypto } from '#crypto';
-import type { AuditEntry, AuditOperation } from './contract.js';
+import type { AuditEntry, AuditEvent, AuditOperation } from './contract.js';
 
 /** What is hashed and stored of an entry: everything but the digest itself. */
 export type AuditBody = Omit<AuditEntry, 'chainDigest'>;
 
 /** chain digest n = SHA-256(chain digest n-1 || encoded entry n). */
 export function chainDigest(previous: Uint8Array, body: Uint8Array): Uint8Array {
-  return crypto.hash('sha256', previous, body);
+  return crypto.hash('sha256', concat(previous, body));
 }
 
 const operations: readonly AuditOperation[] = [
@@ -24,25 +25,27 @@ const operations: readonly AuditOperation[] = [
 ];
 
 /** Deterministic CBOR, a closed map. */
-export function encodeAuditBody(body: AuditBody): Uint8Array {
-  const map = new Map<number, CborValue>([
-    [1, body.index],
-    [2, body.time],
-    [3, body.operation],
-  ]);
-  const optional: readonly (readonly [number, CborValue | undefined])[] = [
-    [4, body.tenantId],
-    [5, body.code],
-    [6, body.failedChecks?.map(({ code, message }) => [code, message])],
-    [7, body.cvmName],
-    [8, body.keyId],
-    [9, body.svn],
-    [10, body.level],
-    [11, body.evidenceDigest],
-    [12, body.policyDigest],
-  ];
-  for (const [key, value] of optional) if (value !== undefined) map.set(key, value);
-  map.set(13, body.requestId);
+export function encodeAuditBody(event: AuditEvent, index: number, time: number): Uint8Array {
+  const map = new Map<number, CborValue>();
+  const set = (key: number, value: CborValue | undefined) => {
+    if (value !== undefined) map.set(key, value);
+  };
+  set(1, index);
+  set(2, time);
+  set(3, event.operation);
+  set(4, event.tenantId);
+  set(5, event.code);
+  set(
+    6,
+    event.failedChecks?.map(({ code, message }) => [code, message]),
+  );
+  set(7, event.cvmName);
+  set(8, event.keyId);
+  set(9, event.svn);
+  set(10, event.level);
+  set(11, event.evidenceDigest);
+  set(12, event.policyDigest);
+  set(13, event.requestId);
   return encode(map);
 }
 

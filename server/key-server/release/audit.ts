@@ -92,7 +92,7 @@ export class AuditChain implements BatchLog<AuditEvent> {
     const previous = this.#head.digest;
     let digest = previous;
     const bodies = events.map((event, i) => {
-      const body = encodeAuditBody({ ...event, index: first + i, time });
+      const body = encodeAuditBody(event, first + i, time);
       digest = chainDigest(digest, body);
       return body;
     });
