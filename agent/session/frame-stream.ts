@@ -1,0 +1,69 @@
+import { create } from '@bufbuild/protobuf';
+import { createWritableIterable, type WritableIterable } from '@connectrpc/connect/protocol';
+import { CvmpError } from '#core/errors.js';
+import {
+  type SessionRequest,
+  SessionRequestSchema,
+  type SessionResponse,
+} from '#gen/cvmp/v1/key_pb.js';
+import type { Connection } from './connection.js';
+
+/** A Key Server that takes longer for an answer is as good as gone. */
+const answerMs = 30_000;
+
+type RequestCase = NonNullable<SessionRequest['frame']['case']>;
+type ResponseCase = NonNullable<SessionResponse['frame']['case']>;
+
+/** The bidirectional stream as frames of bytes. */
+export class FrameStream {
+  readonly #connection: Connection;
+  readonly #requests: WritableIterable<SessionRequest> = createWritableIterable();
+  readonly #responses: AsyncIterator<SessionResponse>;
+
+  constructor(connection: Connection) {
+    this.#connection = connection;
+    this.#responses = connection.service.session(this.#requests)[Symbol.asyncIterator]();
+  }
+
+  /** Frames leave in the order of the calls; a stream that breaks is told by {@link next}. */
+  send(kind: RequestCase, value: Uint8Array): void {
+    const frame = { case: kind, value };
+    this.#requests.write(create(SessionRequestSchema, { frame })).catch(() => {});
+  }
+
+  /** The next frame, which must be of this kind. @throws CvmpError, ConnectError */
+  async next(kind: ResponseCase): Promise<Uint8Array> {
+    return this.#take(kind, await within(this.#responses.next()));
+  }
+
+  /** {@link next}, however long it takes. */
+  async whenever(kind: ResponseCase): Promise<Uint8Array> {
+    return this.#take(kind, await this.#responses.next());
+  }
+
+  #take(kind: ResponseCase, step: IteratorResult<SessionResponse>): Uint8Array {
+    if (step.done === true) throw new CvmpError('UNAVAILABLE', 'the Key Server ended the stream');
+    const { frame } = step.value;
+    if (frame.case === kind) return frame.value;
+    throw new CvmpError('PROTOCOL_ORDER', `the Key Server sent ${frame.case}, not ${kind}`);
+  }
+
+  close(): void {
+    this.#requests.close();
+    this.#connection.close();
+  }
+}
+
+/** @throws CvmpError UNAVAILABLE where the answer takes too long */
+export async function within<T>(answer: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    const what = `no answer in ${answerMs} ms`;
+    timer = setTimeout(() => reject(new CvmpError('UNAVAILABLE', what)), answerMs);
+  });
+  try {
+    return await Promise.race([answer, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
