@@ -12,6 +12,7 @@ export const exitCodes = {
   tsm: 14,
   unavailable: 15,
   delivery: 16,
+  stopped: 17,
 } as const;
 
 /** Every code that is not the Key Server's refusal has its row; the rest are refusals. */
@@ -31,6 +32,7 @@ const rows: Partial<Record<ErrorCode, number>> = {
   SHUTTING_DOWN: exitCodes.unavailable,
   STORE_WRITE: exitCodes.unavailable,
   DELIVERY: exitCodes.delivery,
+  CANCELLED: exitCodes.stopped,
   INTERNAL: exitCodes.fault,
 };
 

@@ -17,6 +17,8 @@ const waitingMax = 8;
 const connectionsMax = 16;
 /** Every request is a nonce or empty. */
 const requestBytesMax = 4096;
+/** A relay that does not read is not waited for. */
+const lastWordMs = 500;
 
 const phases: Readonly<Record<AgentStatus['phase'], AgentPhase>> = {
   starting: AgentPhase.STARTING,
@@ -104,10 +106,15 @@ export async function listenForGuests(
   await chmod(path, 0o600);
   return {
     async close() {
-      stop.abort();
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      for (const session of sessions) session.destroy();
+      // Watchers are told the last status, then their streams end.
+      stop.abort();
+      for (const session of sessions) session.close();
+      const cut = setTimeout(() => {
+        for (const session of sessions) session.destroy();
+      }, lastWordMs);
       await closed;
+      clearTimeout(cut);
       await rm(path, { force: true });
     },
   };

@@ -1,5 +1,5 @@
 import type { ErrorCode } from '#core/errors.js';
-import type { DiskAction } from './obtain.js';
+import type { DiskAction } from './provision/obtain.js';
 
 /** Where the agent is (GuestService, AgentPhase). */
 export type AgentPhase =
@@ -61,7 +61,7 @@ export class StatusBoard {
 
   /**
    * The current status, then each change; a watcher that is slow sees the newest. Ends with
-   * `signal`.
+   * `signal`, not before the last one was told.
    */
   async *watch(signal: AbortSignal): AsyncGenerator<AgentStatus> {
     let seen: AgentStatus | undefined;
@@ -70,16 +70,18 @@ export class StatusBoard {
     this.#watchers.add(onChange);
     signal.addEventListener('abort', onChange);
     try {
-      while (!signal.aborted) {
+      for (;;) {
         const next = this.#current;
-        if (next === seen) {
+        if (next !== seen) {
+          seen = next;
+          yield next;
+        } else if (signal.aborted) {
+          return;
+        } else {
           await new Promise<void>((resolve) => {
             wake = resolve;
           });
-          continue;
         }
-        seen = next;
-        yield next;
       }
     } finally {
       this.#watchers.delete(onChange);

@@ -65,7 +65,8 @@ export function acquiredKey(
   response: KeyAcquireResponse,
 ): AcquiredKey {
   const { epoch, svnFloor, level, rekeyAdvised } = response;
-  const asked = svn === undefined || svn === response.svn;
+  // 0 stands for absence (proto/cvmp/v1/key.proto).
+  const asked = svn === 0 || svn === response.svn;
   return { keyId, epoch, svnFloor, level, rekeyAdvised, ...checkedKey(response, asked) };
 }
 

@@ -18,15 +18,17 @@ const stranger: readonly Code[] = [
  */
 export function remoteError(error: unknown): CvmpError {
   if (error instanceof CvmpError) return error;
-  const failed = ConnectError.from(error);
-  if (failed.cause instanceof CvmpError) return failed.cause;
-  const [detail] = failed.findDetails(ErrorDetailSchema);
-  if (detail !== undefined) return told(detail.code, failed.rawMessage, detail.field, error);
-  if (stranger.includes(failed.code)) {
-    const what = `the peer is no Key Server: ${failed.message}`;
+  if (!(error instanceof ConnectError)) {
+    return new CvmpError('INTERNAL', 'a fault of the agent', { cause: error });
+  }
+  if (error.cause instanceof CvmpError) return error.cause;
+  const [detail] = error.findDetails(ErrorDetailSchema);
+  if (detail !== undefined) return told(detail.code, error.rawMessage, detail.field, error);
+  if (stranger.includes(error.code)) {
+    const what = `the peer is no Key Server: ${error.message}`;
     return new CvmpError('SERVER_UNTRUSTED', what, { cause: error });
   }
-  return new CvmpError('UNAVAILABLE', `the stream is lost: ${failed.message}`, { cause: error });
+  return new CvmpError('UNAVAILABLE', `the stream is lost: ${error.message}`, { cause: error });
 }
 
 /** A refusal inside the session. */

@@ -18,6 +18,7 @@ test.each<[ErrorCode, number]>([
   ['TSM_BUSY', 14],
   ['UNAVAILABLE', 15],
   ['DELIVERY', 16],
+  ['CANCELLED', 17],
   ['INTERNAL', 1],
 ])('an agent that ends with %s exits %i', (code, expected) => {
   expect(exitCode(code)).toBe(expected);

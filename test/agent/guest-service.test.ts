@@ -159,12 +159,16 @@ describe('guest socket', () => {
     expect(existsSync(path)).toBe(false);
   });
 
-  test('closing ends the streams of those who watch', async () => {
-    const { service, listener } = await serve();
+  test('closing tells watchers the last status, then ends their streams', async () => {
+    const { service, status, listener } = await serve();
     const stream = service.guestStatus({})[Symbol.asyncIterator]();
     await stream.next();
-    await listener.close();
-    await errorOf(stream.next());
+    status.enter('refused', { code: 'POLICY_MEASUREMENT' });
+    await Promise.all([
+      listener.close(),
+      stream.next().then(({ value }) => expect(value?.code).toBe('POLICY_MEASUREMENT')),
+    ]);
+    expect((await stream.next()).done).toBe(true);
   });
 
   test('a place where none can be is CONFIG', async () => {

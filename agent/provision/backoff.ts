@@ -1,5 +1,5 @@
 import { CvmpError, type ErrorCode } from '#core/errors.js';
-import type { RetryConfig } from './config.js';
+import type { RetryConfig } from '../config.js';
 
 /** Time and chance, passed in so that a test can be both. */
 export interface BackoffIo {

@@ -1,6 +1,6 @@
 import { CvmpError } from '#core/errors.js';
-import type { Disk, DiskSlot, OpenSlot } from './disk/disk.js';
-import type { KeySession, ReleasedKey } from './session/key-session.js';
+import type { Disk, DiskSlot, OpenSlot } from '../disk/disk.js';
+import type { KeySession, ReleasedKey } from '../session/key-session.js';
 
 /**
  * The steps of a re-key, in order. Each is durable when the next begins. A crash needs no journal:

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { withBackoff } from '#agent/backoff.js';
+import { withBackoff } from '#agent/provision/backoff.js';
 import { CvmpError, type ErrorCode } from '#core/errors.js';
-import { refusalOf } from '../refusal.js';
+import { refusalOf } from '../../refusal.js';
 
 const config = { initialMs: 100, maxMs: 1000, deadlineMs: 10_000 };
 

@@ -1,7 +1,7 @@
 import { CvmpError, type ErrorCode } from '#core/errors.js';
-import type { AgentConfig } from './config.js';
-import type { Disk, DiskSlot, OpenSlot } from './disk/disk.js';
-import type { AcquiredKey, KeySession, ReleasedKey } from './session/key-session.js';
+import type { AgentConfig } from '../config.js';
+import type { Disk, DiskSlot, OpenSlot } from '../disk/disk.js';
+import type { AcquiredKey, KeySession, ReleasedKey } from '../session/key-session.js';
 
 /** What was done with the disk, as GuestStatus says it. */
 export type DiskAction = 'formatted' | 'opened' | 'rekeyed' | '';

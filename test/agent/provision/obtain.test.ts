@@ -1,11 +1,11 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { VolumeDisk } from '#agent/disk/volume.js';
-import { obtainKey } from '#agent/obtain.js';
+import { obtainKey } from '#agent/provision/obtain.js';
 import { fromHex, isZero } from '#core/bytes.js';
 import { crypto } from '#crypto';
-import { MemoryDisk } from '../fakes/disk-file.js';
-import { FakeKeyServer } from '../fakes/key-server.js';
-import { refusalOf } from '../refusal.js';
+import { MemoryDisk } from '../../fakes/disk-file.js';
+import { FakeKeyServer } from '../../fakes/key-server.js';
+import { refusalOf } from '../../refusal.js';
 
 let server: FakeKeyServer;
 let file: MemoryDisk;

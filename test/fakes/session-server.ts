@@ -1,0 +1,253 @@
+import { createSecureServer, type ServerHttp2Session } from 'node:http2';
+import type { AddressInfo } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { Code, ConnectError, createContextKey, createContextValues } from '@connectrpc/connect';
+import { connectNodeAdapter } from '@connectrpc/connect-node';
+import type { KeySession } from '#agent/session/key-session.js';
+import { equalBytes } from '#core/bytes.js';
+import { ecPublicKey, encodeCoseKey, thumbprint } from '#core/cose/key.js';
+import { sign1 } from '#core/cose/sign1.js';
+import type { EcPrivateKey } from '#core/crypto.js';
+import { CvmpError } from '#core/errors.js';
+import { decodeCmw } from '#core/rats/cmw.js';
+import { encodeConfigDocument } from '#core/rats/config-document.js';
+import { ServerSession } from '#core/session/server.js';
+import { parseSnpCollection } from '#core/snp/evidence.js';
+import { crypto } from '#crypto';
+import { ErrorDetailSchema } from '#gen/cvmp/v1/error_pb.js';
+import {
+  AcquireReason,
+  type AgentMessage,
+  AgentMessageSchema,
+  KeyService,
+  ServerMessageSchema,
+  type SessionGrantSchema,
+  type SessionRequest,
+} from '#gen/cvmp/v1/key_pb.js';
+import { SetKeyPolicySchema } from '#gen/cvmp/v1/policy_pb.js';
+import { selfSigned } from '#server/host/self-signed.js';
+import type { TlsIdentity } from '#server/host/tls.js';
+import { sessionCodec } from '#wire/session.js';
+import { FakeKeyServer } from './key-server.js';
+
+type Response = NonNullable<MessageInitShape<typeof ServerMessageSchema>['response']>;
+
+/** What a test may word of the policy. */
+export interface FakePolicy {
+  readonly tenantId: string;
+  readonly cvmNames: string[];
+  readonly allowSimulated: boolean;
+}
+
+/** What a test changes about an honest Key Server. */
+export interface Misbehaviour {
+  /** Refuses the evidence with this error. */
+  refuse?: CvmpError | undefined;
+  /** Sees each request and may answer it in the place of the server; throws to break the stream. */
+  answer?: ((message: AgentMessage) => Response | undefined) | undefined;
+  /** Changes a frame on its way out. */
+  frame?: ((kind: 'challenge' | 'accept' | 'sealed', frame: Uint8Array) => Uint8Array) | undefined;
+  /** Hands out other content than the honest grant. */
+  grant?: MessageInitShape<typeof SessionGrantSchema> | undefined;
+}
+
+const socketKey = createContextKey<TLSSocket | undefined>(undefined);
+
+/**
+ * A Key Server of one process for tests of the agent: the real session over the real TLS exporter,
+ * keys of {@link FakeKeyServer}, a policy that the test may word, and no appraisal beyond the
+ * report data.
+ */
+export class SessionServer {
+  readonly keys = new FakeKeyServer();
+  /** Level that every agent proves. */
+  level = 1;
+  readonly misbehaviour: Misbehaviour = {};
+  policy: FakePolicy = { tenantId: 'acme', cvmNames: ['web*'], allowSimulated: true };
+  leaseMs = 3_600_000;
+  readonly sessions = new Set<ServerHttp2Session>();
+  /** Handshakes that were begun. */
+  handshakes = 0;
+  readonly identity: EcPrivateKey;
+  readonly tenant: EcPrivateKey;
+  readonly tls: TlsIdentity;
+  port = 0;
+  readonly #now: () => number;
+  #close: () => Promise<void> = async () => {};
+
+  private constructor(
+    identity: EcPrivateKey,
+    tenant: EcPrivateKey,
+    tls: TlsIdentity,
+    now: () => number,
+  ) {
+    this.identity = identity;
+    this.tenant = tenant;
+    this.tls = tls;
+    this.#now = now;
+  }
+
+  static async start(now: () => number = Date.now): Promise<SessionServer> {
+    const identity = await crypto.generateEcKey('P-256');
+    const tenant = await crypto.generateEcKey('P-256');
+    const tls = await selfSigned(['localhost', '127.0.0.1'], Date.now());
+    const server = new SessionServer(identity, tenant, tls, now);
+    await server.listen();
+    return server;
+  }
+
+  /** Listens, again on the same port where it did before. */
+  async listen(): Promise<void> {
+    const http = createSecureServer(
+      { key: this.tls.key, cert: this.tls.certificate, minVersion: 'TLSv1.3' },
+      connectNodeAdapter({
+        routes: (router) => {
+          router.service(KeyService, {
+            session: (requests, { values }) => this.#serve(requests, values.get(socketKey)!),
+          });
+        },
+        contextValues: (request) => {
+          const { stream } = request as { stream?: { session?: ServerHttp2Session } };
+          const socket = stream?.session?.socket as TLSSocket | undefined;
+          return createContextValues().set(socketKey, socket);
+        },
+      }),
+    );
+    http.on('session', (session) => {
+      this.sessions.add(session);
+      session.on('close', () => this.sessions.delete(session));
+      session.on('error', () => {});
+    });
+    await new Promise<void>((resolve) => http.listen(this.port, '127.0.0.1', resolve));
+    this.port = (http.address() as AddressInfo).port;
+    this.#close = () =>
+      new Promise((resolve) => {
+        this.cut();
+        http.close(() => resolve());
+      });
+  }
+
+  /** Breaks every connection. */
+  cut(): void {
+    for (const session of this.sessions) session.destroy();
+  }
+
+  /** Stops listening; {@link listen} begins again. */
+  async close(): Promise<void> {
+    await this.#close();
+  }
+
+  /** A config document that names this server and tenant. */
+  configDocument(cvmName = 'web-1'): Uint8Array {
+    return encodeConfigDocument({
+      tenantId: 'acme',
+      keyServers: [thumbprint(publicOf(this.identity))],
+      policyAnchor: thumbprint(publicOf(this.tenant)),
+      cvmName,
+    });
+  }
+
+  async *#serve(requests: AsyncIterable<SessionRequest>, socket: TLSSocket) {
+    this.handshakes += 1;
+    const session = new ServerSession({
+      codec: sessionCodec,
+      identity: this.identity,
+      exportKeyingMaterial: (label, context, length) =>
+        new Uint8Array(socket.exportKeyingMaterial(length, label, Buffer.from(context))),
+      evidenceProfiles: ['snp'],
+    });
+    const out = (kind: 'challenge' | 'accept' | 'sealed', value: Uint8Array) => ({
+      frame: { case: kind, value: this.misbehaviour.frame?.(kind, value) ?? value },
+    });
+    const seal = (requestId: Uint8Array, response: Response) => {
+      const message = create(ServerMessageSchema, { requestId, response });
+      return out('sealed', session.seal(toBinary(ServerMessageSchema, message)));
+    };
+    const keys = this.keys.session(this.level);
+    try {
+      for await (const { frame } of requests) {
+        if (frame.case === 'clientInit') {
+          yield out('challenge', await session.clientInit(frame.value, this.#now()));
+        } else if (frame.case === 'evidence') {
+          const evidence = session.evidence(frame.value, this.#now());
+          this.#appraise(evidence.collection, evidence.reportData);
+          yield out('accept', await session.accept());
+          yield seal(new Uint8Array(0), { case: 'grant', value: await this.#grant() });
+        } else {
+          const message = fromBinary(AgentMessageSchema, session.open(frame.value!));
+          const answer = this.misbehaviour.answer?.(message) ?? (await answerOf(keys, message));
+          yield seal(message.requestId, answer);
+        }
+      }
+    } catch (error) {
+      throw wireError(error);
+    }
+  }
+
+  #appraise(collection: Uint8Array, reportData: Uint8Array): void {
+    if (this.misbehaviour.refuse !== undefined) throw this.misbehaviour.refuse;
+    const { report } = parseSnpCollection(decodeCmw(collection));
+    if (!equalBytes(report.reportData, reportData)) {
+      throw new CvmpError('BINDING_MISMATCH', 'made for another session');
+    }
+  }
+
+  async #grant(): Promise<MessageInitShape<typeof SessionGrantSchema>> {
+    const { tenantId, cvmNames, allowSimulated } = this.policy;
+    const content = { tenantId, policyId: 'p', version: 1n, cvmNames };
+    const policy = create(SetKeyPolicySchema, { ...content, appraisal: { allowSimulated } });
+    return {
+      level: this.level,
+      leaseExpires: timestampFromMs(this.#now() + this.leaseMs),
+      signedPolicy: await sign1(this.tenant, toBinary(SetKeyPolicySchema, policy)),
+      inFlightMax: 16,
+      simulated: true,
+      tenantKey: encodeCoseKey(publicOf(this.tenant)),
+      ...this.misbehaviour.grant,
+    };
+  }
+}
+
+function publicOf(key: EcPrivateKey) {
+  return ecPublicKey(key.curve, key.publicPoint);
+}
+
+async function answerOf(keys: KeySession, { requestId, request }: AgentMessage): Promise<Response> {
+  try {
+    switch (request.case) {
+      case 'keyAlloc': {
+        const { keyId } = request.value;
+        const named = keyId.length === 0 ? undefined : keyId;
+        const released = await keys.alloc({ requestId, keyId: named, purpose: 'disk' });
+        return { case: 'keyAlloc', value: { ...released, securityKey: released.key } };
+      }
+      case 'keyAcquire': {
+        const { keyId, svn, reason } = request.value;
+        const why = reason === AcquireReason.REKEY ? 'rekey' : 'boot';
+        const released = await keys.acquire(keyId, svn === 0 ? undefined : svn, why);
+        return { case: 'keyAcquire', value: { ...released, securityKey: released.key } };
+      }
+      case 'keyUpdate': {
+        const { keyId, targetSvn, retireBelow } = request.value;
+        await keys.update(keyId, targetSvn, retireBelow === 0 ? undefined : retireBelow);
+        return { case: 'keyUpdate', value: { newFloor: targetSvn } };
+      }
+      default:
+        await keys.confirm(request.value as { keyId: Uint8Array; svn: number; kcv: Uint8Array });
+        return { case: 'keyConfirm', value: {} };
+    }
+  } catch (error) {
+    if (!(error instanceof CvmpError)) throw error;
+    return { case: 'error', value: { code: error.code, message: error.message, field: '' } };
+  }
+}
+
+function wireError(error: unknown): unknown {
+  if (!(error instanceof CvmpError)) return error;
+  const { code, next } = error;
+  return new ConnectError(`${code}: fixed`, Code.Unauthenticated, undefined, [
+    { desc: ErrorDetailSchema, value: { code, next, field: '' } },
+  ]);
+}
