@@ -1,0 +1,419 @@
+import { beforeAll, describe, expect, it } from 'vitest';
+import { appraise, deny, lacks } from '#core/snp/appraise.js';
+import type { SnpClaims } from '#core/snp/claims.js';
+import { guestPolicyBits, platformInfoBits } from '#core/snp/layout.js';
+import type { SnpReport } from '#core/snp/parse.js';
+import { parseReport } from '#core/snp/parse.js';
+import type { SnpProduct } from '#core/snp/product.js';
+import { defaultRules, type SnpLevel, type SnpRules } from '#core/snp/rules.js';
+import { verifyReport } from '#core/snp/verify.js';
+import {
+  endorsementsOf,
+  launchTestGuest,
+  simulatedProcessor,
+  testTime,
+} from '../../fakes/simulated-hardware.js';
+
+const claimsOf = new Map<SnpProduct, SnpClaims>();
+beforeAll(async () => {
+  for (const product of ['Genoa', 'Milan', 'Turin'] as const) {
+    const processor = await simulatedProcessor(product);
+    const guest = await launchTestGuest(processor);
+    const { report, certTable } = await guest.report({ reportData: new Uint8Array(64), vmpl: 0 });
+    const anchors = [processor.chip.authority.anchor];
+    const claims = await verifyReport(
+      parseReport(report),
+      endorsementsOf(certTable),
+      anchors,
+      testTime,
+    );
+    claimsOf.set(product, claims);
+  }
+});
+
+type Change = Partial<Omit<SnpClaims, 'report'>> & { report?: Partial<SnpReport> };
+
+/** Verified claims, but for what is changed. */
+function claims(change: Change = {}, product: SnpProduct = 'Genoa'): SnpClaims {
+  const good = claimsOf.get(product)!;
+  return { ...good, ...change, report: { ...good.report, ...change.report } };
+}
+
+/** Rules that admit the measurement, but for what is changed. */
+function rules(change: Partial<SnpRules> = {}): SnpRules {
+  const digest = claimsOf.get('Genoa')!.report.measurement;
+  return { ...defaultRules, measurements: [{ digest, imageSvn: 3, name: 'image' }], ...change };
+}
+
+const names = (failed: readonly { check: string; code: string }[]) =>
+  failed.map(({ check, code }) => `${check} ${code}`);
+
+const bytes = (length: number, value = 1) => new Uint8Array(length).fill(value);
+const policyBits = (bits: bigint) => ({ report: { guestPolicy: 0x30000n | bits } });
+
+describe('what no policy can allow (protocol.md s.0.7)', () => {
+  it('DEBUG is refused', () => {
+    expect(names(deny(claims(policyBits(guestPolicyBits.DEBUG))))).toEqual([
+      'snp.guest-policy.debug POLICY_DEBUG',
+    ]);
+    expect(deny(claims())).toEqual([]);
+  });
+});
+
+describe('rules of a policy (protocol.md s.2.1, s.6.8)', () => {
+  type Row = [why: string, failed: string[], () => [SnpClaims, SnpRules]];
+  const table: Row[] = [
+    ['the defaults and an admitted measurement', [], () => [claims(), rules()]],
+    [
+      'no measurement admits nothing',
+      ['snp.measurement POLICY_MEASUREMENT'],
+      () => [claims(), rules({ measurements: [] })],
+    ],
+    [
+      'another measurement',
+      ['snp.measurement POLICY_MEASUREMENT'],
+      () => [claims({ report: { measurement: bytes(48) } }), rules()],
+    ],
+    [
+      'VMPL 1 where 0 is asked',
+      ['snp.vmpl POLICY_VMPL'],
+      () => [claims({ report: { vmpl: 1 } }), rules()],
+    ],
+    ['VMPL 0 where 2 is asked', ['snp.vmpl POLICY_VMPL'], () => [claims(), rules({ vmpl: 2 })]],
+    ['VMPL 2 where 2 is asked', [], () => [claims({ report: { vmpl: 2 } }), rules({ vmpl: 2 })]],
+    ['Milan by default', ['snp.product POLICY_CHIP'], () => [claims({}, 'Milan'), rules()]],
+    ['Milan by name', [], () => [claims({}, 'Milan'), rules({ products: ['Milan'] })]],
+    [
+      'Milan by chip',
+      [],
+      () => [claims({}, 'Milan'), rules({ chipAllow: [claims({}, 'Milan').report.chipId] })],
+    ],
+    ['Turin by default', [], () => [claims({}, 'Turin'), rules()]],
+    [
+      'a product that is not named',
+      ['snp.product POLICY_CHIP'],
+      () => [claims(), rules({ products: ['Turin', 'Milan'] })],
+    ],
+    [
+      'a chip that is admitted',
+      [],
+      () => [claims(), rules({ chipAllow: [bytes(64), claims().report.chipId] })],
+    ],
+    [
+      'a chip that is not admitted',
+      ['snp.chip-allow POLICY_CHIP'],
+      () => [claims(), rules({ chipAllow: [bytes(64)] })],
+    ],
+    [
+      '8 bytes admit a Turin',
+      [],
+      () => [
+        claims({}, 'Turin'),
+        rules({ chipAllow: [claims({}, 'Turin').report.chipId.slice(0, 8)] }),
+      ],
+    ],
+    [
+      '8 bytes are no prefix of a Genoa',
+      ['snp.chip-allow POLICY_CHIP'],
+      () => [claims(), rules({ chipAllow: [claims().report.chipId.slice(0, 8)] })],
+    ],
+    [
+      'a hidden chip is not admitted by zeros',
+      ['snp.chip-allow POLICY_CHIP'],
+      () => [
+        claims({ report: { chipId: bytes(64, 0) } }),
+        rules({ chipAllow: [bytes(64, 0), bytes(8, 0)] }),
+      ],
+    ],
+    [
+      'a chip that is refused',
+      ['snp.chip-deny POLICY_CHIP'],
+      () => [claims(), rules({ chipDeny: [claims().report.chipId] })],
+    ],
+    ['another chip is refused', [], () => [claims(), rules({ chipDeny: [bytes(64)] })]],
+    [
+      'a hidden chip while some are refused',
+      ['snp.chip-deny POLICY_CHIP'],
+      () => [claims({ report: { chipId: bytes(64, 0) } }), rules({ chipDeny: [bytes(64)] })],
+    ],
+    [
+      'guest policy under its mask',
+      [],
+      () => [
+        claims(policyBits(guestPolicyBits.SINGLE_SOCKET)),
+        rules({
+          guestPolicyMask: guestPolicyBits.SINGLE_SOCKET,
+          guestPolicyValue: guestPolicyBits.SINGLE_SOCKET,
+        }),
+      ],
+    ],
+    [
+      'guest policy that misses a bit',
+      ['snp.guest-policy POLICY_GUEST'],
+      () => [
+        claims(),
+        rules({
+          guestPolicyMask: guestPolicyBits.SINGLE_SOCKET,
+          guestPolicyValue: guestPolicyBits.SINGLE_SOCKET,
+        }),
+      ],
+    ],
+    [
+      'guest policy with a bit that must be off',
+      ['snp.guest-policy POLICY_GUEST'],
+      () => [claims(), rules({ guestPolicyMask: guestPolicyBits.SMT })],
+    ],
+    [
+      'value bits outside of the mask count for nothing',
+      [],
+      () => [claims(), rules({ guestPolicyValue: guestPolicyBits.SINGLE_SOCKET })],
+    ],
+    [
+      'memory aliases not checked, by default',
+      ['snp.platform-info POLICY_GUEST'],
+      () => [claims({ report: { platformInfo: platformInfoBits.SMT_EN } }), rules()],
+    ],
+    [
+      'memory aliases not checked, other rule',
+      [],
+      () => [
+        claims({ report: { platformInfo: platformInfoBits.SMT_EN } }),
+        rules({
+          platformInfoMask: platformInfoBits.SMT_EN,
+          platformInfoValue: platformInfoBits.SMT_EN,
+        }),
+      ],
+    ],
+    [
+      'SMT on where it must be off',
+      ['snp.platform-info POLICY_GUEST'],
+      () => [claims(), rules({ platformInfoMask: platformInfoBits.SMT_EN })],
+    ],
+    [
+      'a VLEK',
+      ['snp.csp POLICY_CHIP'],
+      () => [claims({ signingKey: 'VLEK', cspId: 'CN=x' }), rules()],
+    ],
+    [
+      'the VLEK of an admitted provider',
+      [],
+      () => [claims({ signingKey: 'VLEK', cspId: 'CN=x' }), rules({ cspIds: ['CN=x'] })],
+    ],
+    [
+      'the VLEK of a provider with a longer name',
+      ['snp.csp POLICY_CHIP'],
+      () => [claims({ signingKey: 'VLEK', cspId: 'CN=xy' }), rules({ cspIds: ['CN=x'] })],
+    ],
+    [
+      'report version 2',
+      ['snp.report-version POLICY_GUEST'],
+      () => [claims({ report: { version: 2 } }), rules()],
+    ],
+    [
+      'report version 2 that is admitted',
+      [],
+      () => [claims({ report: { version: 2 } }), rules({ allowReportV2: true })],
+    ],
+    [
+      'MIGRATE_MA',
+      ['snp.migration-agent POLICY_MIGRATION'],
+      () => [claims(policyBits(guestPolicyBits.MIGRATE_MA)), rules()],
+    ],
+    [
+      'MIGRATE_MA with agents, none bound',
+      ['snp.migration-agent POLICY_MIGRATION'],
+      () => [
+        claims(policyBits(guestPolicyBits.MIGRATE_MA)),
+        rules({ migrationAgents: [bytes(32)] }),
+      ],
+    ],
+    [
+      'an admitted migration agent',
+      [],
+      () => [
+        claims({ report: { guestPolicy: 0x70000n, reportIdMa: bytes(32) } }),
+        rules({ migrationAgents: [bytes(32)] }),
+      ],
+    ],
+    [
+      'another migration agent',
+      ['snp.migration-agent POLICY_MIGRATION'],
+      () => [
+        claims({ report: { guestPolicy: 0x70000n, reportIdMa: bytes(32, 2) } }),
+        rules({ migrationAgents: [bytes(32)] }),
+      ],
+    ],
+    [
+      'a migration agent although MIGRATE_MA is off',
+      ['snp.migration-agent POLICY_MIGRATION'],
+      () => [claims({ report: { reportIdMa: bytes(32, 2) } }), rules()],
+    ],
+    ['agents admitted, none needed', [], () => [claims(), rules({ migrationAgents: [bytes(32)] })]],
+    [
+      'no ID block where one is asked',
+      ['snp.id-key POLICY_GUEST'],
+      () => [claims(), rules({ idKeyDigests: [bytes(48)] })],
+    ],
+    [
+      'an admitted ID key',
+      [],
+      () => [
+        claims({ report: { idKeyDigest: bytes(48) } }),
+        rules({ idKeyDigests: [bytes(48, 2), bytes(48)] }),
+      ],
+    ],
+    [
+      'an author key that is not admitted',
+      ['snp.author-key POLICY_GUEST'],
+      () => [
+        claims({ report: { authorKeyDigest: bytes(48) } }),
+        rules({ authorKeyDigests: [bytes(48, 2)] }),
+      ],
+    ],
+    [
+      'an admitted author key',
+      [],
+      () => [
+        claims({ report: { authorKeyDigest: bytes(48) } }),
+        rules({ authorKeyDigests: [bytes(48)] }),
+      ],
+    ],
+    [
+      'another FAMILY_ID',
+      ['snp.family-id POLICY_GUEST'],
+      () => [claims(), rules({ familyId: bytes(16) })],
+    ],
+    [
+      'the FAMILY_ID asked',
+      [],
+      () => [claims({ report: { familyId: bytes(16) } }), rules({ familyId: bytes(16) })],
+    ],
+    [
+      'another IMAGE_ID',
+      ['snp.image-id POLICY_GUEST'],
+      () => [claims(), rules({ imageId: bytes(16) })],
+    ],
+    [
+      'the IMAGE_ID asked',
+      [],
+      () => [claims({ report: { imageId: bytes(16) } }), rules({ imageId: bytes(16) })],
+    ],
+    [
+      'microcode that can be rolled back',
+      ['snp.provisional-firmware POLICY_TCB'],
+      () => [claims({ currentTcb: { ...claims().currentTcb, microcode: 255 } }), rules()],
+    ],
+    [
+      'firmware that can be rolled back',
+      ['snp.provisional-firmware POLICY_TCB'],
+      () => [claims({ report: { currentFirmware: { major: 1, minor: 99, build: 0 } } }), rules()],
+    ],
+    [
+      'the same where it is admitted',
+      [],
+      () => [
+        claims({ report: { currentFirmware: { major: 1, minor: 99, build: 0 } } }),
+        rules({ allowProvisionalFirmware: true }),
+      ],
+    ],
+  ];
+  it.each(table)('%s: %j', (_, failed, make) => {
+    expect(names(appraise(...make()))).toEqual(failed);
+  });
+
+  it('all failures are listed, in the order of the rules', () => {
+    const wrong = claims({ report: { measurement: bytes(48), vmpl: 3, version: 2 } });
+    expect(appraise(wrong, rules({ products: ['Turin'] })).map(({ code }) => code)).toEqual([
+      'POLICY_MEASUREMENT',
+      'POLICY_VMPL',
+      'POLICY_CHIP',
+      'POLICY_GUEST',
+    ]);
+  });
+
+  it('every failure says what was found', () => {
+    const [failure] = appraise(claims({ report: { vmpl: 3 } }), rules());
+    expect(failure!.message).toBe('VMPL is 3, not 0');
+  });
+});
+
+describe('levels (protocol.md s.6.4)', () => {
+  const none: SnpLevel = { tcbMin: [], guestSvnMin: 0, imageSvnMin: 0, mitigationVector: 0n };
+  const tcb = () => claims().reportedTcb;
+  const higher = () => ({ ...tcb(), snp: tcb().snp + 1 });
+  const lower = () => ({ ...tcb(), snp: tcb().snp - 1 });
+  const asks = (change: Partial<SnpLevel>): SnpLevel => ({ ...none, ...change });
+
+  type Row = [why: string, failed: string[], () => [SnpClaims, SnpLevel]];
+  const table: Row[] = [
+    ['a level that asks nothing', [], () => [claims(), none]],
+    [
+      'a TCB that is reached exactly',
+      [],
+      () => [claims(), asks({ tcbMin: [{ product: 'Genoa', tcb: tcb() }] })],
+    ],
+    [
+      'a TCB above all three',
+      [
+        'snp.level.reportedTcb POLICY_TCB',
+        'snp.level.committedTcb POLICY_TCB',
+        'snp.level.launchTcb POLICY_TCB',
+      ],
+      () => [claims(), asks({ tcbMin: [{ product: 'Genoa', tcb: higher() }] })],
+    ],
+    [
+      'launched at a lower TCB',
+      ['snp.level.launchTcb POLICY_TCB'],
+      () => [claims({ launchTcb: lower() }), asks({ tcbMin: [{ product: 'Genoa', tcb: tcb() }] })],
+    ],
+    [
+      'committed to a lower TCB',
+      ['snp.level.committedTcb POLICY_TCB'],
+      () => [
+        claims({ committedTcb: lower() }),
+        asks({ tcbMin: [{ product: 'Genoa', tcb: tcb() }] }),
+      ],
+    ],
+    [
+      'the TCB of another product',
+      [],
+      () => [claims(), asks({ tcbMin: [{ product: 'Turin', tcb: higher() }] })],
+    ],
+    [
+      'a GUEST_SVN that is not reached',
+      ['snp.level.guest-svn POLICY_GUEST'],
+      () => [claims({ report: { guestSvn: 4 } }), asks({ guestSvnMin: 5 })],
+    ],
+    [
+      'a GUEST_SVN that is reached',
+      [],
+      () => [claims({ report: { guestSvn: 5 } }), asks({ guestSvnMin: 5 })],
+    ],
+    ['an image SVN that is reached', [], () => [claims(), asks({ imageSvnMin: 3 })]],
+    [
+      'an image SVN that is not reached',
+      ['snp.level.image-svn POLICY_MEASUREMENT'],
+      () => [claims(), asks({ imageSvnMin: 4 })],
+    ],
+    [
+      'an image that is not admitted has no SVN',
+      ['snp.level.image-svn POLICY_MEASUREMENT'],
+      () => [claims({ report: { measurement: bytes(48) } }), asks({ imageSvnMin: 1 })],
+    ],
+    ['mitigations that are there', [], () => [claims(), asks({ mitigationVector: 0x0bn })]],
+    [
+      'mitigations that are missing',
+      ['snp.level.mitigation-vector POLICY_TCB'],
+      () => [claims(), asks({ mitigationVector: 0x0fn })],
+    ],
+    [
+      'mitigations that came after the launch',
+      ['snp.level.mitigation-vector POLICY_TCB'],
+      () => [claims({ report: { launchMitVector: 0n } }), asks({ mitigationVector: 1n })],
+    ],
+  ];
+  it.each(table)('%s: %j', (_, failed, make) => {
+    const [given, level] = make();
+    expect(names(lacks(given, rules(), level))).toEqual(failed);
+  });
+});

@@ -1,0 +1,97 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { productNames, type SnpTcb } from '#core/snp/product.js';
+import { type SnpLevel, snpLevelRules, tcbFloor } from '#core/snp/rules.js';
+
+const tcb = (n: number): SnpTcb => ({ fmc: n, bootloader: n, tee: n, snp: n, microcode: n });
+const level = (change: Partial<SnpLevel> = {}): SnpLevel => ({
+  tcbMin: [],
+  guestSvnMin: 0,
+  imageSvnMin: 0,
+  mitigationVector: 0n,
+  ...change,
+});
+const genoa = (n: number, change: Partial<SnpTcb> = {}) => ({
+  tcbMin: [{ product: 'Genoa', tcb: { ...tcb(n), ...change } }],
+});
+
+describe('level n+1 implies level n (protocol.md s.6.4 rule 1)', () => {
+  it.each<[why: string, lower: SnpLevel, higher: SnpLevel, path: string | undefined]>([
+    ['nothing to nothing', level(), level(), undefined],
+    ['nothing to something', level(), level(genoa(3)), undefined],
+    ['what a higher level does not state stays', level(genoa(3)), level(), undefined],
+    ['a higher TCB', level(genoa(3)), level(genoa(4)), undefined],
+    ['one lower component', level(genoa(3)), level(genoa(4, { tee: 2 })), 'tcb_min[Genoa].tee'],
+    ['a lower GUEST_SVN', level({ guestSvnMin: 3 }), level({ guestSvnMin: 2 }), 'guest_svn_min'],
+    ['no GUEST_SVN', level({ guestSvnMin: 3 }), level(), undefined],
+    ['a lower image SVN', level({ imageSvnMin: 3 }), level({ imageSvnMin: 2 }), 'image_svn_min'],
+    [
+      'a missing mitigation',
+      level({ mitigationVector: 3n }),
+      level({ mitigationVector: 5n }),
+      'mitigation_vector',
+    ],
+    [
+      'more mitigations',
+      level({ mitigationVector: 1n }),
+      level({ mitigationVector: 3n }),
+      undefined,
+    ],
+  ])('%s', (_, lower, higher, path) => {
+    expect(snpLevelRules.decreasing(lower, higher)).toBe(path);
+  });
+});
+
+describe('a new policy version never relaxes a level (protocol.md s.6.4 rule 2)', () => {
+  it.each<[why: string, previous: SnpLevel[], next: SnpLevel[], path: string | undefined]>([
+    ['the same', [level(genoa(3))], [level(genoa(3))], undefined],
+    [
+      'the same, said one level below',
+      [level(), level(genoa(3))],
+      [level(genoa(3)), level()],
+      undefined,
+    ],
+    ['a component lower', [level(genoa(3))], [level(genoa(3, { snp: 2 }))], 'tcb_min[Genoa].snp'],
+    ['a product left out', [level(genoa(3))], [level()], 'tcb_min[Genoa]'],
+    ['a product added', [level()], [level(genoa(3))], undefined],
+    ['GUEST_SVN lower', [level({ guestSvnMin: 2 })], [level({ guestSvnMin: 1 })], 'guest_svn_min'],
+    ['image SVN left out', [level({ imageSvnMin: 2 })], [level()], 'image_svn_min'],
+    [
+      'a mitigation left out',
+      [level({ mitigationVector: 3n })],
+      [level({ mitigationVector: 1n })],
+      'mitigation_vector',
+    ],
+  ])('%s', (_, previous, next, path) => {
+    expect(snpLevelRules.relaxed(previous, next)).toBe(path);
+  });
+
+  const anyLevel = fc.record({
+    tcbMin: fc.uniqueArray(
+      fc.record({ product: fc.constantFrom(...productNames), tcb: fc.nat(3).map(tcb) }),
+      { selector: (row) => row.product },
+    ),
+    guestSvnMin: fc.nat(3),
+    imageSvnMin: fc.nat(3),
+    mitigationVector: fc.bigInt(0n, 7n),
+  });
+  const anyLevels = fc.array(anyLevel, { minLength: 1, maxLength: 3 });
+
+  it('adding a level never relaxes; and relaxed is an order: reflexive and transitive', () => {
+    fc.assert(
+      fc.property(anyLevels, anyLevels, anyLevels, (a, b, c) => {
+        expect(snpLevelRules.relaxed(a, a)).toBeUndefined();
+        expect(snpLevelRules.relaxed(a, [...a, ...b])).toBeUndefined();
+        const holds = (x: SnpLevel[], y: SnpLevel[]) => snpLevelRules.relaxed(x, y) === undefined;
+        if (holds(a, b) && holds(b, c)) expect(holds(a, c)).toBe(true);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it('levels together ask the highest of each component', () => {
+    const levels = [level(genoa(3, { snp: 9 })), level(), level(genoa(4))];
+    expect(tcbFloor(levels, 'Genoa')).toEqual({ ...tcb(4), snp: 9 });
+    expect(tcbFloor(levels, 'Turin')).toBeUndefined();
+  });
+});
