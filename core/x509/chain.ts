@@ -101,6 +101,7 @@ export function verifyValidity(certificate: Certificate, at: number): void {
   throw new CvmpError(
     'CERT_EXPIRED',
     `${certificate.subject.text} is valid from ${from} to ${to}, not at ${now}`,
+    { field: certificate.subject.text },
   );
 }
 
@@ -143,6 +144,7 @@ function verifyNotRevoked(certificate: Certificate, crl: CertificateList): void 
   throw new CvmpError(
     'CERT_REVOKED',
     `${certificate.subject.text} (serial ${toHex(certificate.serial)}) is revoked`,
+    { field: certificate.subject.text },
   );
 }
 
