@@ -5,7 +5,7 @@ import type { Endorsements, TrustAnchor } from '../../rats/endorsements.js';
 import { type Certificate, parseCertificate } from '../../x509/certificate.js';
 import { type Chain, verifyChain } from '../../x509/chain.js';
 import { parseCertificateList } from '../../x509/crl.js';
-import { type Name, sameName } from '../../x509/name.js';
+import { sameName } from '../../x509/name.js';
 import type { SigningKey } from '../parse.js';
 import { endorsementOid } from './extensions.js';
 
@@ -58,7 +58,7 @@ export function assembleChain(
   const intermediate = certificates.find(
     (c) => c !== leaf && !isSelfIssued(c) && sameName(c.subject, leaf.issuer),
   );
-  const { root, anchor } = findRoot(certificates, intermediate?.issuer, anchors);
+  const { root, anchor } = findRoot(certificates, leaf, intermediate, anchors);
   requireKey(leaf, 'leaf');
   if (intermediate === undefined) {
     if (sameName(leaf.issuer, root.subject)) {
@@ -91,11 +91,16 @@ function findLeaf(certificates: readonly Certificate[], signingKey: SigningKey):
 /** The pinned root: the one that the intermediate names, or any. */
 function findRoot(
   certificates: readonly Certificate[],
-  named: Name | undefined,
+  leaf: Certificate,
+  intermediate: Certificate | undefined,
   anchors: readonly TrustAnchor[],
 ): Pick<EndorsementChain, 'root' | 'anchor'> {
   const roots = certificates.filter(isSelfIssued);
-  if (roots.length === 0) throw missing(`the root certificate ${named?.text ?? '(ARK)'}`);
+  const named = intermediate?.issuer;
+  if (roots.length === 0) {
+    const above = named?.text ?? `${leaf.issuer.text} and of its root (ARK)`;
+    throw missing(`the certificate of ${above}`);
+  }
   const pinned = roots.flatMap((root) => {
     const digest = crypto.hash('sha256', root.spki);
     const anchor = anchors.find((a) => a.format === 'snp' && equalBytes(a.spkiDigest, digest));

@@ -1,55 +1,11 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { appraise, deny, lacks } from '#core/snp/appraise.js';
+import { appraise, deny } from '#core/snp/appraise.js';
 import type { SnpClaims } from '#core/snp/claims.js';
 import { guestPolicyBits, platformInfoBits } from '#core/snp/layout.js';
-import type { SnpReport } from '#core/snp/parse.js';
-import { parseReport } from '#core/snp/parse.js';
-import type { SnpProduct } from '#core/snp/product.js';
-import { defaultRules, type SnpLevel, type SnpRules } from '#core/snp/rules.js';
-import { verifyReport } from '#core/snp/verify.js';
-import {
-  endorsementsOf,
-  launchTestGuest,
-  simulatedProcessor,
-  testTime,
-} from '../../fakes/simulated-hardware.js';
+import type { SnpRules } from '#core/snp/rules.js';
+import { bytes, claims, makeClaims, names, policyBits, rules } from './made.js';
 
-const claimsOf = new Map<SnpProduct, SnpClaims>();
-beforeAll(async () => {
-  for (const product of ['Genoa', 'Milan', 'Turin'] as const) {
-    const processor = await simulatedProcessor(product);
-    const guest = await launchTestGuest(processor);
-    const { report, certTable } = await guest.report({ reportData: new Uint8Array(64), vmpl: 0 });
-    const anchors = [processor.chip.authority.anchor];
-    const claims = await verifyReport(
-      parseReport(report),
-      endorsementsOf(certTable),
-      anchors,
-      testTime,
-    );
-    claimsOf.set(product, claims);
-  }
-});
-
-type Change = Partial<Omit<SnpClaims, 'report'>> & { report?: Partial<SnpReport> };
-
-/** Verified claims, but for what is changed. */
-function claims(change: Change = {}, product: SnpProduct = 'Genoa'): SnpClaims {
-  const good = claimsOf.get(product)!;
-  return { ...good, ...change, report: { ...good.report, ...change.report } };
-}
-
-/** Rules that admit the measurement, but for what is changed. */
-function rules(change: Partial<SnpRules> = {}): SnpRules {
-  const digest = claimsOf.get('Genoa')!.report.measurement;
-  return { ...defaultRules, measurements: [{ digest, imageSvn: 3, name: 'image' }], ...change };
-}
-
-const names = (failed: readonly { check: string; code: string }[]) =>
-  failed.map(({ check, code }) => `${check} ${code}`);
-
-const bytes = (length: number, value = 1) => new Uint8Array(length).fill(value);
-const policyBits = (bits: bigint) => ({ report: { guestPolicy: 0x30000n | bits } });
+beforeAll(makeClaims);
 
 describe('what no policy can allow (protocol.md s.0.7)', () => {
   it('DEBUG is refused', () => {
@@ -334,86 +290,5 @@ describe('rules of a policy (protocol.md s.2.1, s.6.8)', () => {
   it('every failure says what was found', () => {
     const [failure] = appraise(claims({ report: { vmpl: 3 } }), rules());
     expect(failure!.message).toBe('VMPL is 3, not 0');
-  });
-});
-
-describe('levels (protocol.md s.6.4)', () => {
-  const none: SnpLevel = { tcbMin: [], guestSvnMin: 0, imageSvnMin: 0, mitigationVector: 0n };
-  const tcb = () => claims().reportedTcb;
-  const higher = () => ({ ...tcb(), snp: tcb().snp + 1 });
-  const lower = () => ({ ...tcb(), snp: tcb().snp - 1 });
-  const asks = (change: Partial<SnpLevel>): SnpLevel => ({ ...none, ...change });
-
-  type Row = [why: string, failed: string[], () => [SnpClaims, SnpLevel]];
-  const table: Row[] = [
-    ['a level that asks nothing', [], () => [claims(), none]],
-    [
-      'a TCB that is reached exactly',
-      [],
-      () => [claims(), asks({ tcbMin: [{ product: 'Genoa', tcb: tcb() }] })],
-    ],
-    [
-      'a TCB above all three',
-      [
-        'snp.level.reportedTcb POLICY_TCB',
-        'snp.level.committedTcb POLICY_TCB',
-        'snp.level.launchTcb POLICY_TCB',
-      ],
-      () => [claims(), asks({ tcbMin: [{ product: 'Genoa', tcb: higher() }] })],
-    ],
-    [
-      'launched at a lower TCB',
-      ['snp.level.launchTcb POLICY_TCB'],
-      () => [claims({ launchTcb: lower() }), asks({ tcbMin: [{ product: 'Genoa', tcb: tcb() }] })],
-    ],
-    [
-      'committed to a lower TCB',
-      ['snp.level.committedTcb POLICY_TCB'],
-      () => [
-        claims({ committedTcb: lower() }),
-        asks({ tcbMin: [{ product: 'Genoa', tcb: tcb() }] }),
-      ],
-    ],
-    [
-      'the TCB of another product',
-      [],
-      () => [claims(), asks({ tcbMin: [{ product: 'Turin', tcb: higher() }] })],
-    ],
-    [
-      'a GUEST_SVN that is not reached',
-      ['snp.level.guest-svn POLICY_GUEST'],
-      () => [claims({ report: { guestSvn: 4 } }), asks({ guestSvnMin: 5 })],
-    ],
-    [
-      'a GUEST_SVN that is reached',
-      [],
-      () => [claims({ report: { guestSvn: 5 } }), asks({ guestSvnMin: 5 })],
-    ],
-    ['an image SVN that is reached', [], () => [claims(), asks({ imageSvnMin: 3 })]],
-    [
-      'an image SVN that is not reached',
-      ['snp.level.image-svn POLICY_MEASUREMENT'],
-      () => [claims(), asks({ imageSvnMin: 4 })],
-    ],
-    [
-      'an image that is not admitted has no SVN',
-      ['snp.level.image-svn POLICY_MEASUREMENT'],
-      () => [claims({ report: { measurement: bytes(48) } }), asks({ imageSvnMin: 1 })],
-    ],
-    ['mitigations that are there', [], () => [claims(), asks({ mitigationVector: 0x0bn })]],
-    [
-      'mitigations that are missing',
-      ['snp.level.mitigation-vector POLICY_TCB'],
-      () => [claims(), asks({ mitigationVector: 0x0fn })],
-    ],
-    [
-      'mitigations that came after the launch',
-      ['snp.level.mitigation-vector POLICY_TCB'],
-      () => [claims({ report: { launchMitVector: 0n } }), asks({ mitigationVector: 1n })],
-    ],
-  ];
-  it.each(table)('%s: %j', (_, failed, make) => {
-    const [given, level] = make();
-    expect(names(lacks(given, rules(), level))).toEqual(failed);
   });
 });
