@@ -129,6 +129,11 @@ export class Database {
     return durable;
   }
 
+  /** Why nothing can be written any more; undefined where it can. */
+  get failure(): CvmpError | undefined {
+    return this.#broken;
+  }
+
   /** Waits for the writes that were asked for. */
   async close(): Promise<void> {
     this.#broken ??= new CvmpError('SHUTTING_DOWN', 'the database is closed');

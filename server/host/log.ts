@@ -18,6 +18,9 @@ export const logField = {
   port: 'port',
   signal: 'signal',
   service: 'service',
+  cvmId: 'cvm_id',
+  cvmIds: 'cvm_ids',
+  operation: 'operation',
 } as const;
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';

@@ -10,6 +10,8 @@ export interface Program<C> {
   /** As it is called: "cvmp-key-server". */
   readonly name: string;
   readonly read: (config: ConfigReader) => C;
+  /** Further options of init without a value: what each does, by its name. */
+  readonly initFlags?: Readonly<Record<string, string>>;
   /** Makes what `serve` needs; refuses to overwrite. Gives lines for the person who called it. */
   readonly init: (config: C, options: InitOptions) => Promise<readonly string[]>;
   /** Starts serving. */
@@ -19,6 +21,8 @@ export interface Program<C> {
 export interface InitOptions {
   /** Host names and addresses for a self-signed TLS certificate; empty: none is made. */
   readonly selfSignedNames: readonly string[];
+  /** Those of the program's `initFlags` that were given. */
+  readonly flags: ReadonlySet<string>;
 }
 
 /** A server that is up. */
@@ -42,9 +46,9 @@ export interface ProgramProcess {
 /** @returns the exit code: 0 done, 1 failed, 2 wrong usage */
 export async function runProgram<C>(program: Program<C>, process: ProgramProcess): Promise<number> {
   try {
-    const command = readCommand(program.name, process.arguments);
+    const command = readCommand(program, process.arguments);
     if (command === undefined) {
-      process.stdout(usage(program.name));
+      process.stdout(usage(program));
       return 0;
     }
     const { value, printed } = load(command.configFile, program.read);
@@ -70,30 +74,37 @@ interface Command extends InitOptions {
   readonly printConfig: boolean;
 }
 
+type Named = Pick<Program<unknown>, 'name' | 'initFlags'>;
+
 /** @returns undefined where help is asked. @throws CvmpError USAGE */
-function readCommand(name: string, args: readonly string[]): Command | undefined {
-  const parsed = parse(args);
-  if (parsed.values.help) return undefined;
-  const [verb, ...rest] = parsed.positionals;
-  const configFile = parsed.values.config;
+function readCommand(program: Named, args: readonly string[]): Command | undefined {
+  const flagNames = Object.keys(program.initFlags ?? {});
+  const { values, positionals } = parse(args, flagNames);
+  if (values.help) return undefined;
+  const [verb, ...rest] = positionals;
+  const configFile = values.config;
   const known = verb === 'init' || verb === 'serve';
   if (!known || rest.length > 0 || configFile === undefined) {
-    throw new CvmpError('USAGE', `wrong usage\n${usage(name)}`);
+    throw new CvmpError('USAGE', `wrong usage\n${usage(program)}`);
   }
+  const given: Readonly<Record<string, unknown>> = values;
   return {
     verb,
     configFile,
-    printConfig: parsed.values['print-config'],
-    selfSignedNames: parsed.values['self-signed'],
+    printConfig: values['print-config'],
+    selfSignedNames: values['self-signed'],
+    flags: new Set(flagNames.filter((name) => given[name] === true)),
   };
 }
 
-function parse(args: readonly string[]) {
+function parse(args: readonly string[], flagNames: readonly string[]) {
+  const flags = Object.fromEntries(flagNames.map((name) => [name, { type: 'boolean' } as const]));
   try {
     return parseArgs({
       args: [...args],
       allowPositionals: true,
       options: {
+        ...flags,
         config: { type: 'string' },
         'print-config': { type: 'boolean', default: false },
         'self-signed': { type: 'string', multiple: true, default: [] },
@@ -115,7 +126,7 @@ function load<C>(file: string, read: (config: ConfigReader) => C) {
   return readConfig(text, file, read);
 }
 
-function usage(name: string): string {
+function usage({ name, initFlags = {} }: Named): string {
   return [
     'examples:',
     `  ${name} init --config FILE --self-signed localhost   make store, keys and a certificate`,
@@ -126,6 +137,7 @@ function usage(name: string): string {
     '  --config FILE        configuration, YAML',
     '  --print-config       print the effective configuration and stop',
     '  --self-signed NAME   with init: host name or address for a TLS certificate; repeatable',
+    ...Object.entries(initFlags).map(([flag, help]) => `  --${flag.padEnd(18)} with init: ${help}`),
     '',
   ].join('\n');
 }

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { GuestStatusResponse } from '#gen/cvmp/v1/guest_pb.js';
+import { logField } from '#server/host/log.js';
 import type { GuestClient } from './client.js';
 
 const retryMs = { first: 100, most: 2_000 } as const;
@@ -50,7 +51,7 @@ export class Follower {
         }
       } catch (error) {
         const reason = error instanceof Error ? error.message : 'unknown';
-        log.debug({ reason }, 'guest not heard');
+        log.debug({ [logField.reason]: reason }, 'guest not heard');
       } finally {
         guest.close();
       }

@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import { CvmpError } from '#core/errors.js';
 import type { CvmEvidence } from '#gen/cvmp/v1/evidence_pb.js';
 import type { GuestStatusResponse } from '#gen/cvmp/v1/guest_pb.js';
+import { logField } from '#server/host/log.js';
 import type { HostDriver } from '../driver/driver.js';
 import type { Cvm } from '../lifecycle/cvm.js';
 import type { Registry } from '../lifecycle/registry.js';
@@ -96,7 +97,7 @@ export class Guests {
       const by = new Follower(
         () => guestClient(() => driver.guestChannel(cvmId), statusBytesMax),
         (status) => this.#heard(cvmId, by, status),
-        log.child({ cvm_id: cvmId }),
+        log.child({ [logField.cvmId]: cvmId }),
       );
       this.#followers.set(cvmId, { bootCount, by });
     }

@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import { errorFields } from '#server/host/log.js';
+import { errorFields, logField } from '#server/host/log.js';
 import type { Everything, Store } from '../store/store.js';
 import { Creation, type CreationLimits } from './creation.js';
 import { type HostSide, Operations } from './operations.js';
@@ -51,7 +51,7 @@ export class Lifecycle {
     await Promise.all([
       ...requests.map((request) =>
         this.creation.finish(request).catch((error) => {
-          log.warn({ cvm_ids: request.cvmIds, ...errorFields(error) }, 'creation undone');
+          log.warn({ [logField.cvmIds]: request.cvmIds, ...errorFields(error) }, 'creation undone');
         }),
       ),
       ...this.registry.all().map((cvm) => this.operations.resume(cvm)),

@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import { CvmpError } from '#core/errors.js';
-import { errorFields } from '#server/host/log.js';
+import { errorFields, logField } from '#server/host/log.js';
 import type { CvmDefinition, HostDriver } from '../driver/driver.js';
 import type { ImageCatalogue } from '../images.js';
 import type { Cvm, Launch, LaunchSpec } from './cvm.js';
@@ -74,7 +74,10 @@ export class Operations {
       try {
         await this.#finish(cvm, operation);
       } catch (error) {
-        this.#log.warn({ cvm_id: cvm.cvmId, operation, ...errorFields(error) }, 'not finished');
+        this.#log.warn(
+          { [logField.cvmId]: cvm.cvmId, [logField.operation]: operation, ...errorFields(error) },
+          'not finished',
+        );
       }
     });
   }
@@ -94,7 +97,7 @@ export class Operations {
         await this.#registry.commit({ cvms: [{ ...cvm, state, message }] });
       })
       .catch((error) => {
-        this.#log.error({ cvm_id: cvmId, ...errorFields(error) }, 'host not followed');
+        this.#log.error({ [logField.cvmId]: cvmId, ...errorFields(error) }, 'host not followed');
       });
   }
 

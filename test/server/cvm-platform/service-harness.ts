@@ -104,7 +104,7 @@ export async function startService() {
   return { machine, lifecycle, images, folder, server, acme, globex };
 }
 
-/** A request for one CVM of image v1 that is built on the current offer. */
+/** A request for one CVM of the first image that is built on the current offer. */
 export async function createRequest(
   client: PlatformClient,
   change: MessageInitShape<typeof CVMCreateRequestSchema> = {},
@@ -115,7 +115,7 @@ export async function createRequest(
     featureSetId,
     tee: TeeType.SEV_SNP,
     name: 'web',
-    imageDigest: images.find((image) => image.name === 'v1')!.digest,
+    imageDigest: images.find(({ name }) => name.endsWith('v1'))!.digest,
     configDocument: new Uint8Array([0xa0]),
     keyServerAddress: 'localhost:7443',
     ...change,

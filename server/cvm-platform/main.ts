@@ -1,0 +1,11 @@
+#!/usr/bin/env node
+import { runProgram } from '#server/host/program.js';
+import { cvmPlatform } from './program.js';
+
+process.exitCode = await runProgram(cvmPlatform(Date.now), {
+  arguments: process.argv.slice(2),
+  stdout: (text) => process.stdout.write(text),
+  stderr: (text) => process.stderr.write(text),
+  signals: process,
+  exit: (code) => process.exit(code),
+});

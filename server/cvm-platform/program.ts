@@ -1,0 +1,85 @@
+import { mkdir } from 'node:fs/promises';
+import { tenantService } from '#server/host/callers/tenants.js';
+import { createTls } from '#server/host/config/files.js';
+import { hostOptions } from '#server/host/config/settings.js';
+import { type Host, startHost } from '#server/host/host.js';
+import { Database } from '#server/host/level.js';
+import { createLog } from '#server/host/log.js';
+import type { InitOptions, Program, Running } from '#server/host/program.js';
+import { type PlatformSettings, readPlatformSettings } from './config.js';
+import { cvmService } from './cvm-service.js';
+import { createHardware, trustAnchorFile } from './driver/simulated/hardware.js';
+import { writeSampleImages } from './driver/simulated/sample-images.js';
+import { openPlatform, type Platform } from './platform.js';
+import { storeKind } from './store/store.js';
+
+const sampleImages = 'sample-images';
+
+/** `cvmp-platform`. @param now milliseconds since the epoch */
+export function cvmPlatform(now: () => number): Program<PlatformSettings> {
+  return {
+    name: 'cvmp-platform',
+    read: readPlatformSettings,
+    initFlags: { [sampleImages]: 'write images for the simulated driver' },
+    init: (settings, options) => init(settings, options, now),
+    serve: (settings) => serve(settings, now),
+  };
+}
+
+/** Nothing that exists is overwritten. @throws CvmpError ALREADY_EXISTS, CONFIG, USAGE */
+async function init(
+  { host, storeFolder, images, driver }: PlatformSettings,
+  { selfSignedNames, flags }: InitOptions,
+  now: () => number,
+): Promise<readonly string[]> {
+  await mkdir(storeFolder, { recursive: true, mode: 0o700 });
+  await Database.create(storeFolder, storeKind);
+  const lines = [`store: ${storeFolder}`];
+  await mkdir(images.folder, { recursive: true });
+  if (flags.has(sampleImages)) {
+    const names = await writeSampleImages(images.folder);
+    lines.push(`images: ${names.join(', ')} in ${images.folder}`);
+  }
+  await createHardware(driver.hardwareFolder, driver.product, now);
+  lines.push(`root of the simulated hardware: ${trustAnchorFile(driver.hardwareFolder)}`);
+  if (selfSignedNames.length > 0) {
+    await createTls(host.tls, selfSignedNames, now());
+    lines.push(`certificate: ${host.tls.certificateFile}`);
+  }
+  return lines;
+}
+
+async function serve(settings: PlatformSettings, now: () => number): Promise<Running> {
+  const { host, limits, offerMs } = settings;
+  const log = createLog(host.name, host.logLevel);
+  const platform = await openPlatform(settings, log, now);
+  const { tenants } = platform;
+  const services = [
+    cvmService({ ...platform, offerMs, cvmsMax: limits.cvmsMax, now }),
+    tenantService(tenants),
+  ];
+  try {
+    const server = await startHost(hostOptions(host, { services, tenants, log, now }));
+    const watch = followHealth(server, platform);
+    return {
+      log,
+      async stop() {
+        clearInterval(watch);
+        await server.stop(host.shutdownGraceSeconds);
+        await platform.close();
+      },
+    };
+  } catch (error) {
+    await platform.close();
+    throw error;
+  }
+}
+
+const healthMilliseconds = 1000;
+
+/** A store that cannot write changes nothing any more; whoever watches health should know. */
+function followHealth(server: Host, platform: Platform): NodeJS.Timeout {
+  return setInterval(() => {
+    if (platform.failure() !== undefined) server.setServing(false);
+  }, healthMilliseconds).unref();
+}
