@@ -136,8 +136,7 @@ function xchachaKey(key: Uint8Array, nonce: Uint8Array): readonly [Uint8Array, U
   hchacha(sigma, keyWords, littleEndian(nonce, 4), words);
   keyWords.fill(0);
   const subkey = new Uint8Array(32);
-  const view = new DataView(subkey.buffer);
-  for (const [i, word] of words.entries()) view.setUint32(4 * i, word, true);
+  for (let i = 0; i < 32; i++) subkey[i] = words[i >> 2]! >>> (8 * (i & 3));
   words.fill(0);
   const iv = new Uint8Array(12);
   iv.set(nonce.subarray(16), 4);
@@ -145,8 +144,9 @@ function xchachaKey(key: Uint8Array, nonce: Uint8Array): readonly [Uint8Array, U
 }
 
 function littleEndian(bytes: Uint8Array, count: number): Uint32Array {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  return Uint32Array.from({ length: count }, (_, i) => view.getUint32(4 * i, true));
+  const words = new Uint32Array(count);
+  for (let i = 0; i < 4 * count; i++) words[i >> 2]! |= bytes[i]! << (8 * (i & 3));
+  return words;
 }
 
 export const crypto: Crypto = {
