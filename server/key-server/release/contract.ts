@@ -23,7 +23,7 @@ export interface KeyServerState {
   close(): Promise<void>;
 }
 
-/** A stored version of a Keying Policy. Two are the same version where the objects are the same. */
+/** A stored version of a Keying Policy. */
 export interface StoredPolicy {
   readonly policy: KeyingPolicy;
   /** COSE_Sign1 as received. */

@@ -1,3 +1,4 @@
+import { equalBytes } from '#core/bytes.js';
 import { CvmpError } from '#core/errors.js';
 import { checkValidity, type Proven } from '#core/keying/rules.js';
 import type { TenantKeys } from '../store/keyring.js';
@@ -46,10 +47,14 @@ export function sceneOf(
 }
 
 function levelUnder(grant: SessionGrant, policy: StoredPolicy): number {
-  if (policy === grant.policy) return grant.level;
+  if (isSame(policy, grant.policy)) return grant.level;
   const known = appraised.get(grant);
-  if (known?.policy === policy) return known.level;
+  if (known !== undefined && isSame(policy, known.policy)) return known.level;
   const level = grant.appraise(policy);
   appraised.set(grant, { policy, level });
   return level;
+}
+
+function isSame(a: StoredPolicy, b: StoredPolicy): boolean {
+  return a === b || equalBytes(a.digest, b.digest);
 }

@@ -21,15 +21,21 @@ export interface Place {
   readonly folder: string;
   readonly masterKey: string;
   now: number;
+  /** Told of every random value of 32 bytes: KEKs and root keys. */
+  onSecret?: (secret: Uint8Array) => void;
 }
 
 /** A fresh store; 2026-11-22. */
-export async function newPlace(name: string): Promise<Place> {
+export async function newPlace(
+  name: string,
+  onSecret: (secret: Uint8Array) => void = () => undefined,
+): Promise<Place> {
   const folder = temporaryFolder(name);
   const place = {
     folder: join(folder, 'store'),
     masterKey: join(folder, 'master.key'),
     now: 1_795_300_000_000,
+    onSecret,
   };
   createMasterKeyFile(place.masterKey, crypto.randomBytes);
   await initState(place.folder, optionsOf(place));
@@ -38,7 +44,12 @@ export async function newPlace(name: string): Promise<Place> {
 
 export function optionsOf(place: Place) {
   const masterKey = readMasterKeyFile(place.masterKey);
-  return { masterKey, now: () => place.now, randomBytes: crypto.randomBytes };
+  const randomBytes = (length: number) => {
+    const bytes = crypto.randomBytes(length);
+    if (length === 32) place.onSecret?.(bytes);
+    return bytes;
+  };
+  return { masterKey, now: () => place.now, randomBytes };
 }
 
 export function openPlace(place: Place): Promise<KeyServerState> {
