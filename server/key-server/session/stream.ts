@@ -1,4 +1,4 @@
-import { create, toBinary } from '@bufbuild/protobuf';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import type { EcPrivateKey } from '#core/crypto.js';
 import { CvmpError } from '#core/errors.js';
 import { ServerSession } from '#core/session/server.js';
@@ -133,7 +133,8 @@ export class SessionStream implements StreamReceiver<typeof SessionRequestSchema
     const plaintext = this.#session.open(sealed);
     const grant = this.#grant;
     if (grant === undefined) throw new TypeError('a session is open without a grant');
-    const message = readMessage(AgentMessageSchema, plaintext);
+    const message = this.#read(plaintext);
+    if (message === undefined) return;
     if (this.#inFlight >= this.#parts.limits.inFlightMax) {
       const most = this.#parts.limits.inFlightMax;
       const error = new CvmpError('IN_FLIGHT', `more than ${most} requests are in flight`);
@@ -143,6 +144,18 @@ export class SessionStream implements StreamReceiver<typeof SessionRequestSchema
     this.#inFlight += 1;
     clearTimeout(this.#timer);
     this.#run(this.#decide(grant, message));
+  }
+
+  /** A request that breaks a rule is answered where it says who it is; otherwise the stream ends. */
+  #read(plaintext: Uint8Array): AgentMessage | undefined {
+    try {
+      return readMessage(AgentMessageSchema, plaintext);
+    } catch (error) {
+      const requestId = requestIdOf(plaintext);
+      if (!(error instanceof CvmpError) || requestId === undefined) throw error;
+      this.#answer(errorMessage(requestId, error));
+      return undefined;
+    }
   }
 
   async #decide(grant: SessionGrant, message: AgentMessage): Promise<void> {
@@ -194,6 +207,15 @@ export class SessionStream implements StreamReceiver<typeof SessionRequestSchema
 
   #endWhenDone(): void {
     if (this.#halfClosed && this.#inFlight === 0 && !this.#closed) this.#sender.end();
+  }
+}
+
+function requestIdOf(plaintext: Uint8Array): Uint8Array | undefined {
+  try {
+    const { requestId } = fromBinary(AgentMessageSchema, plaintext);
+    return requestId.length === 16 ? requestId : undefined;
+  } catch {
+    return undefined;
   }
 }
 

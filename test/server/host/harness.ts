@@ -2,6 +2,7 @@ import { Writable } from 'node:stream';
 import { onTestFinished } from 'vitest';
 import { encodeCoseKey } from '#core/cose/key.js';
 import { createAuthenticator } from '#server/host/callers/authenticate.js';
+import type { TenantRegistry } from '#server/host/callers/tenants.js';
 import type { CallRecord } from '#server/host/calls.js';
 import type { GrpcLimits } from '#server/host/grpc/listener.js';
 import type { BoundService } from '#server/host/handlers.js';
@@ -53,13 +54,15 @@ export async function startTestHost(
     origins?: readonly string[];
     unarySecondsMax?: number;
   } = {},
+  registry?: TenantRegistry,
 ): Promise<TestHost> {
   const [operator, acme, globex] = (await Promise.all(
     ['operator', 'acme', 'globex'].map((name) => makeSigner(name)),
   )) as [Signer, Signer, Signer];
   const tenants = new MemoryTenants();
+  const known = registry ?? tenants;
   for (const { name, publicKey } of [acme, globex]) {
-    await tenants.register(name, encodeCoseKey(publicKey));
+    await known.register(name, encodeCoseKey(publicKey), { requestId: 'test' });
   }
   const log: string[] = [];
   const records: CallRecord[] = [];
@@ -75,7 +78,7 @@ export async function startTestHost(
     authenticate: createAuthenticator({
       audience,
       operatorKeys: [operator.publicKey],
-      tenants,
+      tenants: known,
       now: Date.now,
     }),
     tls,

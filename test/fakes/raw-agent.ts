@@ -1,0 +1,138 @@
+import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
+import { encodeCmw } from '#core/rats/cmw.js';
+import { AgentSession } from '#core/session/agent.js';
+import { snpCollection } from '#core/snp/evidence.js';
+import { crypto } from '#crypto';
+import {
+  AgentMessageSchema,
+  type ServerMessage,
+  ServerMessageSchema,
+  SessionRequestSchema,
+  SessionResponseSchema,
+} from '#gen/cvmp/v1/key_pb.js';
+import type { SimulatedGuest } from '#sim/guest.js';
+import type { ReportValues } from '#sim/report.js';
+import { sessionCodec } from '#wire/session.js';
+import { GrpcStream, type StreamEnd } from './grpc-stream.js';
+
+export const sessionPath = 'cvmp.v1.KeyService/Session';
+
+type Frame = 'clientInit' | 'evidence' | 'sealed';
+type Request = NonNullable<MessageInitShape<typeof AgentMessageSchema>['request']>;
+
+export interface RawAgentOptions {
+  readonly address: string;
+  /** PEM; a real agent trusts the challenge instead, and verifies no certificate. */
+  readonly ca: string;
+  readonly guest: SimulatedGuest;
+  readonly configDocument: Uint8Array;
+  readonly suites?: readonly number[];
+}
+
+/** What is wrong with evidence. */
+export interface EvidenceChange {
+  /** Fields to falsify before the processor signs. */
+  readonly overrides?: ReportValues;
+  /** Changes the signed report. */
+  readonly tamper?: (report: Uint8Array) => void;
+}
+
+/** A frame as the stream carries it. */
+export function sessionFrame(kind: Frame, value: Uint8Array): Uint8Array {
+  const frame = { case: kind, value };
+  return toBinary(SessionRequestSchema, create(SessionRequestSchema, { frame }));
+}
+
+/** A Key Agent step by step, so that a test can leave one out, repeat it or change it. */
+export class RawAgent {
+  readonly stream: GrpcStream;
+  readonly session: AgentSession;
+  readonly #options: RawAgentOptions;
+
+  private constructor(stream: GrpcStream, options: RawAgentOptions) {
+    this.stream = stream;
+    this.#options = options;
+    this.session = new AgentSession({
+      codec: sessionCodec,
+      configDocument: options.configDocument,
+      exportKeyingMaterial: (label, context, length) =>
+        new Uint8Array(stream.socket.exportKeyingMaterial(length, label, Buffer.from(context))),
+      evidenceProfiles: ['snp'],
+      ...(options.suites === undefined ? {} : { suites: options.suites }),
+    });
+  }
+
+  static async connect(options: RawAgentOptions): Promise<RawAgent> {
+    const stream = await GrpcStream.open(options.address, sessionPath, options.ca);
+    return new RawAgent(stream, options);
+  }
+
+  send(kind: Frame, value: Uint8Array): void {
+    this.stream.send(sessionFrame(kind, value));
+  }
+
+  /** The bytes of the next frame, of the kind expected. @throws StreamEnd where there is none */
+  async frame(kind: 'challenge' | 'accept' | 'sealed'): Promise<Uint8Array> {
+    const got = await this.stream.next();
+    if (!(got instanceof Uint8Array)) throw got;
+    const { frame } = fromBinary(SessionResponseSchema, got);
+    if (frame.case !== kind) throw new Error(`a ${frame.case} frame, not ${kind}`);
+    return frame.value;
+  }
+
+  /** Evidence over what the challenge asks. */
+  async evidenceFor(reportData: Uint8Array, change: EvidenceChange = {}): Promise<Uint8Array> {
+    const { guest } = this.#options;
+    const overrides = change.overrides ?? {};
+    const { report, certTable } = await guest.report({ reportData, vmpl: 0, overrides });
+    change.tamper?.(report);
+    const collection = encodeCmw(snpCollection(report, certTable));
+    return this.session.evidence(collection, 'test-agent');
+  }
+
+  async challenge(): Promise<Uint8Array> {
+    this.send('clientInit', this.session.clientInit());
+    return (await this.session.challenge(await this.frame('challenge'))).reportData;
+  }
+
+  /** The whole handshake. @throws StreamEnd where it is refused */
+  async attest(change: EvidenceChange = {}): Promise<ServerMessage> {
+    const reportData = await this.challenge();
+    this.send('evidence', await this.evidenceFor(reportData, change));
+    await this.session.accept(await this.frame('accept'));
+    return this.receive();
+  }
+
+  /** Sends a request. @returns its id */
+  request(request: Request, requestId: Uint8Array = crypto.randomBytes(16)): Uint8Array {
+    const message = create(AgentMessageSchema, { requestId, request });
+    this.send('sealed', this.session.seal(toBinary(AgentMessageSchema, message)));
+    return requestId;
+  }
+
+  async receive(): Promise<ServerMessage> {
+    return fromBinary(ServerMessageSchema, this.session.open(await this.frame('sealed')));
+  }
+
+  /** One request and its answer. */
+  async ask(request: Request, requestId?: Uint8Array): Promise<ServerMessage['response']> {
+    this.request(request, requestId);
+    return (await this.receive()).response;
+  }
+
+  close(): void {
+    this.session.close();
+    this.stream.close();
+  }
+}
+
+/** How a handshake was refused. */
+export async function refusedWith(work: Promise<unknown>): Promise<string> {
+  try {
+    await work;
+  } catch (end) {
+    if (typeof end === 'object' && end !== null && 'status' in end) return (end as StreamEnd).code;
+    throw end;
+  }
+  return 'accepted';
+}

@@ -1,0 +1,149 @@
+import { onTestFinished } from 'vitest';
+import { thumbprint } from '#core/cose/key.js';
+import type { EcPrivateKey } from '#core/crypto.js';
+import { encodeConfigDocument } from '#core/rats/config-document.js';
+import { crypto } from '#crypto';
+import { tenantService } from '#server/host/callers/tenants.js';
+import { auditService } from '#server/key-server/audit-service.js';
+import { keyAdminService } from '#server/key-server/key-admin-service.js';
+import { keyService } from '#server/key-server/key-service.js';
+import { policyService } from '#server/key-server/policy-service.js';
+import type { KeyServerState } from '#server/key-server/release/contract.js';
+import type { SessionLimits } from '#server/key-server/session/stream.js';
+import { trustAnchors } from '#server/key-server/verifier/anchors.js';
+import { Verifier } from '#server/key-server/verifier/attest.js';
+import type { SimulatedGuest } from '#sim/guest.js';
+import type { SecurityProcessor } from '#sim/security-processor.js';
+import { RawAgent } from '../../fakes/raw-agent.js';
+import {
+  simulatedAuthority,
+  simulatedProcessor,
+  testGuestPolicy,
+  testLaunchInputs,
+} from '../../fakes/simulated-hardware.js';
+import { startTestHost, type TestHost } from '../host/harness.js';
+import { newPlace, openPlace, type Place, signedPolicy } from './state.js';
+
+export const limits: SessionLimits = {
+  handshakeSeconds: 30,
+  challengeSeconds: 60,
+  idleSeconds: 60,
+  inFlightMax: 4,
+  sessionsMax: 16,
+};
+
+/** A Key Server on loopback with a real store, and a host with simulated hardware beside it. */
+export interface TestKeyServer {
+  readonly place: Place;
+  readonly state: KeyServerState;
+  readonly t: TestHost;
+  readonly processor: SecurityProcessor;
+  /** Of tenant acme. */
+  readonly tenantKey: EcPrivateKey;
+  /** Launches a guest whose config document names this server; `web-1` of acme unless told. */
+  launch(change?: GuestChange): Promise<Launched>;
+  /** Sets the first policy of acme: everything that `launch` launches is admitted. */
+  setPolicy(changes?: Parameters<typeof signedPolicy>[1]): Promise<void>;
+  agent(launched: Launched, options?: { suites?: readonly number[] }): Promise<RawAgent>;
+}
+
+export interface GuestChange {
+  readonly tenantId?: string;
+  readonly cvmName?: string;
+  readonly policyAnchor?: Uint8Array;
+  readonly keyServers?: readonly Uint8Array[];
+  readonly cmdline?: string;
+}
+
+export interface Launched {
+  readonly guest: SimulatedGuest;
+  readonly configDocument: Uint8Array;
+}
+
+/** Levels by SNP firmware component, as the simulated Genoa has it. */
+export async function startKeyServer(change: Partial<SessionLimits> = {}): Promise<TestKeyServer> {
+  const place = await newPlace('key-server');
+  place.now = Date.now();
+  const state = await openPlace(place);
+  onTestFinished(() => state.close());
+  const authority = await simulatedAuthority();
+  const processor = await simulatedProcessor('Genoa', Date.now);
+  const now = () => place.now;
+  const verifier = new Verifier({
+    ...state,
+    anchors: trustAnchors([{ name: 'ark', bytes: authority.arkCertificate }]),
+    endorsements: { certificates: [], crls: [] },
+    now,
+  });
+  const parts = {
+    identity: state.identity,
+    verifier,
+    keys: state.keys,
+    limits: { ...limits, ...change },
+    now,
+  };
+  const t = await startTestHost(
+    () => [
+      keyService(parts),
+      policyService(state.policies, state.identity),
+      keyAdminService(state.keys),
+      auditService(state.audit),
+      tenantService(state.tenants),
+    ],
+    { grpc: { messageBytesMax: 2 * 1024 * 1024 } },
+    state.tenants,
+  );
+  const tenantKey = t.acme.key;
+  const identity = thumbprint({ curve: state.identity.curve, point: state.identity.publicPoint });
+
+  const launch = async (guest: GuestChange = {}): Promise<Launched> => {
+    const configDocument = encodeConfigDocument({
+      tenantId: guest.tenantId ?? 'acme',
+      cvmName: guest.cvmName ?? 'web-1',
+      keyServers: guest.keyServers ?? [identity],
+      policyAnchor: guest.policyAnchor ?? thumbprint(t.acme.publicKey),
+    });
+    const { boot } = testLaunchInputs;
+    return {
+      configDocument,
+      guest: await processor.launch({
+        inputs: {
+          ...testLaunchInputs,
+          boot: { ...boot!, cmdline: guest.cmdline ?? boot!.cmdline },
+        },
+        guestPolicy: testGuestPolicy,
+        hostData: crypto.hash('sha256', configDocument),
+      }),
+    };
+  };
+
+  return {
+    place,
+    state,
+    t,
+    processor,
+    tenantKey,
+    launch,
+    async setPolicy(changes = {}) {
+      const { guest } = await launch();
+      const signed = await signedPolicy(tenantKey, {
+        appraisal: {
+          allowSimulated: true,
+          snp: { measurements: [{ digest: guest.measurement, imageSvn: 1, name: 'image' }] },
+        },
+        ...changes,
+      });
+      await state.policies.set('acme', signed, { requestId: 'test' });
+    },
+    async agent(launched, options = {}) {
+      const agent = await RawAgent.connect({
+        address: t.host.grpcAddress,
+        ca: t.certificate,
+        ...launched,
+        ...options,
+      });
+      onTestFinished(() => agent.close());
+      return agent;
+    },
+  };
+}
