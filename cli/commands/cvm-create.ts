@@ -41,6 +41,7 @@ const options = {
     value: 'HEX',
     summary: '16 bytes; to repeat a request whose answer was lost.',
   },
+  start: { type: 'boolean', summary: 'Start it as soon as its launch is verified here.' },
   ...waitOptions,
 } as const;
 
@@ -76,14 +77,14 @@ export const cvmCreate = command({
   summary: 'Creates a CVM and recomputes its launch measurement here (CVMCreate, Figure 2).',
   examples: [
     'cvmp cvm create web --image sample-v1',
-    'cvmp cvm create web --image sample-v2 --svn 2 --policy web.yaml --wait',
+    'cvmp cvm create web --image sample-v2 --svn 2 --policy web.yaml --start --wait',
   ],
   positionals: ['NAME'],
   options,
   notes:
     'The CVM gets a config document that names you, your Key Server and the CVM; the hardware binds\n' +
-    'it. What the platform says it launched must give the measurement computed here. Whether it\n' +
-    'told the truth shows when the CVM attests: only then it gets a key.',
+    'it. What the platform says it will launch must give the measurement computed here. Whether it\n' +
+    'told the truth shows when the CVM is started and attests: only then it gets a key.',
   async run(args, context) {
     const { options: typed, positionals } = args;
     const name = positionals[0]!;
@@ -123,7 +124,9 @@ export const cvmCreate = command({
     if (cvm === undefined) throw new CvmpError('INTERNAL', 'the platform answered no CVM');
     requireLaunched(cvm, launch, measurement, document);
     context.terminal.err(`${name}: measurement recomputed here, as the platform predicts it\n`);
-    if (seconds === 0) return cvmOutput(cvm, cvmFields(cvm));
-    return waitForAgent(cvms, cvm, seconds, context);
+    if (!typed.start) return cvmOutput(cvm, cvmFields(cvm));
+    const { cvm: started = cvm } = await cvms.cVMStart({ cvm: cvm.cvmId });
+    if (seconds === 0) return cvmOutput(started, cvmFields(started));
+    return waitForAgent(cvms, started, seconds, context);
   },
 });

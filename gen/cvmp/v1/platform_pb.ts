@@ -1405,7 +1405,9 @@ export const CvmService: GenService<{
     output: typeof CVMFeatureResponseSchema;
   },
   /**
-   * Creates CVMs with requested features (Figure 2). Idempotent by request_id.
+   * Creates CVMs with requested features (Figure 2), all of them or none. Idempotent by request_id.
+   * They are defined, not started: first the tenant compares their launch inputs and predicted
+   * measurement with its own and sets its Keying Policy, then it starts them.
    *
    * @generated from rpc cvmp.v1.CvmService.CVMCreate
    */
