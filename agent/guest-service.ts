@@ -1,5 +1,6 @@
 import { chmod, rm } from 'node:fs/promises';
 import { createServer, type Http2Server, type ServerHttp2Session } from 'node:http2';
+import type { Socket } from 'node:net';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { Code, ConnectError, type ConnectRouter } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
@@ -96,10 +97,22 @@ export async function listenForGuests(
   });
   const server = createServer(handler);
   server.maxConnections = connectionsMax;
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.on('close', () => sockets.delete(socket));
+  });
+  // A session that is closed may leave its socket open for as long as the peer likes.
+  const cut = () => {
+    for (const socket of sockets) socket.destroy();
+  };
   const sessions = new Set<ServerHttp2Session>();
   server.on('session', (session) => {
     sessions.add(session);
-    session.on('close', () => sessions.delete(session));
+    session.on('close', () => {
+      sessions.delete(session);
+      if (stop.signal.aborted && sessions.size === 0) cut();
+    });
   });
   await rm(path, { force: true });
   await listening(server, path);
@@ -110,11 +123,9 @@ export async function listenForGuests(
       // Watchers are told the last status, then their streams end.
       stop.abort();
       for (const session of sessions) session.close();
-      const cut = setTimeout(() => {
-        for (const session of sessions) session.destroy();
-      }, lastWordMs);
+      const late = setTimeout(cut, lastWordMs);
       await closed;
-      clearTimeout(cut);
+      clearTimeout(late);
       await rm(path, { force: true });
     },
   };

@@ -1,0 +1,55 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { stringify } from 'yaml';
+import { openDiskFile } from '#agent/disk/disk-file.js';
+import { VolumeDisk } from '#agent/disk/volume.js';
+import { crypto } from '#crypto';
+import { serveTsm, type TsmServer } from '#sim/tsm-server.js';
+import { InterceptedTsm } from '../fakes/configfs-tsm.js';
+import type { SessionServer } from '../fakes/session-server.js';
+import { temporaryFolder } from '../run-folder.js';
+
+/** A CVM without a machine: a folder with a config document, a TSM behind a socket, and a disk. */
+export class TestCvm {
+  readonly folder = temporaryFolder('cvm');
+  #tsm: TsmServer | undefined;
+
+  /** @param hostData what the hardware binds; the document's digest unless told */
+  async launch(configDocument: Uint8Array, hostData = crypto.hash('sha256', configDocument)) {
+    await this.stop();
+    writeFileSync(join(this.folder, 'config.cbor'), configDocument);
+    this.#tsm = await serveTsm(new InterceptedTsm({ hostData }).tsm, join(this.folder, 'tsm'));
+  }
+
+  async stop(): Promise<void> {
+    await this.#tsm?.close();
+    this.#tsm = undefined;
+  }
+
+  path(name: string): string {
+    return join(this.folder, name);
+  }
+
+  /** Text of a config file for this CVM. */
+  config(server: Pick<SessionServer, 'port'>, change: object = {}): string {
+    return stringify({
+      key_server_address: `127.0.0.1:${server.port}`,
+      config_document_file: 'config.cbor',
+      tsm: { socket: 'tsm' },
+      guest_socket: 'guest',
+      disk: { path: 'disk', backend: 'volume', size_mib: 8 },
+      state_dir: 'state',
+      allow_persistent_files: true,
+      retry: { initial_ms: 1, max_ms: 10, deadline_ms: 60_000 },
+      ...change,
+    });
+  }
+
+  /** SVNs of the slots on the disk; undefined while it is unformatted. */
+  async slots(): Promise<number[] | undefined> {
+    const disk = await VolumeDisk.load(await openDiskFile(this.path('disk'), 1 << 20));
+    const svns = disk.slots?.map((slot) => slot.token.svn);
+    await disk.close();
+    return svns;
+  }
+}
