@@ -4,7 +4,8 @@ import type { GuestStatusResponse } from '#gen/cvmp/v1/guest_pb.js';
 import { logField } from '#server/host/log.js';
 import type { GuestClient } from './client.js';
 
-const retryMs = { first: 100, most: 2_000 } as const;
+/** Dense at first: a guest that is refused at once has its last word early. */
+const retryMs = { first: 20, growth: 1.25, most: 2_000 } as const;
 /** How long what a guest said before it ended may be on the way. */
 const lastWordsMs = 2_000;
 
@@ -56,7 +57,7 @@ export class Follower {
         guest.close();
       }
       if (!this.#over) await delay(waitMs, undefined, { signal }).catch(() => undefined);
-      waitMs = Math.min(2 * waitMs, retryMs.most);
+      waitMs = Math.min(retryMs.growth * waitMs, retryMs.most);
     }
   }
 }

@@ -32,10 +32,13 @@ import {
 } from './folder.js';
 import { openHardware, setTcb } from './hardware.js';
 import { launch, vcpuTypes, vmmType } from './launch.js';
+import { Places } from './places.js';
 import { isAlive, killGroup } from './processes.js';
 
 /** A launch takes a fraction of a second; a machine that needs more is stuck. */
 const startMsMax = 30_000;
+/** Each start takes a processor for a moment; more at once would only make all of them late. */
+const startsMax = 4;
 /** A machine that was told to destroy its guest does it at once. */
 const destroyMsMax = 5_000;
 const pollMs = 20;
@@ -72,6 +75,7 @@ export class SimulatedDriver implements HostDriver {
   readonly #processor: SecurityProcessor;
   readonly #machines = new Map<string, Machine>();
   readonly #listeners = new Set<(cvmId: string) => void>();
+  readonly #starts = new Places(startsMax);
   #closed = false;
 
   private constructor(options: SimulatedOptions, processor: SecurityProcessor) {
@@ -138,7 +142,7 @@ export class SimulatedDriver implements HostDriver {
     await this.#adopt(cvmId);
     if (this.#machines.has(cvmId)) return;
     await removeFile(folder.ended);
-    await startMachine(this.#options.machineProgram, folder);
+    await this.#starts.take(() => startMachine(this.#options.machineProgram, folder));
     await this.#adopt(cvmId);
   }
 

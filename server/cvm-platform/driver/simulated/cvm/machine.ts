@@ -145,12 +145,24 @@ async function startAgent(folder: CvmFolder, program: string): Promise<Agent> {
   }
 }
 
-/** The end of what the guest wrote: where it failed, its error. */
+/** The end of what the guest wrote: where it failed, why. */
 async function lastWords(console: string): Promise<string> {
   const written = await readFile(console, 'utf8').catch(() => '');
   const lines = written.split('\n').filter((line) => line.trim() !== '');
-  const words = (lines.at(-1) ?? '').replace(/[^\x20-\x7e]/g, '').slice(0, lastWordsMax);
+  const words = reasonIn(lines.at(-1) ?? '')
+    .replace(/[^\x20-\x7e]/g, '')
+    .slice(0, lastWordsMax);
   return words === '' ? '' : `: ${words}`;
+}
+
+/** Code and reason of a line of the Key Agent's log; any other line as it is. */
+function reasonIn(line: string): string {
+  try {
+    const { code, reason } = JSON.parse(line) as { code?: unknown; reason?: unknown };
+    return typeof code === 'string' ? [code, reason ?? ''].join(' ').trim() : line;
+  } catch {
+    return line;
+  }
 }
 
 /** The control socket of a machine. */
