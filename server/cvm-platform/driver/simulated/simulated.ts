@@ -1,14 +1,9 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdir, open, readdir, rm } from 'node:fs/promises';
+import { mkdir, readdir, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
-import type { Duplex, Readable } from 'node:stream';
-import { text } from 'node:stream/consumers';
+import type { Duplex } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
-import { stringify } from 'yaml';
-import { toHex } from '#core/bytes.js';
-import { CvmpError, isErrorCode } from '#core/errors.js';
+import { CvmpError } from '#core/errors.js';
 import type { SecurityProcessor } from '#sim/security-processor.js';
 import type {
   CvmDefinition,
@@ -23,20 +18,19 @@ import { encodeDefinition } from './definition.js';
 import {
   CvmFolder,
   demandShort,
-  type Ended,
   readEnded,
   readIdentity,
   readIfThere,
   removeFile,
   writeWhole,
 } from './folder.js';
+import { writeGuestFiles } from './guest-files.js';
 import { openHardware, setTcb } from './hardware.js';
 import { launch, vcpuTypes, vmmType } from './launch.js';
+import { bury, startMachine, startMsMax } from './machines.js';
 import { Places } from './places.js';
 import { isAlive, killGroup } from './processes.js';
 
-/** A launch takes a fraction of a second; a machine that needs more is stuck. */
-const startMsMax = 30_000;
 /** Each start takes a processor for a moment; more at once would only make all of them late. */
 const startsMax = 4;
 /** A machine that was told to destroy its guest does it at once. */
@@ -121,12 +115,10 @@ export class SimulatedDriver implements HostDriver {
   }
 
   async define(definition: CvmDefinition): Promise<void> {
-    const { cvmId, configDocument, diskMib } = definition;
+    const { cvmId } = definition;
     if (this.#machines.has(cvmId)) throw new CvmpError('CVM_STATE', `${cvmId} is running`);
     const folder = this.#folder(cvmId);
-    await writeWhole(folder.configDocument, configDocument);
-    await writeWhole(folder.agentConfig, agentConfig(folder, definition));
-    await makeDisk(folder.disk, diskMib);
+    await writeGuestFiles(folder, definition);
     const { hardwareFolder, agentProgram } = this.#options;
     const { sockets } = folder;
     const content = { cvm: definition, sockets, hardware: hardwareFolder, agentProgram };
@@ -235,73 +227,4 @@ export class SimulatedDriver implements HostDriver {
     timer.abort();
     return ended;
   }
-}
-
-/** @throws CvmpError LAUNCH_REFUSED, DRIVER */
-async function startMachine(program: string, folder: CvmFolder): Promise<void> {
-  const console = await open(folder.console, 'w', 0o600);
-  try {
-    const child = spawn(process.execPath, [program, folder.path], {
-      cwd: folder.path,
-      env: {},
-      stdio: ['ignore', console.fd, console.fd, 'pipe'],
-      detached: true,
-    });
-    const failed = once(child, 'error').then(([error]) => Promise.reject(error));
-    const late = setTimeout(() => child.kill('SIGKILL'), startMsMax);
-    const answer = await Promise.race([text(child.stdio[3] as Readable), failed]).finally(() =>
-      clearTimeout(late),
-    );
-    child.unref();
-    const { code, message } = JSON.parse(answer || '{"code":"DRIVER","message":"it died"}') as {
-      code?: string;
-      message?: string;
-    };
-    // Another machine of this CVM was quicker: it is the one that runs.
-    if (code === undefined || code === 'CVM_STATE') return;
-    throw new CvmpError(isErrorCode(code) ? code : 'DRIVER', message ?? 'no reason given');
-  } catch (cause) {
-    if (cause instanceof CvmpError) throw cause;
-    throw new CvmpError('DRIVER', 'the machine could not be started', { cause });
-  } finally {
-    await console.close();
-  }
-}
-
-/** Clears away what a machine that was killed left, its guest before all. */
-async function bury(folder: CvmFolder): Promise<void> {
-  const guest = readIdentity(folder.agentProcess);
-  if (guest !== undefined) killGroup(guest);
-  if ((await readEnded(folder)) === undefined) {
-    const ended: Ended = { run: 'crashed', reason: 'the machine of the guest was killed' };
-    await writeWhole(folder.ended, JSON.stringify(ended));
-  }
-  await removeFile(folder.machineProcess);
-  await rm(folder.sockets, { recursive: true, force: true });
-}
-
-/** An empty disk that takes no room before it is written; one that is there stays. */
-async function makeDisk(path: string, mib: number): Promise<void> {
-  try {
-    const disk = await open(path, 'wx', 0o600);
-    await disk.truncate(mib * 1024 * 1024).finally(() => disk.close());
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code !== 'EEXIST') throw cause;
-  }
-}
-
-/** YAML for cvmp-agent. */
-function agentConfig(folder: CvmFolder, definition: CvmDefinition): string {
-  const { keyServerAddress, keyId, diskMib } = definition;
-  return stringify({
-    key_server_address: keyServerAddress,
-    config_document_file: folder.configDocument,
-    tsm: { socket: folder.tsmSocket },
-    guest_socket: folder.guestSocket,
-    disk: { path: folder.disk, backend: 'auto', size_mib: diskMib },
-    ...(keyId && { key_id: toHex(keyId) }),
-    state_dir: folder.agentState,
-    // There is no tmpfs of the guest's own here.
-    allow_persistent_files: true,
-  });
 }
