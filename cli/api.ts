@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
 import {
   type Client,
   Code,
@@ -73,33 +73,31 @@ export async function mintToken(
   return toBase64Url(await mintCwt(key, claims));
 }
 
-/** TLS 1.3 to the server's address, trusting only the profile's CA. */
-export function connectByTls(ca: Uint8Array): Connect {
-  return (server, authorize) => {
-    const baseUrl = `https://${server.address}`;
-    const sessionManager = new Http2SessionManager(baseUrl, undefined, {
-      ca: Buffer.from(ca),
-      minVersion: 'TLSv1.3',
-    });
-    const transport = createGrpcTransport({
-      baseUrl,
-      sessionManager,
-      interceptors: [authorize],
-      defaultTimeoutMs: callTimeoutMs,
-    });
-    return { transport, close: () => sessionManager.abort() };
-  };
-}
-
-/** @throws CvmpError USAGE where the CA file cannot be read */
-export async function connectByProfile(profile: Profile): Promise<Connect> {
+/**
+ * TLS 1.3 to the server's address, trusting only the CA that the profile names for it.
+ * @throws CvmpError USAGE where the CA file cannot be read
+ */
+export const connectByTls: Connect = (server, authorize) => {
+  let ca: Buffer;
   try {
-    return connectByTls(await readFile(profile.tlsCa));
+    ca = readFileSync(server.tlsCa);
   } catch (cause) {
-    const why = `cannot read the CA file ${profile.tlsCa}: ${(cause as Error).message}`;
+    const why = `cannot read the CA file ${server.tlsCa}: ${(cause as Error).message}`;
     throw new CvmpError('USAGE', why, { cause });
   }
-}
+  const baseUrl = `https://${server.address}`;
+  const sessionManager = new Http2SessionManager(baseUrl, undefined, {
+    ca,
+    minVersion: 'TLSv1.3',
+  });
+  const transport = createGrpcTransport({
+    baseUrl,
+    sessionManager,
+    interceptors: [authorize],
+    defaultTimeoutMs: callTimeoutMs,
+  });
+  return { transport, close: () => sessionManager.abort() };
+};
 
 /** Nothing is connected and no key is read before the first call. */
 export function serverApis(profile: Profile, connect: Connect, now: () => number): ServerApis {

@@ -9,6 +9,7 @@ import { cvmStop } from './commands/cvm-stop.js';
 import { cvmUpdate } from './commands/cvm-update.js';
 import { cvmVerify } from './commands/cvm-verify.js';
 import { cvmWatch } from './commands/cvm-watch.js';
+import { dev } from './commands/dev.js';
 import { evidenceShow } from './commands/evidence-show.js';
 import { evidenceVerify } from './commands/evidence-verify.js';
 import { featureList } from './commands/feature-list.js';
@@ -28,6 +29,7 @@ import { token } from './commands/token.js';
 
 /** Every command, in the order of the overview. */
 export const commands: readonly Command[] = [
+  dev,
   featureList,
   imageList,
   imageMeasure,

@@ -4,7 +4,7 @@ import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline/promises';
 import { CvmpError } from '#core/errors.js';
-import { connectByProfile, type ServerApis, serverApis } from './api.js';
+import { connectByTls, type ServerApis, serverApis } from './api.js';
 import type { CommandContext } from './command.js';
 import { exists } from './key-file.js';
 import type { Terminal } from './output.js';
@@ -63,7 +63,7 @@ function context(json: boolean, typed: string | undefined): CommandContext {
     profilePath: resolve(typed ?? env.CVMP_PROFILE ?? defaultProfile),
     servers: async () => {
       const known = await profile();
-      open ??= serverApis(known, await connectByProfile(known), Date.now);
+      open ??= serverApis(known, connectByTls, Date.now);
       return open;
     },
   };

@@ -18,7 +18,12 @@ import { readTypedText } from './typed.js';
 
 /** Options of the commands that write a profile. */
 export const newProfileOptions = {
-  ca: { type: 'string', value: 'FILE', summary: "PEM certificates that sign the servers' TLS." },
+  'key-server-ca': {
+    type: 'string',
+    value: 'FILE',
+    summary: 'PEM certificates that sign its TLS certificate, or that certificate itself.',
+  },
+  'platform-ca': { type: 'string', value: 'FILE', summary: 'The same for the CVM Platform.' },
   'key-server': { type: 'string', value: 'HOST:PORT', summary: "Key Server's gRPC address." },
   'key-server-name': {
     type: 'string',
@@ -41,27 +46,31 @@ export const newProfileOptions = {
 type Typed = { readonly [K in keyof typeof newProfileOptions]: string | undefined };
 
 async function servers(options: Typed, context: CommandContext) {
-  const { ca, identity } = options;
-  if (ca === undefined) throw new CvmpError('USAGE', '--ca is missing');
-  if ((options['key-server'] === undefined) !== (identity === undefined)) {
-    throw new CvmpError('USAGE', '--key-server and --identity go together');
-  }
-  const entry = (address: string | undefined, name: string): ServerEntry | undefined =>
-    address === undefined ? undefined : { address, name };
-  const keyServer = entry(options['key-server'], options['key-server-name'] ?? 'key-server');
-  const platform = entry(options.platform, options['platform-name'] ?? 'cvm-platform');
-  return {
-    tlsCa: context.path(ca),
-    ...(keyServer === undefined || identity === undefined
-      ? {}
-      : {
-          keyServer: {
-            ...keyServer,
-            identityKey: parsePublicKey(await readTypedText(context, identity), identity),
-          },
-        }),
-    ...(platform === undefined ? {} : { platform }),
+  const { identity } = options;
+  const together = (names: readonly (keyof Typed)[]) => {
+    const given = names.filter((name) => options[name] !== undefined);
+    if (given.length === 0 || given.length === names.length) return given.length > 0;
+    const list = names.map((name) => `--${name}`).join(', ');
+    throw new CvmpError('USAGE', `${list} go together`);
   };
+  const entry = (address: string, name: string, ca: string): ServerEntry => ({
+    address,
+    name,
+    tlsCa: context.path(ca),
+  });
+  const profile: { keyServer?: NewProfile['keyServer']; platform?: ServerEntry } = {};
+  if (together(['key-server', 'key-server-ca', 'identity'])) {
+    const name = options['key-server-name'] ?? 'key-server';
+    profile.keyServer = {
+      ...entry(options['key-server']!, name, options['key-server-ca']!),
+      identityKey: parsePublicKey(await readTypedText(context, identity!), identity!),
+    };
+  }
+  if (together(['platform', 'platform-ca'])) {
+    const name = options['platform-name'] ?? 'cvm-platform';
+    profile.platform = entry(options.platform!, name, options['platform-ca']!);
+  }
+  return profile as Pick<NewProfile, 'keyServer' | 'platform'>;
 }
 
 /**

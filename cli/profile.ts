@@ -12,6 +12,8 @@ export interface ServerEntry {
   readonly address: string;
   /** Its name: the audience of bearer tokens for it. */
   readonly name: string;
+  /** File of PEM certificates that its TLS certificate must chain to, or be one of. */
+  readonly tlsCa: string;
 }
 
 /** The Key Server, which is trusted by its identity key, wherever it is reached. */
@@ -34,8 +36,6 @@ export interface Profile {
   readonly idBlockKey: string | undefined;
   /** PKCS#8 PEM: an operator's key, for registering tenants. */
   readonly operatorKey: string | undefined;
-  /** PEM certificates that the servers' TLS certificates must chain to. */
-  readonly tlsCa: string;
   /** PEM certificates of roots that are trusted beside the vendors' (simulated hardware). */
   readonly trustAnchors: readonly string[];
   readonly keyServer: KeyServerEntry | undefined;
@@ -73,25 +73,25 @@ export function parseProfile(text: string, file: string): Profile {
     tenantKey: optionalPath('tenant_key'),
     idBlockKey: optionalPath('id_block_key'),
     operatorKey: optionalPath('operator_key'),
-    tlsCa: path(root.required('tls_ca')),
     trustAnchors: root.texts('trust_anchors').map(path),
-    keyServer: root.section('key_server', keyServerEntry),
-    platform: root.section('platform', serverEntry),
+    keyServer: root.section('key_server', (entries) => keyServerEntry(entries, path)),
+    platform: root.section('platform', (entries) => serverEntry(entries, path)),
   };
   root.end();
   return profile;
 }
 
-function serverEntry(entries: Entries): ServerEntry {
+function serverEntry(entries: Entries, path: (typed: string) => string): ServerEntry {
   return {
     address: entries.required('address', addressPattern, 'host:port'),
     name: entries.required('name', namePattern, 'a name of a-z, 0-9 and -'),
+    tlsCa: path(entries.required('tls_ca')),
   };
 }
 
-function keyServerEntry(entries: Entries): KeyServerEntry {
+function keyServerEntry(entries: Entries, path: (typed: string) => string): KeyServerEntry {
   return {
-    ...serverEntry(entries),
+    ...serverEntry(entries, path),
     identityKey: parsePublicKey(entries.required('identity_key'), 'identity_key'),
     guestAddress: entries.text('guest_address', addressPattern, 'host:port'),
   };
@@ -185,7 +185,6 @@ export interface NewProfile {
   readonly tenantKey?: string;
   readonly idBlockKey?: string;
   readonly operatorKey?: string;
-  readonly tlsCa: string;
   readonly trustAnchors?: readonly string[];
   readonly keyServer?: ServerEntry & { readonly identityKey: EcPublicKey };
   readonly platform?: ServerEntry;
@@ -199,14 +198,18 @@ export function profileText(profile: NewProfile): string {
     tenant_key: profile.tenantKey,
     id_block_key: profile.idBlockKey,
     operator_key: profile.operatorKey,
-    tls_ca: profile.tlsCa,
     trust_anchors: profile.trustAnchors,
     key_server: keyServer && {
       address: keyServer.address,
       name: keyServer.name,
+      tls_ca: keyServer.tlsCa,
       identity_key: publicKeyText(keyServer.identityKey),
     },
-    platform: platform && { address: platform.address, name: platform.name },
+    platform: platform && {
+      address: platform.address,
+      name: platform.name,
+      tls_ca: platform.tlsCa,
+    },
   };
   const head = '# Who you are, where your servers are and whom you trust; read by cvmp.';
   return `${head}\n${stringify(entries, { lineWidth: 0 })}`;

@@ -111,7 +111,11 @@ function usage(message: string, help: string): UsageError {
 }
 
 function didYouMean(typed: string, known: readonly string[]): string {
-  const near = known.find((word) => typed !== '' && distance(typed, word) <= 2);
+  // Of words equally near the one that starts alike: most slips are further in.
+  const strangeness = (word: string) => distance(typed, word) * 2 + (word[0] === typed[0] ? 0 : 1);
+  const [near] = known
+    .filter((word) => typed !== '' && distance(typed, word) <= 2)
+    .sort((x, y) => strangeness(x) - strangeness(y));
   return near === undefined ? '' : `, did you mean ${near}?`;
 }
 

@@ -42,7 +42,6 @@ export function waitSeconds(
 
 /** What the agent's journey came to; undefined while it goes on. */
 function outcome(cvm: Cvm): 'delivered' | 'refused' | undefined {
-  if (cvm.state === CvmState.FAILED || cvm.state === CvmState.DELETED) return 'refused';
   switch (cvm.agent?.phase) {
     case AgentPhase.DELIVERED:
       return 'delivered';
@@ -53,6 +52,9 @@ function outcome(cvm: Cvm): 'delivered' | 'refused' | undefined {
       return undefined;
   }
 }
+
+/** The platform hears what a guest said last some time after the guest has ended. */
+const lastWordsMs = 3_000;
 
 /**
  * Follows a CVM until its Key Agent has delivered the key (exit code 0) or was refused (1), telling
@@ -66,30 +68,39 @@ export async function waitForAgent(
   context: CommandContext,
 ): Promise<Output> {
   const timeout = AbortSignal.timeout(seconds * 1000);
-  const signal = AbortSignal.any([context.signal, timeout]);
+  const ended = new AbortController();
+  let lastWords: NodeJS.Timeout | undefined;
+  const signal = AbortSignal.any([context.signal, timeout, ended.signal]);
+  let seen = started;
   let told = '';
+  const result = (end: 'delivered' | 'refused'): Output => ({
+    json: { cvm: toReadable(CvmSchema, seen), outcome: end },
+    text: cvmFields(seen),
+    exitCode: end === 'delivered' ? 0 : 1,
+  });
   try {
     const stream = cvms.cVMWatch({ cvm: started.cvmId }, { signal, timeoutMs: 0 });
     for await (const { cvm } of stream) {
       // An event of the boot before is not about this one.
       if (cvm === undefined || cvm.bootCount < started.bootCount) continue;
+      seen = cvm;
       const line = `${cvm.name}: ${agentText(cvm.agent)}\n`;
       if (line !== told) context.terminal.err(line);
       told = line;
       const end = outcome(cvm);
-      if (end !== undefined) {
-        return {
-          json: { cvm: toReadable(CvmSchema, cvm), outcome: end },
-          text: cvmFields(cvm),
-          exitCode: end === 'delivered' ? 0 : 1,
-        };
+      if (end !== undefined) return result(end);
+      if (cvm.state === CvmState.FAILED || cvm.state === CvmState.DELETED) {
+        lastWords ??= setTimeout(() => ended.abort(), lastWordsMs);
       }
     }
   } catch (error) {
     if (context.signal.aborted) throw new CvmpError('CANCELLED', 'the CVM runs on');
+    if (ended.signal.aborted) return result('refused');
     if (!timeout.aborted) throw error;
     const why = `${started.name}: the Key Agent was not done after ${seconds} s; the CVM runs on`;
     throw new CvmpError('UNAVAILABLE', why, { cause: error });
+  } finally {
+    clearTimeout(lastWords);
   }
   throw new CvmpError('UNAVAILABLE', 'the platform ended the watch');
 }

@@ -41,7 +41,10 @@ const options = {
     value: 'HEX',
     summary: '16 bytes; to repeat a request whose answer was lost.',
   },
-  start: { type: 'boolean', summary: 'Start it as soon as its launch is verified here.' },
+  start: {
+    type: 'boolean',
+    summary: 'Start it as soon as its launch is verified here; --wait means it too.',
+  },
   ...waitOptions,
 } as const;
 
@@ -77,7 +80,7 @@ export const cvmCreate = command({
   summary: 'Creates a CVM and recomputes its launch measurement here (CVMCreate, Figure 2).',
   examples: [
     'cvmp cvm create web --image sample-v1',
-    'cvmp cvm create web --image sample-v2 --svn 2 --policy web.yaml --start --wait',
+    'cvmp cvm create web --image sample-v2 --svn 2 --policy web.yaml --start',
   ],
   positionals: ['NAME'],
   options,
@@ -124,7 +127,7 @@ export const cvmCreate = command({
     if (cvm === undefined) throw new CvmpError('INTERNAL', 'the platform answered no CVM');
     requireLaunched(cvm, launch, measurement, document);
     context.terminal.err(`${name}: measurement recomputed here, as the platform predicts it\n`);
-    if (!typed.start) return cvmOutput(cvm, cvmFields(cvm));
+    if (!typed.start && !typed.wait) return cvmOutput(cvm, cvmFields(cvm));
     const { cvm: started = cvm } = await cvms.cVMStart({ cvm: cvm.cvmId });
     if (seconds === 0) return cvmOutput(started, cvmFields(started));
     return waitForAgent(cvms, started, seconds, context);

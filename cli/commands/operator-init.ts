@@ -4,7 +4,7 @@ import { createProfile, newProfileOptions } from '../profile-new.js';
 export const operatorInit = command({
   name: 'operator init',
   summary: "Makes an operator's key and a profile.",
-  examples: ['cvmp operator init --ca ca.crt --key-server ks.example:7443 --identity identity.pub'],
+  examples: ['cvmp operator init --platform cloud.example:7444 --platform-ca cloud.crt'],
   options: newProfileOptions,
   notes:
     'Writes the profile (--profile FILE says where) and beside it operator-key.pem (secret, mode\n' +

@@ -5,8 +5,8 @@ export const tenantInit = command({
   name: 'tenant init',
   summary: "Makes a tenant's keys and a profile.",
   examples: [
-    'cvmp tenant init acme --ca ca.crt --key-server ks.example:7443 --identity identity.pub \\',
-    '    --platform cloud.example:7444',
+    'cvmp tenant init acme --key-server ks.example:7443 --key-server-ca ks.crt \\',
+    '    --identity identity.pub --platform cloud.example:7444 --platform-ca cloud.crt',
   ],
   positionals: ['TENANT'],
   options: newProfileOptions,

@@ -127,10 +127,18 @@ describe('cvm create (draft s.3.2, Figure 2)', () => {
   ];
   test.each(lies)('a platform that answers %s is refused', async (_, lie, code) => {
     platform.lies = lie;
-    const answer = await run('cvm create web --image sample-v1');
+    const answer = await run('cvm create web --image sample-v1 --start');
     expect(answer.code).toBe(1);
     expect(answer.terminal.stdout).toBe('');
     expect(answer.terminal.stderr).toContain(`cvmp: error: ${code} `);
+    expect(platform.started).toEqual([]);
+  });
+
+  test('it is started by --start only, after its launch is verified', async () => {
+    await run('cvm create web --image sample-v1');
+    expect(platform.started).toEqual([]);
+    await run('cvm create web --image sample-v1 --start');
+    expect(platform.started).toEqual(['c-1']);
   });
 
   test('--policy refuses an image that the policy does not admit, before anything is created', async () => {

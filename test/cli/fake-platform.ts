@@ -17,17 +17,17 @@ import {
   type LaunchInputs,
   LaunchInputsSchema,
 } from '#gen/cvmp/v1/platform_pb.js';
-import { SimulatedAuthority } from '#sim/authority.js';
 import { simulatedFirmware } from '#sim/firmware.js';
 import type { SimulatedGuest } from '#sim/guest.js';
 import { SecurityProcessor } from '#sim/security-processor.js';
 import { launchInputs } from '#wire/launch.js';
+import { simulatedAuthority } from '../fakes/simulated-hardware.js';
 
 /** When the tests of the command take place, milliseconds since 1970. */
 export const fakeNow = 1_800_000_000_000;
 
-/** One simulated vendor for all tests of a file: its RSA keys take seconds. */
-export const authority = await SimulatedAuthority.create('Genoa', fakeNow);
+/** The simulated vendor of this test run. */
+export const authority = await simulatedAuthority('Genoa');
 
 /** What a platform may do wrong. */
 export interface Lies {
@@ -69,6 +69,8 @@ export class FakePlatform {
   readonly #processor = SecurityProcessor.create(authority, () => fakeNow);
   readonly images = [sampleImage('sample-v1'), sampleImage('sample-v2')];
   readonly requests: CVMCreateRequest[] = [];
+  /** Ids of the CVMs that were started. */
+  readonly started: string[] = [];
   lies: Lies = {};
   #guest: SimulatedGuest | undefined;
   #document: Uint8Array = new Uint8Array();
@@ -96,6 +98,10 @@ export class FakePlatform {
         const features = { ...before.features!, svn };
         const launch = { ...before, configDocument, imageDigest, features, ...(snp && { snp }) };
         return { cvm: await this.#launch(launch as CVMCreateRequest) };
+      },
+      cVMStart: ({ cvm }) => {
+        this.started.push(cvm);
+        return { cvm: this.cvm! };
       },
       cVMGet: () => ({ cvm: this.cvm! }),
       cVMVerify: async ({ nonce }) => ({ evidence: await this.evidence(nonce) }),

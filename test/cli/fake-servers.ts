@@ -32,13 +32,13 @@ export async function fakeTenant(): Promise<FakeTenant> {
     tenantKey: 'tenant-key.pem',
     idBlockKey: 'id-block-key.pem',
     operatorKey: 'operator-key.pem',
-    tlsCa: 'ca.crt',
     keyServer: {
       address: '127.0.0.1:7443',
       name: 'ks',
+      tlsCa: 'ks.crt',
       identityKey: ecPublicKey('P-256', identityKey.publicPoint),
     },
-    platform: { address: '127.0.0.1:7444', name: 'cloud' },
+    platform: { address: '127.0.0.1:7444', name: 'cloud', tlsCa: 'cloud.crt' },
   });
   const file = join(folder, 'cvmp.yaml');
   writeFileSync(file, text);

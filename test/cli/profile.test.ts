@@ -13,14 +13,14 @@ const whole = {
   tenantKey: 'tenant-key.pem',
   idBlockKey: 'id-block-key.pem',
   operatorKey: '/etc/cvmp/operator.pem',
-  tlsCa: '../ca.pem',
   trustAnchors: ['sim-root.pem'],
   keyServer: {
     address: '[::1]:7443',
     name: 'key-server',
+    tlsCa: '../ks.crt',
     identityKey,
   },
-  platform: { address: 'cloud.example:7444', name: 'cvm-platform' },
+  platform: { address: 'cloud.example:7444', name: 'cvm-platform', tlsCa: '/etc/cloud.crt' },
 };
 
 describe('profile', () => {
@@ -31,15 +31,14 @@ describe('profile', () => {
       tenantKey: '/home/a/tenant-key.pem',
       idBlockKey: '/home/a/id-block-key.pem',
       operatorKey: '/etc/cvmp/operator.pem',
-      tlsCa: '/home/ca.pem',
       trustAnchors: ['/home/a/sim-root.pem'],
-      keyServer: { ...whole.keyServer, guestAddress: undefined },
+      keyServer: { ...whole.keyServer, tlsCa: '/home/ks.crt', guestAddress: undefined },
       platform: whole.platform,
     });
   });
 
-  test('only the CA must be there', () => {
-    const text = 'tls_ca: c\n';
+  test('nothing must be there', () => {
+    const text = 'trust_anchors: []\n';
     const profile = parseProfile(text, '/p.yaml');
     expect([profile.tenant, profile.keyServer, profile.platform]).toEqual([
       undefined,
@@ -54,7 +53,7 @@ describe('profile', () => {
     ['an unknown entry', `${text}servers: []\n`, 'servers: there is no such entry'],
     ['an unknown entry of a server', text.replace('  name: key', '  nam: key'), 'name is missing'],
     ['a second unknown one', `${text}  port: 1\n`, 'platform.port: there is no such entry'],
-    ['no CA', text.replace('tls_ca: ../ca.pem', ''), 'tls_ca is missing'],
+    ['a server without CA', text.replace('tls_ca: ../ks.crt', ''), 'tls_ca is missing'],
     ['a tenant name with capitals', text.replace('acme', 'Acme'), 'tenant: must be a name'],
     [
       'an address without port',

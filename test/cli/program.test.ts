@@ -92,7 +92,7 @@ describe('command line', () => {
     ['cvm start a --wait --no-wait', 'exclude each other', 'cvmp cvm start --help'],
     ['cvm start a --timeout-seconds 0', '--timeout-seconds must be', 'cvmp cvm start --help'],
     ['tenant register acme', 'TENANT and --key go together', 'cvmp tenant register --help'],
-    ['tenant init acme', '--ca is missing', 'cvmp tenant init --help'],
+    ['tenant init acme --platform a:1', 'go together', 'cvmp tenant init --help'],
     ['cvm delete web', 'Nobody is there to answer: say --yes', 'cvmp cvm delete --help'],
   ];
   test.each(usage)('`cvmp %s` is wrong usage: exit code 2, %s', async (argv, message, hint) => {

@@ -210,6 +210,22 @@ describe('commands', () => {
     expect(terminal.stdout).toMatch(/agent: +refused: SVN_BELOW_FLOOR/);
   });
 
+  test('a guest that ended is heard out: its last status may come after its end', async () => {
+    const { line } = run('cvm start web --wait --json', ({ service }) => {
+      service(CvmService, {
+        cVMStart: () => ({ cvm: web }),
+        async *cVMWatch() {
+          yield { cvm: { ...web, state: CvmState.FAILED, message: 'exit code 10' } };
+          const { cvm } = agent(AgentPhase.REFUSED, { code: 'NO_POLICY' });
+          yield { cvm: { ...cvm, state: CvmState.FAILED } };
+        },
+      });
+    });
+    const { code, json } = await line;
+    expect(code).toBe(1);
+    expect(json()).toMatchObject({ outcome: 'refused', cvm: { agent: { code: 'NO_POLICY' } } });
+  });
+
   test('waiting ends by --timeout-seconds', async () => {
     const { line } = run('cvm start web --wait --timeout-seconds 1', ({ service }) => {
       service(CvmService, {

@@ -17,7 +17,7 @@ async function init(folder: string, ...more: string[]) {
     `${publicKeyText({ curve: identityKey.curve, point: identityKey.publicPoint })}\n`,
   );
   const profilePath = join(folder, 'new', 'cvmp.yaml');
-  const argv = ['tenant', 'init', 'acme', '--ca', '/etc/ca.crt', ...more, '--json'];
+  const argv = ['tenant', 'init', 'acme', ...more, '--json'];
   const done = await commandLine(
     argv.map((word) => (word === 'IDENTITY' ? identity : word)),
     { profilePath },
@@ -28,15 +28,17 @@ async function init(folder: string, ...more: string[]) {
 describe('tenant init', () => {
   test('writes profile, secret keys of mode 0600 and a public key for the operators', async () => {
     const folder = temporaryFolder('init');
-    const servers = ['--key-server', 'ks:7443', '--identity', 'IDENTITY', '--platform', 'p:7444'];
+    const servers =
+      '--key-server ks:7443 --key-server-ca /ks.crt --identity IDENTITY --platform p:7444 --platform-ca /p.crt'.split(
+        ' ',
+      );
     const { code, json, profilePath, identity } = await init(folder, ...servers);
     expect(code).toBe(0);
     const profile = await readProfile(profilePath);
     expect(profile).toMatchObject({
       tenant: 'acme',
-      tlsCa: '/etc/ca.crt',
-      keyServer: { address: 'ks:7443', name: 'key-server' },
-      platform: { address: 'p:7444', name: 'cvm-platform' },
+      keyServer: { address: 'ks:7443', name: 'key-server', tlsCa: '/ks.crt' },
+      platform: { address: 'p:7444', name: 'cvm-platform', tlsCa: '/p.crt' },
     });
     expect(publicKeyText(profile.keyServer!.identityKey)).toBe(
       readFileSync(identity, 'utf8').trim(),
@@ -71,11 +73,14 @@ describe('tenant init', () => {
 
   test('writes nothing where it would write nonsense', async () => {
     const folder = temporaryFolder('init');
+    const server = ['--key-server', 'ks:7443', '--key-server-ca', '/c', '--identity'];
     for (const [argv, code] of [
-      [['--platform', 'nowhere'], 1],
-      [['--key-server', 'ks:7443'], 2],
-      [['--key-server', 'ks:7443', '--identity', '/etc/hostname'], 1],
-      [['--key-server', 'ks:7443', '--identity', '/nowhere'], 2],
+      [['--platform', 'nowhere', '--platform-ca', '/c'], 1],
+      [['--platform', 'p:1'], 2],
+      [['--platform-ca', '/c'], 2],
+      [server.slice(0, 4), 2],
+      [[...server, '/etc/hostname'], 1],
+      [[...server, '/nowhere'], 2],
     ] as const) {
       const { code: got, profilePath } = await init(folder, ...argv);
       expect(got).toBe(code);
@@ -85,7 +90,7 @@ describe('tenant init', () => {
 
   test('operator init makes an operator, who has no tenant', async () => {
     const profilePath = join(temporaryFolder('init'), 'cvmp.yaml');
-    const { code } = await commandLine(['operator', 'init', '--ca', '/ca.crt'], { profilePath });
+    const { code } = await commandLine(['operator', 'init'], { profilePath });
     expect(code).toBe(0);
     const profile = await readProfile(profilePath);
     expect([profile.tenant, profile.tenantKey]).toEqual([undefined, undefined]);
