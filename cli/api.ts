@@ -18,9 +18,9 @@ import { AuditService, KeyAdminService } from '#gen/cvmp/v1/key_admin_pb.js';
 import { CvmService } from '#gen/cvmp/v1/platform_pb.js';
 import { PolicyService } from '#gen/cvmp/v1/policy_pb.js';
 import { TenantService } from '#gen/cvmp/v1/tenant_pb.js';
-import { readKeyFile } from './key-file.js';
-import type { ErrorReport } from './output.js';
-import type { Profile, ServerEntry } from './profile.js';
+import { readKeyFile } from './profile/key-file.js';
+import type { Profile, ServerEntry } from './profile/profile.js';
+import type { ErrorReport } from './terminal/output.js';
 
 /** Clients of the servers that a profile names. */
 export interface ServerApis {

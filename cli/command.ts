@@ -1,6 +1,6 @@
 import type { ServerApis } from './api.js';
-import type { Output, Terminal } from './output.js';
-import type { Profile } from './profile.js';
+import type { Profile } from './profile/profile.js';
+import type { Output, Terminal } from './terminal/output.js';
 
 /** One option of a command, as help shows it. */
 export interface Option {

@@ -6,10 +6,10 @@ import { createInterface } from 'node:readline/promises';
 import { CvmpError } from '#core/errors.js';
 import { connectByTls, type ServerApis, serverApis } from './api.js';
 import type { CommandContext } from './command.js';
-import { exists } from './key-file.js';
-import type { Terminal } from './output.js';
-import { type Profile, readProfile } from './profile.js';
+import { exists } from './profile/key-file.js';
+import { type Profile, readProfile } from './profile/profile.js';
 import { run } from './program.js';
+import type { Terminal } from './terminal/output.js';
 
 // The only place that reads environment and arguments.
 const { env, argv, stdin, stdout, stderr } = process;

@@ -3,7 +3,7 @@ import { CvmpError } from '#core/errors.js';
 import { errorReport } from './api.js';
 import type { Command, CommandContext, Option, Options } from './command.js';
 import { commands } from './commands.js';
-import { jsonText, type Terminal, writeError } from './output.js';
+import { jsonText, type Terminal, writeError } from './terminal/output.js';
 
 /** Options of every command. */
 const everywhere = {

@@ -2,7 +2,12 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Attester } from '#agent/attester/attester.js';
 import { connectSession } from '#agent/session/client.js';
-import { configDocument, expectedMeasurement, type Launch, signedIdBlock } from '#cli/launch.js';
+import {
+  configDocument,
+  expectedMeasurement,
+  type Launch,
+  signedIdBlock,
+} from '#cli/cvm/launch.js';
 import { CvmpError } from '#core/errors.js';
 import { encodeCmw } from '#core/rats/cmw.js';
 import { snpCollection } from '#core/snp/evidence.js';

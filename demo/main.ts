@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { parseArgs } from 'node:util';
-import { jsonText } from '#cli/output.js';
+import { jsonText } from '#cli/terminal/output.js';
 import { createdCvm, keyedCvm, updatedCvm } from './figures.js';
 import { refused } from './refusals.js';
 import { setStage } from './stage.js';

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { guestFeatures, imageFirmware, type Launch, snpOffer } from '#cli/launch.js';
+import { guestFeatures, imageFirmware, type Launch, snpOffer } from '#cli/cvm/launch.js';
 import { reportFields } from '#core/snp/layout.js';
 import { TeeType } from '#gen/cvmp/v1/evidence_pb.js';
 import { attacker } from './attacker.js';

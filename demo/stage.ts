@@ -6,10 +6,10 @@ import { connectByTls, type ServerApis, serverApis } from '#cli/api.js';
 import { freePorts } from '#cli/dev/ports.js';
 import { samplePolicy } from '#cli/dev/sample-policy.js';
 import { bringUp, type Dev } from '#cli/dev/up.js';
-import { createKeyFile } from '#cli/key-file.js';
-import type { Terminal } from '#cli/output.js';
-import { type Profile, profileText, readProfile } from '#cli/profile.js';
+import { createKeyFile } from '#cli/profile/key-file.js';
+import { type Profile, profileText, readProfile } from '#cli/profile/profile.js';
 import { run } from '#cli/program.js';
+import type { Terminal } from '#cli/terminal/output.js';
 
 /** What a command of `cvmp` came to. */
 export interface CommandResult {

@@ -1,4 +1,4 @@
-import type { Json } from '#cli/output.js';
+import type { Json } from '#cli/terminal/output.js';
 
 /** What one step of the story claims, before it is played. */
 export interface Scene {

@@ -1,11 +1,11 @@
 import { toHex } from '#core/bytes.js';
 import { type AuditEntry, AuditEntrySchema } from '#gen/cvmp/v1/key_admin_pb.js';
 import { command } from '../command.js';
-import { timeText } from '../cvm-text.js';
-import { table } from '../output.js';
+import { timeText } from '../cvm/cvm-text.js';
 import { allPages } from '../pages.js';
-import { toReadable } from '../readable.js';
-import { wholeNumber } from '../typed.js';
+import { table } from '../terminal/output.js';
+import { toReadable } from '../terminal/readable.js';
+import { wholeNumber } from '../terminal/typed.js';
 
 function auditTable(entries: readonly AuditEntry[]): string {
   return table(

@@ -2,17 +2,17 @@ import { CvmpError } from '#core/errors.js';
 import { crypto } from '#crypto';
 import { TeeType } from '#gen/cvmp/v1/evidence_pb.js';
 import { type Arguments, command } from '../command.js';
-import { cvmFields, cvmOutput } from '../cvm-text.js';
+import { cvmFields, cvmOutput } from '../cvm/cvm-text.js';
 import {
   configDocument,
   expectedMeasurement,
   guestPolicy,
   requireLaunched,
   signedIdBlock,
-} from '../launch.js';
-import { launchOptions, planLaunch, requireAdmitted } from '../launch-options.js';
-import { hexBytes, wholeNumber } from '../typed.js';
-import { waitForAgent, waitOptions, waitSeconds } from '../wait.js';
+} from '../cvm/launch.js';
+import { launchOptions, planLaunch, requireAdmitted } from '../cvm/launch-options.js';
+import { waitForAgent, waitOptions, waitSeconds } from '../cvm/wait.js';
+import { hexBytes, wholeNumber } from '../terminal/typed.js';
 
 const options = {
   ...launchOptions,

@@ -1,5 +1,5 @@
 import { command } from '../command.js';
-import { confirm } from '../confirm.js';
+import { confirm } from '../terminal/confirm.js';
 
 export const cvmDelete = command({
   name: 'cvm delete',

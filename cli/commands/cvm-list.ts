@@ -1,9 +1,9 @@
 import { CvmSchema } from '#gen/cvmp/v1/platform_pb.js';
 import { command } from '../command.js';
-import { cvmTable } from '../cvm-text.js';
+import { cvmTable } from '../cvm/cvm-text.js';
 import { allPages } from '../pages.js';
-import { toReadable } from '../readable.js';
-import { wholeNumber } from '../typed.js';
+import { toReadable } from '../terminal/readable.js';
+import { wholeNumber } from '../terminal/typed.js';
 
 export const cvmList = command({
   name: 'cvm list',

@@ -1,5 +1,5 @@
 import { command } from '../command.js';
-import { cvmFields, cvmOutput } from '../cvm-text.js';
+import { cvmFields, cvmOutput } from '../cvm/cvm-text.js';
 
 export const cvmShow = command({
   name: 'cvm show',

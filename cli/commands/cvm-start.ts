@@ -1,6 +1,6 @@
 import { command } from '../command.js';
-import { cvmOutput } from '../cvm-text.js';
-import { waitForAgent, waitOptions, waitSeconds } from '../wait.js';
+import { cvmOutput } from '../cvm/cvm-text.js';
+import { waitForAgent, waitOptions, waitSeconds } from '../cvm/wait.js';
 
 export const cvmStart = command({
   name: 'cvm start',

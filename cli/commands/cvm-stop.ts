@@ -1,5 +1,5 @@
 import { command } from '../command.js';
-import { cvmOutput } from '../cvm-text.js';
+import { cvmOutput } from '../cvm/cvm-text.js';
 
 export const cvmStop = command({
   name: 'cvm stop',

@@ -1,16 +1,16 @@
 import { CvmpError } from '#core/errors.js';
 import { TeeType } from '#gen/cvmp/v1/evidence_pb.js';
 import { command } from '../command.js';
-import { cvmFields, cvmOutput } from '../cvm-text.js';
+import { cvmFields, cvmOutput } from '../cvm/cvm-text.js';
 import {
   configDocument,
   expectedMeasurement,
   guestPolicy,
   requireLaunched,
   signedIdBlock,
-} from '../launch.js';
-import { launchOptions, planLaunch, requireAdmitted } from '../launch-options.js';
-import { wholeNumber } from '../typed.js';
+} from '../cvm/launch.js';
+import { launchOptions, planLaunch, requireAdmitted } from '../cvm/launch-options.js';
+import { wholeNumber } from '../terminal/typed.js';
 
 export const cvmUpdate = command({
   name: 'cvm update',

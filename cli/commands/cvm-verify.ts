@@ -7,11 +7,11 @@ import type { VerifiedEvidence } from '#core/rats/verify.js';
 import { crypto } from '#crypto';
 import type { CvmEvidence } from '#gen/cvmp/v1/evidence_pb.js';
 import { errorReport } from '../api.js';
-import { appraisalJson, appraisalText, appraiseByFile } from '../appraisal.js';
 import { type CommandContext, command } from '../command.js';
-import { requireClaimedLaunch, verifyCvmEvidence } from '../cvm-evidence.js';
-import type { ErrorReport, Output } from '../output.js';
-import { readTypedBytes } from '../typed.js';
+import { requireClaimedLaunch, verifyCvmEvidence } from '../cvm/cvm-evidence.js';
+import { appraisalJson, appraisalText, appraiseByFile } from '../evidence/appraisal.js';
+import type { ErrorReport, Output } from '../terminal/output.js';
+import { readTypedBytes } from '../terminal/typed.js';
 
 /** Codes that say that nothing is known, rather than that something is wrong. */
 const inconclusive: readonly string[] = [

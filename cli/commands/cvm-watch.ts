@@ -1,8 +1,8 @@
 import { CvmSchema, CvmStateSchema } from '#gen/cvmp/v1/platform_pb.js';
 import { command } from '../command.js';
-import { agentText } from '../cvm-text.js';
-import { jsonText } from '../output.js';
-import { enumName, toReadable } from '../readable.js';
+import { agentText } from '../cvm/cvm-text.js';
+import { jsonText } from '../terminal/output.js';
+import { enumName, toReadable } from '../terminal/readable.js';
 
 export const cvmWatch = command({
   name: 'cvm watch',

@@ -4,7 +4,7 @@ import { thumbprint } from '#core/cose/key.js';
 import { type CommandContext, command } from '../command.js';
 import { typedPorts } from '../dev/ports.js';
 import { bringUp, type Dev } from '../dev/up.js';
-import { fields, jsonText } from '../output.js';
+import { fields, jsonText } from '../terminal/output.js';
 
 const defaultData = 'cvmp-data';
 

@@ -1,6 +1,6 @@
 import { command } from '../command.js';
-import { certificateTree, readEvidence, reportTree, treeText } from '../evidence-text.js';
-import { readTypedBytes } from '../typed.js';
+import { certificateTree, readEvidence, reportTree, treeText } from '../evidence/evidence-text.js';
+import { readTypedBytes } from '../terminal/typed.js';
 
 export const evidenceShow = command({
   name: 'evidence show',

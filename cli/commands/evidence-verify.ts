@@ -1,8 +1,8 @@
-import { appraisalJson, appraisalText, appraiseByFile, checkJson } from '../appraisal.js';
 import { type CommandContext, command } from '../command.js';
-import { claimsTree, type NamedFile, verifyEvidenceFiles } from '../evidence.js';
-import { treeText } from '../evidence-text.js';
-import { readTypedBytes, typedTime } from '../typed.js';
+import { appraisalJson, appraisalText, appraiseByFile, checkJson } from '../evidence/appraisal.js';
+import { claimsTree, type NamedFile, verifyEvidenceFiles } from '../evidence/evidence.js';
+import { treeText } from '../evidence/evidence-text.js';
+import { readTypedBytes, typedTime } from '../terminal/typed.js';
 
 async function named(context: CommandContext, name: string): Promise<NamedFile> {
   return { name, bytes: await readTypedBytes(context, name) };

@@ -3,9 +3,9 @@ import { crypto } from '#crypto';
 import { TeeTypeSchema } from '#gen/cvmp/v1/evidence_pb.js';
 import { CVMFeatureResponseSchema, type TeeFeatures } from '#gen/cvmp/v1/platform_pb.js';
 import { command } from '../command.js';
-import { timeText } from '../cvm-text.js';
-import { fields, table } from '../output.js';
-import { enumName, toReadable } from '../readable.js';
+import { timeText } from '../cvm/cvm-text.js';
+import { fields, table } from '../terminal/output.js';
+import { enumName, toReadable } from '../terminal/readable.js';
 
 function featureFields(offer: TeeFeatures): string {
   const yes = (supported: boolean | undefined, how = '') =>

@@ -1,8 +1,8 @@
 import { toHex } from '#core/bytes.js';
 import { ImageInfoSchema } from '#gen/cvmp/v1/platform_pb.js';
 import { command } from '../command.js';
-import { table } from '../output.js';
-import { toReadable } from '../readable.js';
+import { table } from '../terminal/output.js';
+import { toReadable } from '../terminal/readable.js';
 
 export const imageList = command({
   name: 'image list',

@@ -1,8 +1,8 @@
 import { toHex } from '#core/bytes.js';
 import { TeeType } from '#gen/cvmp/v1/evidence_pb.js';
 import { command } from '../command.js';
-import { expectedMeasurement } from '../launch.js';
-import { launchOptions, planLaunch } from '../launch-options.js';
+import { expectedMeasurement } from '../cvm/launch.js';
+import { launchOptions, planLaunch } from '../cvm/launch-options.js';
 
 export const imageMeasure = command({
   name: 'image measure',

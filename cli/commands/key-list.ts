@@ -1,11 +1,11 @@
 import { toHex } from '#core/bytes.js';
 import { type KeyInfo, KeyInfoSchema, KeyStateSchema } from '#gen/cvmp/v1/key_admin_pb.js';
 import { command } from '../command.js';
-import { timeText } from '../cvm-text.js';
-import { table } from '../output.js';
+import { timeText } from '../cvm/cvm-text.js';
 import { allPages } from '../pages.js';
-import { enumName, toReadable } from '../readable.js';
-import { wholeNumber } from '../typed.js';
+import { table } from '../terminal/output.js';
+import { enumName, toReadable } from '../terminal/readable.js';
+import { wholeNumber } from '../terminal/typed.js';
 
 function keyTable(keys: readonly KeyInfo[]): string {
   return table(

@@ -2,10 +2,10 @@ import { toHex } from '#core/bytes.js';
 import { type KeyInfo, KeyInfoSchema, KeyStateSchema } from '#gen/cvmp/v1/key_admin_pb.js';
 import { KeyPurposeSchema } from '#gen/cvmp/v1/key_pb.js';
 import { command } from '../command.js';
-import { timeText } from '../cvm-text.js';
-import { fields } from '../output.js';
-import { enumName, toReadable } from '../readable.js';
-import { hexBytes } from '../typed.js';
+import { timeText } from '../cvm/cvm-text.js';
+import { fields } from '../terminal/output.js';
+import { enumName, toReadable } from '../terminal/readable.js';
+import { hexBytes } from '../terminal/typed.js';
 
 function keyFields(key: KeyInfo): string {
   return fields([

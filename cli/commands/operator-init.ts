@@ -1,5 +1,5 @@
 import { command } from '../command.js';
-import { createProfile, newProfileOptions } from '../profile-new.js';
+import { createProfile, newProfileOptions } from '../profile/new-profile.js';
 
 export const operatorInit = command({
   name: 'operator init',

@@ -1,8 +1,8 @@
 import { SetKeyPolicySchema } from '#gen/cvmp/v1/policy_pb.js';
 import { command } from '../command.js';
-import { checkWritten, parsePolicy } from '../policy-file.js';
-import { toReadable } from '../readable.js';
-import { readTypedText } from '../typed.js';
+import { checkWritten, parsePolicy } from '../policy/policy-file.js';
+import { toReadable } from '../terminal/readable.js';
+import { readTypedText } from '../terminal/typed.js';
 
 export const policyCheck = command({
   name: 'policy check',

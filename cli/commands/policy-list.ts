@@ -1,10 +1,10 @@
 import { toHex } from '#core/bytes.js';
 import { PolicySummarySchema } from '#gen/cvmp/v1/policy_pb.js';
 import { command } from '../command.js';
-import { table } from '../output.js';
 import { allPages } from '../pages.js';
-import { toReadable } from '../readable.js';
-import { wholeNumber } from '../typed.js';
+import { table } from '../terminal/output.js';
+import { toReadable } from '../terminal/readable.js';
+import { wholeNumber } from '../terminal/typed.js';
 
 export const policyList = command({
   name: 'policy list',

@@ -3,11 +3,11 @@ import { CvmpError } from '#core/errors.js';
 import { type PolicyResponse, PolicyResponseSchema } from '#gen/cvmp/v1/policy_pb.js';
 import { callerKey } from '../api.js';
 import { type CommandContext, command } from '../command.js';
-import { fields, type Output } from '../output.js';
-import { checkWritten, completePolicy, parsePolicy } from '../policy-file.js';
-import { toReadable } from '../readable.js';
-import { fetchPolicy, openPolicyResponse, signPolicy } from '../signed-policy.js';
-import { readTypedText } from '../typed.js';
+import { checkWritten, completePolicy, parsePolicy } from '../policy/policy-file.js';
+import { fetchPolicy, openPolicyResponse, signPolicy } from '../policy/signed-policy.js';
+import { fields, type Output } from '../terminal/output.js';
+import { toReadable } from '../terminal/readable.js';
+import { readTypedText } from '../terminal/typed.js';
 
 function responseOutput(response: PolicyResponse, context: CommandContext): Output {
   for (const warning of response.warnings) context.terminal.err(`warning: ${warning}\n`);

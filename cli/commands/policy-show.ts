@@ -3,10 +3,10 @@ import { CvmpError } from '#core/errors.js';
 import { SetKeyPolicySchema } from '#gen/cvmp/v1/policy_pb.js';
 import { callerKey } from '../api.js';
 import { command } from '../command.js';
-import { policyYaml } from '../policy-file.js';
-import { toReadable } from '../readable.js';
-import { fetchPolicy } from '../signed-policy.js';
-import { wholeNumber } from '../typed.js';
+import { policyYaml } from '../policy/policy-file.js';
+import { fetchPolicy } from '../policy/signed-policy.js';
+import { toReadable } from '../terminal/readable.js';
+import { wholeNumber } from '../terminal/typed.js';
 
 export const policyShow = command({
   name: 'policy show',

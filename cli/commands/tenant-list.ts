@@ -1,11 +1,11 @@
 import { toHex } from '#core/bytes.js';
 import { TenantSchema } from '#gen/cvmp/v1/tenant_pb.js';
 import { command } from '../command.js';
-import { timeText } from '../cvm-text.js';
-import { table } from '../output.js';
+import { timeText } from '../cvm/cvm-text.js';
 import { allPages } from '../pages.js';
-import { toReadable } from '../readable.js';
-import { serverChoice, serverOption } from '../server-choice.js';
+import { table } from '../terminal/output.js';
+import { toReadable } from '../terminal/readable.js';
+import { serverChoice, serverOption } from '../terminal/server-choice.js';
 
 const tenantsMax = 1_000_000;
 

@@ -4,10 +4,10 @@ import { CvmpError } from '#core/errors.js';
 import { TenantSchema } from '#gen/cvmp/v1/tenant_pb.js';
 import { callerKey } from '../api.js';
 import { type CommandContext, command } from '../command.js';
-import { parsePublicKey } from '../profile.js';
-import { toReadable } from '../readable.js';
-import { serverChoice, serverOption } from '../server-choice.js';
-import { readTypedText } from '../typed.js';
+import { parsePublicKey } from '../profile/profile.js';
+import { toReadable } from '../terminal/readable.js';
+import { serverChoice, serverOption } from '../terminal/server-choice.js';
+import { readTypedText } from '../terminal/typed.js';
 
 /** Whom to register: who was typed, or the tenant of the profile itself. */
 async function newTenant(

@@ -1,7 +1,7 @@
 import { CvmpError } from '#core/errors.js';
 import { callerKey, mintToken } from '../api.js';
 import { command } from '../command.js';
-import { wholeNumber } from '../typed.js';
+import { wholeNumber } from '../terminal/typed.js';
 
 export const token = command({
   name: 'token',

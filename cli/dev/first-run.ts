@@ -1,8 +1,8 @@
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { stringify } from 'yaml';
-import { createKeyFile } from '../key-file.js';
-import { parsePublicKey, profileText, publicKeyText } from '../profile.js';
+import { createKeyFile } from '../profile/key-file.js';
+import { parsePublicKey, profileText, publicKeyText } from '../profile/profile.js';
 import { type DevLayout, type DevPorts, devLayout, devTenant, socketFolder } from './layout.js';
 import { initProgram } from './program.js';
 import { claim } from './running.js';

@@ -2,9 +2,9 @@ import { toHex } from '#core/bytes.js';
 import { snpKeyDigest } from '#core/snp/launch/id-block.js';
 import { TeeType } from '#gen/cvmp/v1/evidence_pb.js';
 import type { ServerApis } from '../api.js';
-import { readKeyFile } from '../key-file.js';
-import { expectedMeasurement, guestFeatures, imageFirmware, snpOffer } from '../launch.js';
-import type { Profile } from '../profile.js';
+import { expectedMeasurement, guestFeatures, imageFirmware, snpOffer } from '../cvm/launch.js';
+import { readKeyFile } from '../profile/key-file.js';
+import type { Profile } from '../profile/profile.js';
 
 /** Images that the sample policy admits, in the order of their security versions. */
 export const sampleImages = ['sample-v1', 'sample-v2'] as const;

@@ -1,6 +1,6 @@
 import type { ServerApis } from '#cli/api.js';
 import type { CommandContext } from '#cli/command.js';
-import type { Profile } from '#cli/profile.js';
+import type { Profile } from '#cli/profile/profile.js';
 import { run } from '#cli/program.js';
 import { CvmpError } from '#core/errors.js';
 import { type RecordedTerminal, recordedTerminal } from './terminal.js';

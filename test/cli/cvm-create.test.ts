@@ -1,8 +1,8 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { readKeyFile } from '#cli/key-file.js';
-import type { Profile } from '#cli/profile.js';
+import { readKeyFile } from '#cli/profile/key-file.js';
+import type { Profile } from '#cli/profile/profile.js';
 import { toHex } from '#core/bytes.js';
 import { ecPublicKey, thumbprint } from '#core/cose/key.js';
 import { decodeConfigDocument, encodeConfigDocument } from '#core/rats/config-document.js';

@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { readEvidence, reportTree } from '#cli/evidence-text.js';
+import { readEvidence, reportTree } from '#cli/evidence/evidence-text.js';
 import { toHex } from '#core/bytes.js';
 import { encodeCmw } from '#core/rats/cmw.js';
 import { snpCollection } from '#core/snp/evidence.js';

@@ -4,7 +4,7 @@ import {
   type EvidenceFiles,
   readTrustAnchors,
   verifyEvidenceFiles,
-} from '#cli/evidence.js';
+} from '#cli/evidence/evidence.js';
 import { concat, toHex, utf8 } from '#core/bytes.js';
 import { encodeCmw } from '#core/rats/cmw.js';
 import { parseCertTable } from '#core/snp/endorsement/cert-table.js';

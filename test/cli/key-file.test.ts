@@ -1,7 +1,7 @@
 import { chmod, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { createKeyFile, readKeyFile } from '#cli/key-file.js';
+import { createKeyFile, readKeyFile } from '#cli/profile/key-file.js';
 import { crypto } from '#crypto';
 import { refusalOf } from '../refusal.js';
 import { temporaryFolder } from '../run-folder.js';

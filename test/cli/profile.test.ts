@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { parseProfile, profileText, readProfile } from '#cli/profile.js';
+import { parseProfile, profileText, readProfile } from '#cli/profile/profile.js';
 import { ecPublicKey } from '#core/cose/key.js';
 import { CvmpError } from '#core/errors.js';
 import { crypto } from '#crypto';

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { commands } from '#cli/commands.js';
-import { jsonText, paint, table, writeError } from '#cli/output.js';
+import { jsonText, paint, table, writeError } from '#cli/terminal/output.js';
 import { commandLine } from './command-line.js';
 import { recordedTerminal } from './terminal.js';
 

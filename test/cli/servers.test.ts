@@ -1,7 +1,7 @@
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { readKeyFile } from '#cli/key-file.js';
+import { readKeyFile } from '#cli/profile/key-file.js';
 import { toHex } from '#core/bytes.js';
 import { ecPublicKey, encodeCoseKey } from '#core/cose/key.js';
 import { ErrorDetailSchema } from '#gen/cvmp/v1/error_pb.js';

@@ -1,8 +1,8 @@
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { readKeyFile } from '#cli/key-file.js';
-import { parsePublicKey, publicKeyText, readProfile } from '#cli/profile.js';
+import { readKeyFile } from '#cli/profile/key-file.js';
+import { parsePublicKey, publicKeyText, readProfile } from '#cli/profile/profile.js';
 import { toHex } from '#core/bytes.js';
 import { thumbprint } from '#core/cose/key.js';
 import { temporaryFolder } from '../run-folder.js';

@@ -1,4 +1,4 @@
-import type { Terminal } from '#cli/output.js';
+import type { Terminal } from '#cli/terminal/output.js';
 
 /** A terminal that keeps what was written. */
 export interface RecordedTerminal extends Terminal {

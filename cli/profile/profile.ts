@@ -4,7 +4,7 @@ import { stringify } from 'yaml';
 import { fromBase64Url, toBase64Url } from '#core/bytes.js';
 import { decodeCoseKey, type EcPublicKey, encodeCoseKey } from '#core/cose/key.js';
 import { CvmpError } from '#core/errors.js';
-import { parseYaml, type YamlFile, type YamlPath } from './yaml-file.js';
+import { parseYaml, type YamlFile, type YamlPath } from '../terminal/yaml-file.js';
 
 /** A server as this tenant knows it. */
 export interface ServerEntry {

@@ -1,5 +1,5 @@
 import { CvmpError } from '#core/errors.js';
-import type { Profile } from './profile.js';
+import type { Profile } from '../profile/profile.js';
 
 /** Of commands that speak to either server. */
 export const serverOption = {

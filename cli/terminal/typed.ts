@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { fromUtf8 } from '#core/bytes.js';
 import { CvmpError } from '#core/errors.js';
-import type { CommandContext } from './command.js';
+import type { CommandContext } from '../command.js';
 
 /**
  * A whole number as typed.

@@ -3,8 +3,8 @@ import { toHex } from '#core/bytes.js';
 import { TeeTypeSchema } from '#gen/cvmp/v1/evidence_pb.js';
 import { AgentPhase, AgentPhaseSchema, type GuestStatusResponse } from '#gen/cvmp/v1/guest_pb.js';
 import { type Cvm, CvmSchema, CvmStateSchema } from '#gen/cvmp/v1/platform_pb.js';
-import { fields, type Output, table } from './output.js';
-import { enumName, toReadable } from './readable.js';
+import { fields, type Output, table } from '../terminal/output.js';
+import { enumName, toReadable } from '../terminal/readable.js';
 
 /** RFC 3339 to the second; `-` where there is none. */
 export function timeText(time: Timestamp | undefined): string {

@@ -15,9 +15,9 @@ import {
   type SetKeyPolicyResponse,
   SetKeyPolicySchema,
 } from '#gen/cvmp/v1/policy_pb.js';
-import { errorReport } from './api.js';
+import { errorReport } from '../api.js';
+import type { KeyServerEntry } from '../profile/profile.js';
 import type { CurrentPolicy } from './policy-file.js';
-import type { KeyServerEntry } from './profile.js';
 
 /** COSE_Sign1 by the tenant's key over the exact serialised policy. */
 export async function signPolicy(key: EcPrivateKey, policy: SetKeyPolicy): Promise<Uint8Array> {

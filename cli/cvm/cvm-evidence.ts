@@ -13,9 +13,9 @@ import { crypto } from '#crypto';
 import type { CvmEvidence } from '#gen/cvmp/v1/evidence_pb.js';
 import type { Cvm, CvmService } from '#gen/cvmp/v1/platform_pb.js';
 import { launchInputs } from '#wire/launch.js';
-import { readTrustAnchors } from './evidence.js';
+import { readTrustAnchors } from '../evidence/evidence.js';
+import type { Profile } from '../profile/profile.js';
 import { configDocument } from './launch.js';
-import type { Profile } from './profile.js';
 
 /** Vendor roots, and those that the profile names (simulated hardware). @throws CvmpError USAGE */
 export async function profileAnchors(profile: Profile): Promise<readonly TrustAnchor[]> {

@@ -2,11 +2,11 @@ import type { Client } from '@connectrpc/connect';
 import { CvmpError } from '#core/errors.js';
 import { AgentPhase } from '#gen/cvmp/v1/guest_pb.js';
 import { type Cvm, CvmSchema, type CvmService, CvmState } from '#gen/cvmp/v1/platform_pb.js';
-import type { CommandContext } from './command.js';
+import type { CommandContext } from '../command.js';
+import type { Output } from '../terminal/output.js';
+import { toReadable } from '../terminal/readable.js';
+import { wholeNumber } from '../terminal/typed.js';
 import { agentText, cvmFields } from './cvm-text.js';
-import type { Output } from './output.js';
-import { toReadable } from './readable.js';
-import { wholeNumber } from './typed.js';
 
 /** Options of the commands that start a CVM. */
 export const waitOptions = {

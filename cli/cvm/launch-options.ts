@@ -3,10 +3,10 @@ import { equalBytes, toHex } from '#core/bytes.js';
 import { CvmpError } from '#core/errors.js';
 import { crypto } from '#crypto';
 import type { CVMFeatureResponse, CvmService } from '#gen/cvmp/v1/platform_pb.js';
-import type { CommandContext } from './command.js';
+import type { CommandContext } from '../command.js';
+import { parsePolicy } from '../policy/policy-file.js';
+import { readTypedBytes, readTypedText, wholeNumber } from '../terminal/typed.js';
 import { findImage, guestFeatures, imageFirmware, type Launch, snpOffer } from './launch.js';
-import { parsePolicy } from './policy-file.js';
-import { readTypedBytes, readTypedText, wholeNumber } from './typed.js';
 
 /** Options that say what is launched; all of it enters the measurement. */
 export const launchOptions = {

@@ -3,9 +3,10 @@ import { dirname, join } from 'node:path';
 import { toHex } from '#core/bytes.js';
 import { thumbprint } from '#core/cose/key.js';
 import { CvmpError } from '#core/errors.js';
-import type { CommandContext } from './command.js';
+import type { CommandContext } from '../command.js';
+import { fields, type Output } from '../terminal/output.js';
+import { readTypedText } from '../terminal/typed.js';
 import { createKeyFile, exists } from './key-file.js';
-import { fields, type Output } from './output.js';
 import {
   type NewProfile,
   parseProfile,
@@ -14,7 +15,6 @@ import {
   publicKeyText,
   type ServerEntry,
 } from './profile.js';
-import { readTypedText } from './typed.js';
 
 /** Options of the commands that write a profile. */
 export const newProfileOptions = {

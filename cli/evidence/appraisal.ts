@@ -1,10 +1,10 @@
 import { appraise } from '#core/rats/appraise.js';
 import type { AttestationResult, FailedCheck } from '#core/rats/attestation-result.js';
 import type { VerifiedEvidence } from '#core/rats/verify.js';
-import type { CommandContext } from './command.js';
-import type { Json } from './output.js';
-import { checkWritten, parsePolicy } from './policy-file.js';
-import { readTypedText } from './typed.js';
+import type { CommandContext } from '../command.js';
+import { checkWritten, parsePolicy } from '../policy/policy-file.js';
+import type { Json } from '../terminal/output.js';
+import { readTypedText } from '../terminal/typed.js';
 
 /**
  * Appraises verified evidence by a policy file, as the Key Server would.

@@ -4,8 +4,8 @@ import { CvmpError } from '#core/errors.js';
 import type { KeyingPolicy } from '#core/keying/policy.js';
 import { type SetKeyPolicy, SetKeyPolicySchema } from '#gen/cvmp/v1/policy_pb.js';
 import { policyOf } from '#wire/policy.js';
-import { fromYaml, toReadable } from './readable.js';
-import { parsePath, parseYaml, type YamlFile } from './yaml-file.js';
+import { fromYaml, toReadable } from '../terminal/readable.js';
+import { parsePath, parseYaml, type YamlFile } from '../terminal/yaml-file.js';
 
 /** A policy as its tenant signed it, with its digest. */
 export interface CurrentPolicy {

@@ -15,8 +15,8 @@ import type {
   TeeFeatures,
 } from '#gen/cvmp/v1/platform_pb.js';
 import { launchInputs } from '#wire/launch.js';
-import { readKeyFile } from './key-file.js';
-import type { Profile } from './profile.js';
+import { readKeyFile } from '../profile/key-file.js';
+import type { Profile } from '../profile/profile.js';
 
 /** Guest POLICY that CVMs are launched with: SMT allowed, nothing else. */
 export const guestPolicy = 0x30000n;
