@@ -412,6 +412,11 @@ export const errorTable = {
     'Too many requests are in flight on this stream.',
     'Wait for answers before sending more.',
   ),
+  MESSAGE_SIZE: row(
+    'RESOURCE_EXHAUSTED',
+    'A message is larger than this server reads.',
+    'Send less at once.',
+  ),
   RATE: row('RESOURCE_EXHAUSTED', 'Too many requests.', 'Wait, then try again.'),
   SHUTTING_DOWN: row('UNAVAILABLE', 'The server is shutting down.', 'Try again later.'),
   CONFIG: row('INVALID_ARGUMENT', 'The configuration is wrong.', 'Correct the entry named.'),

@@ -1,20 +1,13 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import {
-  createSecureServer,
-  type Http2ServerRequest,
-  type Http2ServerResponse,
-  type ServerHttp2Session,
-} from 'node:http2';
+import { createSecureServer, type ServerHttp2Session } from 'node:http2';
 import type { Socket } from 'node:net';
-import { cors, createContextValues } from '@connectrpc/connect';
-import { connectNodeAdapter } from '@connectrpc/connect-node';
+import { cors } from '@connectrpc/connect';
 import type { Logger } from 'pino';
 import type { Calls } from '../calls.js';
 import { flushMilliseconds, type Listener } from '../grpc/listener.js';
 import type { BoundService } from '../handlers.js';
 import { logField } from '../log.js';
 import { closed, type Endpoint, endpointText, listen, type TlsIdentity } from '../tls.js';
-import { peerKey, routes } from './routes.js';
+import { createRoutes, type WebRequest, type WebResponse } from './routes.js';
 
 /** Every limit is finite. */
 export interface WebLimits {
@@ -40,29 +33,13 @@ export interface WebListenerOptions {
   readonly log: Logger;
 }
 
-type Request = IncomingMessage | Http2ServerRequest;
-type Response = ServerResponse | Http2ServerResponse;
-
 /**
  * The web port: the same services over Connect, gRPC-web and gRPC, HTTP/1.1 and h2, for browsers
  * and plain HTTP clients.
  */
 export async function listenWeb(options: WebListenerOptions): Promise<Listener> {
   const { limits } = options;
-  const rpc = connectNodeAdapter({
-    routes: routes(options.services, options.calls),
-    contextValues: (request) =>
-      createContextValues().set(
-        peerKey,
-        `${request.socket.remoteAddress}:${request.socket.remotePort}`,
-      ),
-    readMaxBytes: limits.messageBytesMax,
-    writeMaxBytes: limits.messageBytesMax,
-    maxTimeoutMs: limits.timeoutSecondsMax * 1000,
-    jsonOptions: { ignoreUnknownFields: false },
-    // Requests are small; not decompressing leaves nothing to blow up.
-    acceptCompression: [],
-  });
+  const rpc = createRoutes(options.services, options.calls, limits);
   const allowed = new Set(options.origins);
   const server = createSecureServer(
     {
@@ -73,10 +50,13 @@ export async function listenWeb(options: WebListenerOptions): Promise<Listener> 
       handshakeTimeout: limits.handshakeSeconds * 1000,
       settings: { maxConcurrentStreams: limits.streamsPerConnectionMax },
     },
-    (request: Request, response: Response) => {
+    (request: WebRequest, response: WebResponse) => {
       if (!crossOrigin(request, response, allowed)) return;
       if (request.url === '/healthz') health(response, options.serving());
-      else rpc(request, response as Parameters<typeof rpc>[1]);
+      else if (!rpc(request, response)) {
+        response.writeHead(404);
+        response.end();
+      }
     },
   );
   server.maxConnections = limits.connectionsMax;
@@ -114,7 +94,7 @@ export async function listenWeb(options: WebListenerOptions): Promise<Listener> 
   };
 }
 
-function health(response: Response, serving: boolean): void {
+function health(response: WebResponse, serving: boolean): void {
   response.writeHead(serving ? 200 : 503, { 'content-type': 'application/json' });
   response.end(JSON.stringify({ status: serving ? 'SERVING' : 'NOT_SERVING' }));
 }
@@ -124,7 +104,11 @@ function health(response: Response, serving: boolean): void {
  * hide the answer from the page, but the call would have been made.
  * @returns false where the request is answered already
  */
-function crossOrigin(request: Request, response: Response, allowed: ReadonlySet<string>): boolean {
+function crossOrigin(
+  request: WebRequest,
+  response: WebResponse,
+  allowed: ReadonlySet<string>,
+): boolean {
   const origin = request.headers.origin;
   if (origin === undefined) return true;
   response.setHeader('vary', 'Origin');
@@ -148,7 +132,7 @@ function crossOrigin(request: Request, response: Response, allowed: ReadonlySet<
 }
 
 /** A page that this server itself served. */
-function sameOrigin(request: Request, origin: string): boolean {
+function sameOrigin(request: WebRequest, origin: string): boolean {
   const authority = request.headers[':authority'] ?? request.headers.host;
   return origin === `https://${authority}`;
 }

@@ -1,43 +1,123 @@
-import type { DescMethodServerStreaming, DescMethodUnary } from '@bufbuild/protobuf';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import {
   type Code,
   ConnectError,
   type ConnectRouter,
+  createConnectRouter,
   createContextKey,
+  createContextValues,
   type HandlerContext,
 } from '@connectrpc/connect';
+import type { UniversalHandler } from '@connectrpc/connect/protocol';
+import {
+  universalRequestFromNodeRequest,
+  universalResponseToNodeResponse,
+} from '@connectrpc/connect-node';
 import { CvmpError } from '#core/errors.js';
 import { ErrorDetailSchema } from '#gen/cvmp/v1/error_pb.js';
 import { validate } from '#wire/validate.js';
 import type { Call, Calls } from '../calls.js';
 import { type BoundMethod, type BoundService, methodName } from '../handlers.js';
 import type { PeerStatus } from '../status.js';
+import { readBody, withBody } from './request.js';
 
-/** The peer's address, which connect's own context does not hold. */
-export const peerKey = createContextKey('unknown');
+export type WebRequest = IncomingMessage | Http2ServerRequest;
+export type WebResponse = ServerResponse | Http2ServerResponse;
+type NodeResponse = Parameters<typeof universalResponseToNodeResponse>[1];
 
-type Bound<K extends BoundMethod['kind']> = Extract<BoundMethod, { kind: K }>;
+export interface RouteLimits {
+  readonly messageBytesMax: number;
+  /** Longest timeout that a client may ask for. */
+  readonly timeoutSecondsMax: number;
+}
+
+/** A call that was admitted and read, or why it is refused. */
+interface Prepared {
+  readonly call: Call;
+  readonly refusal: unknown;
+}
+
+const preparedKey = createContextKey<Prepared | undefined>(undefined);
 
 /**
- * The unary and server-streaming methods of these services as connect routes: the same handlers,
- * admission and errors as on the gRPC port. Bidirectional streams cannot reach a browser and stay
- * there.
+ * The unary and server-streaming methods of these services over Connect, gRPC-web and gRPC: the same
+ * handlers, admission and errors as on the gRPC port. Bidirectional streams cannot reach a browser
+ * and stay there.
+ * @returns a function that serves a request, and says false where its path is no method
  */
-export function routes(services: readonly BoundService[], calls: Calls) {
-  return (router: ConnectRouter): void => {
-    for (const bound of services.flatMap((service) => service.methods)) {
-      if (bound.kind === 'unary') unary(router, bound, calls);
-      else if (bound.kind === 'server_streaming') serverStreaming(router, bound, calls);
-    }
+export function createRoutes(
+  services: readonly BoundService[],
+  calls: Calls,
+  limits: RouteLimits,
+): (request: WebRequest, response: WebResponse) => boolean {
+  const router = createConnectRouter({
+    readMaxBytes: limits.messageBytesMax,
+    writeMaxBytes: limits.messageBytesMax,
+    maxTimeoutMs: limits.timeoutSecondsMax * 1000,
+    // Requests are small; not decompressing leaves nothing to blow up.
+    acceptCompression: [],
+  });
+  for (const bound of services.flatMap((service) => service.methods)) {
+    if (bound.kind === 'unary') unary(router, bound);
+    else if (bound.kind === 'server_streaming') serverStreaming(router, bound);
+  }
+  const paths = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
+  return (request, response) => {
+    const handler = paths.get(request.url ?? '');
+    if (handler === undefined) return false;
+    void serve(handler, calls, limits, request, response as NodeResponse);
+    return true;
   };
 }
 
-function unary(router: ConnectRouter, bound: Bound<'unary'>, calls: Calls): void {
+async function serve(
+  handler: UniversalHandler,
+  calls: Calls,
+  limits: RouteLimits,
+  request: WebRequest,
+  response: NodeResponse,
+): Promise<void> {
+  const values = createContextValues();
+  const universal = universalRequestFromNodeRequest(request, response, undefined, values);
+  const call = calls.begin({
+    method: methodName(handler.method),
+    peer: `${request.socket.remoteAddress}:${request.socket.remotePort}`,
+    streams: handler.method.methodKind !== 'unary',
+    authorization: universal.header.get('authorization') ?? undefined,
+  });
+  response.once('close', () => {
+    // Connect may answer by itself: a wrong content type, a timeout that is no number.
+    if (!call.running) call.finish(new CvmpError('MALFORMED', 'not a call of the web port'));
+  });
+  const { signal } = universal;
+  const left = () => call.abort(new CvmpError('CANCELLED', 'the peer left'));
+  if (signal.aborted) left();
+  else signal.addEventListener('abort', left, { once: true });
+  let body: Uint8Array | undefined;
+  let refusal: unknown;
+  try {
+    await call.admit();
+    body = await readBody(handler.method, universal, limits.messageBytesMax);
+  } catch (error) {
+    refusal = error;
+  }
+  values.set(preparedKey, { call, refusal });
+  try {
+    await universalResponseToNodeResponse(await handler(withBody(universal, body)), response);
+  } catch (error) {
+    call.abort(new CvmpError('CANCELLED', 'the answer could not be sent', { cause: error }));
+  }
+}
+
+type Bound<K extends BoundMethod['kind']> = Extract<BoundMethod, { kind: K }>;
+
+function unary(router: ConnectRouter, bound: Bound<'unary'>): void {
   router.rpc(bound.method, async (request, context) => {
-    const call = begin(calls, bound.method, context);
+    const { call, refusal } = preparedOf(context);
     try {
-      await call.admit();
-      strict(bound.method, request);
+      if (refusal !== undefined) throw refusal;
+      validate(bound.method.input, request);
       const answer = await call.unary(bound, request);
       call.finish();
       return answer;
@@ -47,17 +127,13 @@ function unary(router: ConnectRouter, bound: Bound<'unary'>, calls: Calls): void
   });
 }
 
-function serverStreaming(
-  router: ConnectRouter,
-  bound: Bound<'server_streaming'>,
-  calls: Calls,
-): void {
+function serverStreaming(router: ConnectRouter, bound: Bound<'server_streaming'>): void {
   router.rpc(bound.method, async function* (request, context) {
-    const call = begin(calls, bound.method, context);
+    const { call, refusal } = preparedOf(context);
     let failed: unknown = new CvmpError('CANCELLED', 'the peer left');
     try {
-      await call.admit();
-      strict(bound.method, request);
+      if (refusal !== undefined) throw refusal;
+      validate(bound.method.input, request);
       yield* bound.handler(request, call);
       failed = undefined;
     } catch (error) {
@@ -70,35 +146,11 @@ function serverStreaming(
   });
 }
 
-function begin(
-  calls: Calls,
-  method: DescMethodUnary | DescMethodServerStreaming,
-  context: HandlerContext,
-): Call {
-  const call = calls.begin({
-    method: methodName(method),
-    peer: context.values.get(peerKey),
-    streams: method.methodKind === 'server_streaming',
-    authorization: context.requestHeader.get('authorization') ?? undefined,
-  });
-  call.running = true;
-  const left = () => call.abort(new CvmpError('CANCELLED', 'the peer left'));
-  if (context.signal.aborted) left();
-  else context.signal.addEventListener('abort', left, { once: true });
-  return call;
-}
-
-/** Connect has parsed already; unknown fields are refused as on the gRPC port. */
-function strict(
-  method: DescMethodUnary | DescMethodServerStreaming,
-  request: Parameters<typeof validate>[1],
-): void {
-  const unknown = request.$unknown?.[0];
-  if (unknown !== undefined) {
-    const field = `#${unknown.no}`;
-    throw new CvmpError('INVALID_FIELD', `${field} is not known here`, { field });
-  }
-  validate(method.input, request);
+function preparedOf(context: HandlerContext): Prepared {
+  const prepared = context.values.get(preparedKey);
+  if (prepared === undefined) throw new TypeError('a call that was never prepared');
+  prepared.call.running = true;
+  return prepared;
 }
 
 function connectError(status: PeerStatus | undefined): ConnectError {

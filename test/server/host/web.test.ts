@@ -1,4 +1,5 @@
 import { type RequestOptions, request } from 'node:https';
+import { fromBinary } from '@bufbuild/protobuf';
 import { Code, ConnectError, createClient } from '@connectrpc/connect';
 import {
   createConnectTransport,
@@ -24,8 +25,19 @@ interface HttpAnswer {
   readonly body: string;
 }
 
+function headerText({ headers }: HttpAnswer): string {
+  return Object.entries(headers)
+    .map(([name, value]) => `${name}: ${value}`)
+    .join('\n');
+}
+
 /** Plain HTTP/1.1, no RPC library. */
-function http(t: TestHost, path: string, options: RequestOptions, body = ''): Promise<HttpAnswer> {
+function http(
+  t: TestHost,
+  path: string,
+  options: RequestOptions,
+  body: string | Buffer = '',
+): Promise<HttpAnswer> {
   const [host, port] = t.host.webAddress.split(':');
   return new Promise((resolve, reject) => {
     const call = request(
@@ -127,12 +139,16 @@ describe('web port (architecture.md s.3)', () => {
   });
 
   test.each([
-    ['an unknown field', '{"surprise": 1}'],
-    ['a wrong type', '{"pageSize": "many"}'],
-    ['a number out of its type', '{"pageSize": 4294967296}'],
-    ['a duplicate in another spelling', '{"pageSize": 1, "page_size": 1}'],
-    ['truncated JSON', '{"pageSize": 1'],
-  ])('JSON with %s is refused with 400', async (_what, body) => {
+    ['an unknown field', '{"surprise": 1}', 'INVALID_FIELD surprise'],
+    ['a wrong type', '{"pageSize": "many"}', 'INVALID_FIELD page_size'],
+    ['a number out of its type', '{"pageSize": 4294967296}', 'INVALID_FIELD page_size'],
+    ['a number out of its range', '{"pageSize": 1001}', 'INVALID_FIELD page_size'],
+    ['a field twice', '{"pageSize": 1, "pageSize": 1}', 'INVALID_FIELD pageSize'],
+    ['a field in two spellings', '{"pageSize": 1, "page_size": 1}', 'INVALID_FIELD page_size'],
+    ['a text too long', `{"pageToken": "${'a'.repeat(129)}"}`, 'INVALID_FIELD page_token'],
+    ['truncated JSON', '{"pageSize": 1', 'MALFORMED '],
+    ['a list', '[]', 'MALFORMED '],
+  ])('JSON with %s is 400 and names the field', async (_what, body, expected) => {
     const t = await start();
     const headers = {
       'content-type': 'application/json',
@@ -141,16 +157,79 @@ describe('web port (architecture.md s.3)', () => {
     const path = '/cvmp.v1.TenantService/ListTenants';
     const answer = await http(t, path, { method: 'POST', headers }, body);
     expect(answer.status).toBe(400);
-    expect(JSON.parse(answer.body).code).toBe('invalid_argument');
+    const { code, details } = JSON.parse(answer.body);
+    const { value } = details[0];
+    const detail = fromBinary(ErrorDetailSchema, Buffer.from(value, 'base64'));
+    expect(`${code}: ${detail.code} ${detail.field}`).toBe(`invalid_argument: ${expected}`);
+  });
+
+  const listTenants = '/cvmp.v1.TenantService/ListTenants';
+  const twice = Buffer.from([0x08, 1, 0x08, 1]);
+  const envelope = (message: Buffer) =>
+    Buffer.concat([Buffer.from([0, 0, 0, 0, message.length]), message]);
+  test.each([
+    ['application/proto', twice],
+    ['application/proto', Buffer.from([0xff])],
+    ['application/grpc-web+proto', envelope(twice)],
+    ['application/grpc-web+json', envelope(Buffer.from('{"x":1}'))],
+    ['application/grpc-web+proto', envelope(twice).subarray(0, 7)],
+  ])('%s with a fault is INVALID_ARGUMENT as on the gRPC port', async (type, body) => {
+    const t = await start();
+    const headers = {
+      'content-type': type,
+      authorization: await bearer(t.operator, audience, Date.now()),
+    };
+    const answer = await http(t, listTenants, { method: 'POST', headers }, body);
+    const refused =
+      answer.status === 400 || /grpc-status: 3/.test(answer.body + headerText(answer));
+    expect(refused).toBe(true);
+    expect(t.records.at(-1)?.code).toMatch(/^(INVALID_FIELD|MALFORMED)$/);
   });
 
   test('a body beyond the limit is refused, and not read to its end', async () => {
     const t = await start();
-    const headers = { 'content-type': 'application/json' };
-    const path = '/cvmp.v1.TenantService/ListTenants';
+    const headers = {
+      'content-type': 'application/json',
+      authorization: await bearer(t.operator, audience, Date.now()),
+    };
     const body = `{"pageToken": "${'a'.repeat(100_000)}"}`;
-    const answer = await http(t, path, { method: 'POST', headers }, body);
+    const answer = await http(t, listTenants, { method: 'POST', headers }, body);
     expect(JSON.parse(answer.body).code).toBe('resource_exhausted');
+  });
+
+  test('without a token the body does not matter', async () => {
+    const t = await start();
+    const headers = { 'content-type': 'application/json' };
+    for (const body of ['{}', 'garbage', `{"pageToken": "${'a'.repeat(100_000)}"}`]) {
+      const answer = await http(t, listTenants, { method: 'POST', headers }, body);
+      expect([answer.status, JSON.parse(answer.body).code]).toEqual([401, 'unauthenticated']);
+    }
+    expect(t.records.map((record) => record.code)).toEqual(Array(3).fill('TOKEN_MISSING'));
+  });
+
+  test.each([
+    ['another content type', { 'content-type': 'text/plain' }],
+    [
+      'compression, which is not offered',
+      { 'content-type': 'application/proto', 'content-encoding': 'gzip' },
+    ],
+    ['a timeout that is none', { 'content-type': 'application/json', 'connect-timeout-ms': 'x' }],
+    [
+      'a timeout beyond the limit',
+      { 'content-type': 'application/json', 'connect-timeout-ms': '99999999' },
+    ],
+  ])('%s is refused, and no call stays open', async (_what, headers) => {
+    const t = await start();
+    const authorization = await bearer(t.operator, audience, Date.now());
+    const answer = await http(
+      t,
+      listTenants,
+      { method: 'POST', headers: { ...headers, authorization } },
+      '{}',
+    );
+    expect(answer.status).toBeGreaterThanOrEqual(400);
+    while (t.records.length === 0) await new Promise((resolve) => setImmediate(resolve));
+    expect(t.records.map((record) => record.code)).toEqual(['MALFORMED']);
   });
 
   test('/healthz follows the health of the server', async () => {
