@@ -1,8 +1,11 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { pino } from 'pino';
 import { stringify } from 'yaml';
+import { parseAgentConfig } from '#agent/config.js';
 import { openDiskFile } from '#agent/disk/disk-file.js';
 import { VolumeDisk } from '#agent/disk/volume.js';
+import { type AgentIo, runAgent } from '#agent/run.js';
 import { crypto } from '#crypto';
 import { serveTsm, type TsmServer } from '#sim/tsm-server.js';
 import { InterceptedTsm } from '../fakes/configfs-tsm.js';
@@ -52,4 +55,42 @@ export class TestCvm {
     await disk.close();
     return svns;
   }
+}
+
+/** A line of the agent's log. */
+export interface LogLine {
+  readonly msg: string;
+  readonly code?: string;
+  readonly step?: string;
+  readonly svn?: number;
+  readonly svn_floor?: number;
+  readonly disk_action?: string;
+}
+
+/**
+ * Runs the agent of a CVM in this process, to the delivered key unless `io` says otherwise; time is
+ * what `io.sleep` makes of it.
+ */
+export function runHere(
+  cvm: TestCvm,
+  server: Pick<SessionServer, 'port'>,
+  change: object = {},
+  io: Partial<AgentIo> = {},
+) {
+  const lines: LogLine[] = [];
+  const stop = new AbortController();
+  const config = parseAgentConfig(cvm.config(server, change), cvm.folder);
+  const ended = runAgent(config, {
+    now: Date.now,
+    monotonic: () => performance.now(),
+    random: () => 0,
+    randomBytes: crypto.randomBytes,
+    sleep: () => Promise.resolve(),
+    log: pino({}, { write: (line: string) => lines.push(JSON.parse(line)) }),
+    stop: stop.signal,
+    once: true,
+    agentBuild: 'test',
+    ...io,
+  });
+  return { ended, stop, lines };
 }

@@ -1,14 +1,16 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { EventEmitter, once } from 'node:events';
+import { existsSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { rekeySteps } from '#agent/provision/rekey.js';
 import { CvmpError } from '#core/errors.js';
 import { AgentPhase } from '#gen/cvmp/v1/guest_pb.js';
 import { guestClient } from '#server/cvm-platform/guests/client.js';
 import { SessionServer } from '../fakes/session-server.js';
 import { canary, logFile } from '../run-folder.js';
-import { TestCvm } from './cvm.js';
+import { runHere, TestCvm } from './cvm.js';
 
 // The program as it is built (npm run build), as a process of its own.
 const program = fileURLToPath(new URL('../../dist/agent/main.js', import.meta.url));
@@ -33,18 +35,32 @@ afterEach(async () => {
   await cvm.stop();
 });
 
+/** Starts the program; what it says is kept, and searched for secrets at the end of the run. */
 function start(args: readonly string[]) {
-  const path = logFile(`agent-${++starts}`);
-  const log = openSync(path, 'w');
-  const child = spawn(process.execPath, [program, ...args], { stdio: ['ignore', log, log] });
+  const child = spawn(process.execPath, [program, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
   running.add(child);
+  const path = logFile(`agent-${++starts}`);
+  let log = '';
+  const said = new EventEmitter();
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on('data', (chunk: Buffer) => {
+      log += chunk.toString();
+      said.emit('more');
+    });
+  }
   const ended = new Promise<{ readonly code: number | null; readonly log: string }>((resolve) => {
     child.on('close', (code) => {
       running.delete(child);
-      resolve({ code, log: readFileSync(path, 'utf8') });
+      writeFileSync(path, log);
+      said.emit('more');
+      resolve({ code, log });
     });
   });
-  return { child, ended };
+  /** Resolves when the log holds `text`, or the program has ended. */
+  const says = async (text: string) => {
+    while (!log.includes(text) && running.has(child)) await once(said, 'more');
+  };
+  return { child, ended, says };
 }
 
 function configFile(change: object = {}): string {
@@ -53,18 +69,11 @@ function configFile(change: object = {}): string {
   return path;
 }
 
-/** Resolves when the agent serves its guest socket. */
-async function listening(child: ChildProcess): Promise<void> {
-  while (!existsSync(cvm.path('guest'))) {
-    if (child.exitCode !== null) throw new Error(`the agent ended with ${child.exitCode}`);
-    await new Promise((resolve) => setImmediate(resolve));
-  }
-}
-
 describe('cvmp-agent as a process', () => {
   test('delivers, answers the tenant, and ends when it is told', async () => {
-    const { child, ended } = start(['--config', configFile()]);
-    await listening(child);
+    const { child, ended, says } = start(['--config', configFile()]);
+    // By then it serves its guest socket.
+    await says('disk header read');
     const { service, close } = guestClient(() => connect(cvm.path('guest')), 1 << 20);
     for await (const { phase, diskAction } of service.guestStatus({})) {
       if (phase !== AgentPhase.DELIVERED) continue;
@@ -87,8 +96,8 @@ describe('cvmp-agent as a process', () => {
     await server.close();
     try {
       const retry = { initial_ms: 60_000, max_ms: 60_000, deadline_ms: 86_400_000 };
-      const { child, ended } = start(['--config', configFile({ retry })]);
-      await listening(child);
+      const { child, ended, says } = start(['--config', configFile({ retry })]);
+      await says('disk header read');
       const { service, close } = guestClient(() => connect(cvm.path('guest')), 1 << 20);
       for await (const { phase, code } of service.guestStatus({})) {
         if (phase !== AgentPhase.RETRYING) continue;
@@ -132,4 +141,29 @@ describe('cvmp-agent as a process', () => {
     expect(code).toBe(2);
     expect(log).toMatch(/^cvmp-agent: error: .*\n(.*\n)* {2}hint: /);
   });
+});
+
+describe('cvmp-agent killed by SIGKILL during a re-key', () => {
+  // LUKS where cryptsetup is installed: its child process dies or lives on by itself.
+  const disk = { path: 'disk', backend: 'auto', size_mib: 8 };
+
+  test.each(rekeySteps)(
+    'when it says "%s": the next boot opens the disk and ends the job',
+    async (at) => {
+      const boot = async () => {
+        const { ended, lines } = runHere(cvm, server, { disk });
+        return { code: await ended, line: lines.find(({ msg }) => msg === 'key obtained') };
+      };
+      expect((await boot()).code).toBe(0);
+      server.level = 3;
+      const { child, ended, says } = start(['--config', configFile({ disk }), '--once']);
+      await says(`"step":"${at}"`);
+      child.kill('SIGKILL');
+      await ended;
+      expect((await boot()).code).toBe(0);
+      const { code, line } = await boot();
+      expect(code).toBe(0);
+      expect(line).toMatchObject({ svn: 3, svn_floor: 3, disk_action: 'opened' });
+    },
+  );
 });

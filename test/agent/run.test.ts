@@ -1,16 +1,13 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
-import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { parseAgentConfig } from '#agent/config.js';
-import { type AgentIo, runAgent } from '#agent/run.js';
+import type { AgentIo } from '#agent/run.js';
 import { CvmpError, type ErrorCode } from '#core/errors.js';
-import { crypto } from '#crypto';
 import { AgentPhase } from '#gen/cvmp/v1/guest_pb.js';
 import { guestClient } from '#server/cvm-platform/guests/client.js';
 import { SessionServer } from '../fakes/session-server.js';
 import { canary } from '../run-folder.js';
-import { TestCvm } from './cvm.js';
+import { runHere, TestCvm } from './cvm.js';
 
 let server: SessionServer;
 let cvm: TestCvm;
@@ -32,33 +29,7 @@ beforeEach(async () => {
 });
 afterEach(() => cvm.stop());
 
-interface Line {
-  readonly msg: string;
-  readonly code?: string;
-  readonly step?: string;
-}
-
-/** Runs the agent in this process; time is what `sleep` makes of it. */
-function agent(change: object = {}, io: Partial<AgentIo> = {}) {
-  const lines: Line[] = [];
-  const stop = new AbortController();
-  const log = pino({}, { write: (line: string) => lines.push(JSON.parse(line)) });
-  const config = parseAgentConfig(cvm.config(server, change), cvm.folder);
-  const ended = runAgent(config, {
-    now: Date.now,
-    monotonic: () => performance.now(),
-    random: () => 0,
-    randomBytes: crypto.randomBytes,
-    sleep: () => Promise.resolve(),
-    log,
-    stop: stop.signal,
-    once: true,
-    agentBuild: 'test',
-    ...io,
-  });
-  return { ended, stop, lines };
-}
-
+const agent = (change: object = {}, io: Partial<AgentIo> = {}) => runHere(cvm, server, change, io);
 const once = (change: object = {}) => agent(change).ended;
 
 /** Resolves when the agent's status is of this phase. */

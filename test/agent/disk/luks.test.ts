@@ -73,19 +73,22 @@ describe.skipIf(!installed)(`LUKS2${installed ? '' : ' (cryptsetup is not instal
   });
 });
 
-describe('cryptsetup as child process', () => {
-  /** A program that writes down how it was called and ends with `exitCode`. */
-  function recorder(exitCode: number, body = '') {
-    const folder = temporaryFolder('fake');
-    const program = join(folder, 'cryptsetup');
-    writeFileSync(
-      program,
-      `#!/bin/sh\nprintf '%s\\n' "$@" > ${folder}/args\nenv > ${folder}/env\n${body}exit ${exitCode}\n`,
-    );
-    chmodSync(program, 0o700);
-    return { program, read: (name: string) => readFileSync(join(folder, name), 'utf8') };
-  }
+/** A program that writes down how it was called and ends with `exitCode`. */
+function recorder(exitCode: number, body = '') {
+  const folder = temporaryFolder('fake');
+  const program = join(folder, 'cryptsetup');
+  const lines = [
+    '#!/bin/sh',
+    `printf '%s\\n' "$@" >> ${folder}/args`,
+    `env > ${folder}/env`,
+    `${body}exit ${exitCode}`,
+  ];
+  writeFileSync(program, `${lines.join('\n')}\n`);
+  chmodSync(program, 0o700);
+  return { program, read: (name: string) => readFileSync(join(folder, name), 'utf8') };
+}
 
+describe('cryptsetup as child process', () => {
   test('is not there where no such program is', async () => {
     expect(await new Cryptsetup('/nonexistent/cryptsetup').isInstalled()).toBe(false);
     expect(await refusalOf(new Cryptsetup('/nonexistent/cryptsetup').run([]))).toBe('DISK');
@@ -116,5 +119,48 @@ describe('cryptsetup as child process', () => {
     const result = await new Cryptsetup(flood.program).run([], new Uint8Array(1 << 20));
     expect(result.exitCode).toBe(1);
     expect(result.stdout.length).toBeLessThanOrEqual(1 << 20);
+  });
+});
+
+describe.skipIf(!installed)(`mapping${installed ? '' : ' (cryptsetup is not installed)'}`, () => {
+  // There is no device-mapper where these tests run, so the last call goes to a recorder.
+  const mapping = (exitCode: number) =>
+    recorder(
+      0,
+      `case "$*" in *--header*) cat > /dev/null; exit ${exitCode};; *) exec cryptsetup "$@";; esac\n`,
+    );
+
+  async function map(exitCode: number) {
+    const { file, key, slot } = await formatted();
+    const fake = mapping(exitCode);
+    const stateDir = temporaryFolder('luks');
+    const cryptsetup = new Cryptsetup(fake.program);
+    const disk = await LuksDisk.load(file, { stateDir, mapperName: 'cvmp-data', cryptsetup });
+    const [copy] = readdirSync(stateDir);
+    try {
+      return { opened: await disk.open({ slot, key }), args: fake.read('args'), copy };
+    } finally {
+      await disk.close();
+    }
+  }
+
+  test('opens the data of the disk with the checked copy of the header, not its own', async () => {
+    const { opened, args, copy } = await map(0);
+    expect(opened).toBe('mapped');
+    const call = args.split('\nopen\n').at(-1)!.split('\n');
+    expect(call.slice(call.indexOf('--header')).filter((arg) => arg !== '')).toEqual([
+      '--header',
+      expect.stringMatching(new RegExp(`/${copy}$`)),
+      'memory',
+      'cvmp-data',
+    ]);
+  });
+
+  test('a disk that this agent mapped before it was started again is as good', async () => {
+    expect((await map(5)).opened).toBe('mapped');
+  });
+
+  test('a mapping that fails is DISK', async () => {
+    expect(await refusalOf(map(1))).toBe('DISK');
   });
 });
