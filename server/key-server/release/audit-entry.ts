@@ -1,6 +1,7 @@
 import { concat } from '#core/bytes.js';
+import { decode } from '#core/cbor/decode.js';
 import { encode } from '#core/cbor/encode.js';
-import { asArray, asText, decodeMap } from '#core/cbor/read.js';
+import { asArray, asBytes, asInteger, asText } from '#core/cbor/read.js';
 import type { CborValue } from '#core/cbor/value.js';
 import { CvmpError, type ErrorCode, isErrorCode } from '#core/errors.js';
 import { crypto } from '#crypto';
@@ -24,48 +25,53 @@ const operations: readonly AuditOperation[] = [
   'register_tenant',
 ];
 
-/** Deterministic CBOR, a closed map. */
+/** Deterministic CBOR: an array, null for what is not said. Read by {@link decodeAuditBody}. */
 export function encodeAuditBody(event: AuditEvent, index: number, time: number): Uint8Array {
-  const map = new Map<number, CborValue>();
-  const set = (key: number, value: CborValue | undefined) => {
-    if (value !== undefined) map.set(key, value);
-  };
-  set(1, index);
-  set(2, time);
-  set(3, event.operation);
-  set(4, event.tenantId);
-  set(5, event.code);
-  set(
-    6,
-    event.failedChecks?.map(({ code, message }) => [code, message]),
-  );
-  set(7, event.cvmName);
-  set(8, event.keyId);
-  set(9, event.svn);
-  set(10, event.level);
-  set(11, event.evidenceDigest);
-  set(12, event.policyDigest);
-  set(13, event.requestId);
-  return encode(map);
+  return encode([
+    index,
+    time,
+    event.operation,
+    event.tenantId ?? null,
+    event.code ?? null,
+    event.failedChecks?.map(({ code, message }) => [code, message]) ?? null,
+    event.cvmName ?? null,
+    event.keyId ?? null,
+    event.svn ?? null,
+    event.level ?? null,
+    event.evidenceDigest ?? null,
+    event.policyDigest ?? null,
+    event.requestId,
+  ]);
 }
 
 /** @throws CvmpError MALFORMED, NOT_CANONICAL, SIZE */
 export function decodeAuditBody(bytes: Uint8Array): AuditBody {
-  return decodeMap(bytes, 'audit', (m) => ({
-    index: m.integer(1, 'index', { min: 1 }),
-    time: m.integer(2, 'time'),
-    operation: operationOf(m.text(3, 'operation'), 'audit.operation'),
-    tenantId: m.optional(4, () => m.text(4, 'tenant_id')),
-    code: m.optional(5, () => errorCode(m.text(5, 'code'), 'audit.code')),
-    failedChecks: m.optional(6, () => m.array(6, 'failed_checks', { max: 1000 }, readCheck)),
-    cvmName: m.optional(7, () => m.text(7, 'cvm_name')),
-    keyId: m.optional(8, () => m.bytes(8, 'key_id')),
-    svn: m.optional(9, () => m.integer(9, 'svn')),
-    level: m.optional(10, () => m.integer(10, 'level')),
-    evidenceDigest: m.optional(11, () => m.bytes(11, 'evidence_digest')),
-    policyDigest: m.optional(12, () => m.bytes(12, 'policy_digest')),
-    requestId: m.text(13, 'request_id'),
-  }));
+  const fields = asArray(decode(bytes), 'audit', { length: 13 });
+  const some = <T>(
+    i: number,
+    name: string,
+    read: (value: CborValue, field: string) => T,
+  ): T | undefined => {
+    const value = fields[i] ?? null;
+    return value === null ? undefined : read(value, `audit.${name}`);
+  };
+  return {
+    index: asInteger(fields[0], 'audit.index', { min: 1 }),
+    time: asInteger(fields[1], 'audit.time'),
+    operation: operationOf(asText(fields[2], 'audit.operation'), 'audit.operation'),
+    tenantId: some(3, 'tenant_id', asText),
+    code: some(4, 'code', (value, field) => errorCode(asText(value, field), field)),
+    failedChecks: some(5, 'failed_checks', (value, field) =>
+      asArray(value, field).map((item) => readCheck(item, field)),
+    ),
+    cvmName: some(6, 'cvm_name', asText),
+    keyId: some(7, 'key_id', asBytes),
+    svn: some(8, 'svn', asInteger),
+    level: some(9, 'level', asInteger),
+    evidenceDigest: some(10, 'evidence_digest', asBytes),
+    policyDigest: some(11, 'policy_digest', asBytes),
+    requestId: asText(fields[12], 'audit.request_id'),
+  };
 }
 
 function readCheck(item: CborValue, field: string): { code: ErrorCode; message: string } {

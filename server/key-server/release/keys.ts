@@ -1,13 +1,8 @@
 import { CvmpError } from '#core/errors.js';
-import {
-  deriveSecurityKey,
-  keyCheckValue,
-  purposeNumbers,
-  rootKeyLength,
-} from '#core/keying/derivation.js';
+import { keyCheckValue, purposeNumbers, rootKeyLength } from '#core/keying/derivation.js';
 import { decodeKeyRecord, encodeKeyRecord, type KeyRecord } from '#core/keying/key-record.js';
 import * as rules from '#core/keying/rules.js';
-import { decodePageToken, type Page, type PageRequest, pageOf } from '#server/host/paging.js';
+import type { Page, PageRequest } from '#server/host/paging.js';
 import type { Journal } from '../store/journal.js';
 import type { Keyring, TenantKeys } from '../store/keyring.js';
 import type { LatePut } from '../store/seal.js';
@@ -15,19 +10,17 @@ import type { Store } from '../store/store.js';
 import type * as contract from './contract.js';
 import { type Decision, deciding } from './deciding.js';
 import { countsKey, type KeyCounts, noKeys, total, withKey, withRaise } from './key-counts.js';
+import { hex, KeyDirectory, keyPlace } from './key-directory.js';
 import type { PolicyStore } from './policies.js';
 import { type Held, SealedRecords, unchanged } from './records.js';
 import { type Outcome, type Requests, requestDigest } from './requests.js';
+import { deriveOnce, reveal } from './reveal.js';
 import { type Scene, sceneOf } from './scene.js';
 
 const keyIdLength = 16;
 const cacheMax = 50_000;
 /** `released` is exact to the minute: an agent in a loop does not rewrite its record each time. */
 const releasedEvery = 60_000;
-
-const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex');
-const keyPrefix = (tenantId: string) => `key/${tenantId}/`;
-const keyPlace = (tenantId: string, keyId: Uint8Array) => `${keyPrefix(tenantId)}${hex(keyId)}`;
 
 export interface KeyTools {
   readonly store: Store;
@@ -65,11 +58,13 @@ interface Matter extends Scene {
 export class KeyRelease implements contract.Keys {
   readonly #tools: KeyTools;
   readonly #records: SealedRecords<KeyRecord>;
+  readonly #directory: KeyDirectory;
 
   constructor(tools: KeyTools) {
     this.#tools = tools;
     const codec = { encode: encodeKeyRecord, decode: decodeKeyRecord };
     this.#records = new SealedRecords(tools.journal, codec, cacheMax);
+    this.#directory = new KeyDirectory(tools, this.#records);
   }
 
   async allocate(
@@ -133,36 +128,12 @@ export class KeyRelease implements contract.Keys {
     });
   }
 
-  async get(tenantId: string, keyId: Uint8Array): Promise<contract.KeyInfo> {
-    const { store, policies, keyring, journal } = this.#tools;
-    const own = await policies.of(tenantId);
-    const key = keyPlace(tenantId, keyId);
-    // What is shown is durable.
-    const stored = await store.get(key);
-    if (stored === undefined) throw new CvmpError('NOT_FOUND', 'there is no such key');
-    const { records } = await keyring.of(tenantId, journal);
-    return infoOf(this.#records.open(key, stored, records), own);
+  get(tenantId: string, keyId: Uint8Array): Promise<contract.KeyInfo> {
+    return this.#directory.get(tenantId, keyId);
   }
 
-  async list(
-    tenantId: string,
-    { pageSize, pageToken }: PageRequest,
-  ): Promise<Page<contract.KeyInfo>> {
-    const { store, policies, keyring, journal } = this.#tools;
-    const own = await policies.of(tenantId);
-    const prefix = keyPrefix(tenantId);
-    const after = decodePageToken(pageToken);
-    const entries = await store.list({
-      prefix,
-      limit: pageSize + 1,
-      ...(after === undefined ? {} : { after: `${prefix}${after}` }),
-    });
-    if (entries.length === 0) return { items: [], nextPageToken: '' };
-    const { records } = await keyring.of(tenantId, journal);
-    const items = entries.map(({ key, ...stored }) =>
-      infoOf(this.#records.open(key, stored, records), own),
-    );
-    return pageOf(items, pageSize, ({ keyId }) => hex(keyId));
+  list(tenantId: string, page: PageRequest): Promise<Page<contract.KeyInfo>> {
+    return this.#directory.list(tenantId, page);
   }
 
   #decide<T>(asked: Asked, act: (matter: Matter) => Decision<T>): Promise<T> {
@@ -346,39 +317,6 @@ function existing({ held, policy }: Matter): Held<KeyRecord> {
   return held;
 }
 
-/** The caller zeroises the result. @throws CvmpError STORE_CORRUPT */
-function deriveOnce(keys: TenantKeys, record: KeyRecord, svn: number): Uint8Array {
-  const rootKey = keys.unwrapRootKey(record.wrappedRootKey, record);
-  const securityKey = deriveSecurityKey(rootKey, record, svn);
-  rootKey.fill(0);
-  return securityKey;
-}
-
-function reveal(
-  { keys, proven, policy }: Matter,
-  record: KeyRecord,
-  release: rules.Release,
-): contract.ReleasedKey {
-  const securityKey = deriveOnce(keys, record, release.svn);
-  return {
-    ...release,
-    keyId: record.keyId,
-    securityKey,
-    epoch: record.epoch,
-    kcv: keyCheckValue(securityKey),
-    level: proven.level,
-    policyDigest: policy.digest,
-  };
-}
-
 function unmoved({ keyId, svnFloor, svnRetired }: KeyRecord) {
   return { keyId, oldFloor: svnFloor, newFloor: svnFloor, svnRetired };
-}
-
-function infoOf(
-  { wrappedRootKey: _, ...info }: KeyRecord,
-  own: { readonly current: ReadonlyMap<string, contract.StoredPolicy> },
-): contract.KeyInfo {
-  const policy = own.current.get(info.policyId)?.policy;
-  return policy === undefined ? info : { ...info, svnFloor: rules.effectiveFloor(info, policy) };
 }
