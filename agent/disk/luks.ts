@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { mkdir, open, readFile, rm } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { concat, equalBytes, fromUtf8, isZero, toHex, utf8 } from '#core/bytes.js';
 import { CvmpError } from '#core/errors.js';
@@ -52,9 +52,9 @@ export class LuksDisk implements Disk {
    */
   static async load(file: DiskFile, options: LuksOptions): Promise<LuksDisk> {
     const image = await file.read(0, headerBytes);
-    const copy = join(options.stateDir, `header-${toHex(crypto.randomBytes(8))}`);
+    const copy = await freshCopyPath(options.stateDir, file.path);
     try {
-      await writeCopy(options.stateDir, copy, image);
+      await writeCopy(copy, image);
       const disk = new LuksDisk(file, options, copy, image);
       await disk.#inspect();
       return disk;
@@ -205,8 +205,20 @@ function keyOnInput(key: Uint8Array): string[] {
   return ['--key-file', '-', '--keyfile-size', `${key.length}`];
 }
 
-async function writeCopy(stateDir: string, copy: string, image: Uint8Array): Promise<void> {
+/**
+ * A name of its own for each start, because a cryptsetup that a killed agent left running must not
+ * find the new copy; what that agent left is taken away.
+ */
+async function freshCopyPath(stateDir: string, diskPath: string): Promise<string> {
+  const prefix = `header-${toHex(crypto.hash('sha256', utf8(diskPath)).subarray(0, 8))}-`;
   await mkdir(stateDir, { recursive: true, mode: 0o700 });
+  for (const name of await readdir(stateDir)) {
+    if (name.startsWith(prefix)) await rm(join(stateDir, name), { force: true });
+  }
+  return join(stateDir, `${prefix}${toHex(crypto.randomBytes(8))}`);
+}
+
+async function writeCopy(copy: string, image: Uint8Array): Promise<void> {
   const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
   const handle = await open(copy, flags, 0o600);
   try {

@@ -6,9 +6,11 @@ export interface DiskWrite {
   readonly bytes: Uint8Array;
 }
 
+let disks = 0;
+
 /** A disk in memory that remembers every write, and can fail at one. */
 export class MemoryDisk implements DiskFile {
-  readonly path = 'memory';
+  readonly path = `memory-${++disks}`;
   readonly content: Uint8Array;
   readonly writes: DiskWrite[] = [];
   /** Writes that still succeed; each later one fails. */
