@@ -2,12 +2,13 @@ import { crypto } from '#crypto';
 import { equalBytes } from '../../bytes.js';
 import { CvmpError } from '../../errors.js';
 import type { Endorsements, TrustAnchor } from '../../rats/endorsements.js';
-import { type Certificate, parseCertificate } from '../../x509/certificate.js';
+import type { Certificate } from '../../x509/certificate.js';
 import { type Chain, verifyChain } from '../../x509/chain.js';
 import { parseCertificateList } from '../../x509/crl.js';
 import { sameName } from '../../x509/name.js';
 import type { SigningKey } from '../parse.js';
 import { endorsementOid } from './extensions.js';
+import { knownCertificate, knownSignatures, rememberChain } from './known-certificates.js';
 
 /** The certificates that a report is verified by. */
 export interface EndorsementChain {
@@ -37,7 +38,7 @@ export function parseCertificates(endorsements: Endorsements): readonly Certific
   const parsed: Certificate[] = [];
   for (const der of certificates) {
     if (parsed.some((known) => equalBytes(known.der, der))) continue;
-    parsed.push(parseCertificate(der, `certificate ${parsed.length + 1}`));
+    parsed.push(knownCertificate(der, `certificate ${parsed.length + 1}`));
   }
   return parsed;
 }
@@ -140,7 +141,8 @@ export async function verifyEndorsementChain(
 ): Promise<void> {
   const chain: Chain = [leaf, intermediate, root];
   const lists = crls.map((der, i) => parseCertificateList(der, `revocation list ${i + 1}`));
-  await verifyChain(chain, { at, algorithms, crls: lists });
+  await verifyChain(chain, { at, algorithms, crls: lists, known: knownSignatures });
+  rememberChain(chain);
 }
 
 function missing(what: string): CvmpError {
