@@ -73,7 +73,7 @@ const lives = (pid: number): boolean => {
 
 describe('cvmp dev', () => {
   test('from nothing to an opened disk, over stop, restart and kill', {
-    timeout: 180_000,
+    timeout: 300_000,
   }, async () => {
     const first = await up('--ports', 'auto');
     expect(first.json).toMatchObject({

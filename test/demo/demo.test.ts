@@ -31,7 +31,7 @@ beforeAll(async () => {
   const exit = new Promise<number | null>((resolve) => child.on('exit', resolve));
   const [ended, out] = await Promise.all([exit, text(child.stdout)]);
   [code, story] = [ended, JSON.parse(out)];
-}, 180_000);
+}, 300_000);
 
 afterAll(() => rmSync(temporary, { recursive: true, force: true }));
 
