@@ -29,9 +29,18 @@ const terminal: Terminal = {
   },
 };
 
+/** npm passes Ctrl-C on to a process that the terminal has told already: both are one. */
+const sameInterruptMs = 1000;
 const interrupted = new AbortController();
-process.once('SIGINT', () => interrupted.abort());
-process.once('SIGTERM', () => interrupted.abort());
+let interruptedAt: number | undefined;
+function interrupt(): void {
+  interruptedAt ??= Date.now();
+  // Somebody does not want to wait for what is being finished.
+  if (Date.now() - interruptedAt > sameInterruptMs) process.exit(130);
+  interrupted.abort();
+}
+process.on('SIGINT', interrupt);
+process.on('SIGTERM', interrupt);
 
 const configHome = env.XDG_CONFIG_HOME ?? join(homedir(), '.config');
 const defaultProfile = join(configHome, 'cvmp', 'cvmp.yaml');

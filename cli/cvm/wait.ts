@@ -85,7 +85,7 @@ export async function waitForAgent(
       if (cvm === undefined || cvm.bootCount < started.bootCount) continue;
       seen = cvm;
       const line = `${cvm.name}: ${agentText(cvm.agent)}\n`;
-      if (line !== told) context.terminal.err(line);
+      if (cvm.agent !== undefined && line !== told) context.terminal.err(line);
       told = line;
       const end = outcome(cvm);
       if (end !== undefined) return result(end);

@@ -100,8 +100,9 @@ describe('cvmp dev', () => {
     expect(second).toMatchObject({ code: 1, json: { error: { code: 'STORE_LOCKED' } } });
     expect(second.json.error.message).toContain(`process ${first.child.pid}`);
 
-    // Ctrl-C: exit code 0, nothing left behind.
+    // Ctrl-C, which npm passes on a second time: exit code 0, nothing left behind.
     const before = servers();
+    first.child.kill('SIGINT');
     first.child.kill('SIGINT');
     expect(await first.gone).toBe(0);
     expect(before.filter(lives)).toEqual([]);
