@@ -84,6 +84,8 @@ again = platform.CVMCreate(request, metadata=tenant_p)
 out["created"] = [c.name for c in created.cvms]
 out["idempotent"] = [c.cvm_id for c in created.cvms] == [c.cvm_id for c in again.cvms]
 
+# A CVM is defined first; its tenant starts it when it has seen what would be launched.
+platform.CVMStart(platform_pb2.CVMStartRequest(cvm=job["name"]), metadata=tenant_p)
 for update in platform.CVMWatch(
         platform_pb2.CVMWatchRequest(cvm=job["name"]), metadata=tenant_p, timeout=60):
     if update.cvm.agent.phase in (5, 6, 7):  # delivered, refused, failed
