@@ -83,7 +83,7 @@ export const dev = command({
   async run({ options }, context) {
     const { terminal, signal } = context;
     const data = context.path(options.data ?? defaultData);
-    const ports = options.ports === undefined ? undefined : await typedPorts(options.ports);
+    const ports = options.ports === undefined ? undefined : typedPorts(options.ports);
     const running = await bringUp(data, ports, context.now, (line) => terminal.err(`${line}\n`));
     terminal.out(`${report(running, context)}\n`);
     const failure = await Promise.race([interrupted(signal), running.failed]);

@@ -31,8 +31,8 @@ export async function freePorts(): Promise<DevPorts> {
  * Ports as typed: four numbers, or `auto`.
  * @throws CvmpError USAGE
  */
-export async function typedPorts(typed: string): Promise<DevPorts> {
-  if (typed === 'auto') return freePorts();
+export function typedPorts(typed: string): DevPorts | 'auto' {
+  if (typed === 'auto') return typed;
   const ports = typed.split(',').map(Number);
   const sound = ports.every((port) => Number.isInteger(port) && port >= 1 && port <= 65_535);
   if (ports.length !== names.length || !sound || new Set(ports).size !== ports.length) {

@@ -8,7 +8,7 @@ import { exists } from '../profile/key-file.js';
 import { type Profile, readProfile } from '../profile/profile.js';
 import { firstRun } from './first-run.js';
 import { type DevLayout, type DevPorts, defaultPorts, devLayout, devTenant } from './layout.js';
-import { requireFree } from './ports.js';
+import { freePorts, requireFree } from './ports.js';
 import { RunningProgram } from './program.js';
 import { claim, record, release } from './running.js';
 import { samplePolicy } from './sample-policy.js';
@@ -26,19 +26,19 @@ export interface Dev {
 
 /**
  * Brings everything up on a data folder, making it at the first run.
- * @param wanted ports for the first run; later they stay as they were made
+ * @param wanted ports for the first run, `auto` for free ones; later they stay as they were made
  * @param say tells a person what happens
  * @throws CvmpError STORE_LOCKED, CONFIG, UNAVAILABLE
  */
 export async function bringUp(
   data: string,
-  wanted: DevPorts | undefined,
+  wanted: DevPorts | 'auto' | undefined,
   now: () => number,
   say: (line: string) => void,
 ): Promise<Dev> {
   const layout = devLayout(data);
   if (!(await exists(layout.profile))) {
-    const ports = wanted ?? defaultPorts;
+    const ports = wanted === 'auto' ? await freePorts() : (wanted ?? defaultPorts);
     await requireFree(ports);
     say(`first run: making ${data} (keys, certificates, sample images; takes some seconds)`);
     await firstRun(data, ports);
@@ -115,9 +115,9 @@ async function portsOf(layout: DevLayout): Promise<DevPorts> {
 }
 
 /** CVMs that exist know the Key Server by its address, so ports do not move. */
-function requireSame(ports: DevPorts, wanted: DevPorts | undefined): void {
+function requireSame(ports: DevPorts, wanted: DevPorts | 'auto' | undefined): void {
   const text = (p: DevPorts) => [p.keyServer, p.keyServerWeb, p.platform, p.platformWeb].join(',');
-  if (wanted === undefined || text(wanted) === text(ports)) return;
+  if (wanted === undefined || wanted === 'auto' || text(wanted) === text(ports)) return;
   throw new CvmpError('CONFIG', `this folder was made with --ports ${text(ports)}`, {
     field: 'ports',
   });

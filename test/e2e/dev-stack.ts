@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { appendFileSync } from 'node:fs';
+import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { logFile, temporaryFolder } from '../run-folder.js';
@@ -91,9 +91,14 @@ export class DevStack {
     return run(process.execPath, [cvmpMain, ...args, '--profile', profile]);
   }
 
-  /** The certificate that both servers' certificates are issued by or are in. */
+  /** The certificates of both servers, each its own issuer. */
   get caFile(): string {
-    return join(this.folder, 'ca.crt');
+    const file = join(this.folder, 'both.crt');
+    const certificates = ['key-server', 'platform'].map((server) =>
+      readFileSync(join(this.folder, server, 'tls.crt'), 'utf8'),
+    );
+    writeFileSync(file, certificates.join(''));
+    return file;
   }
 
   /** Ctrl-C, and its exit code. */
