@@ -184,6 +184,13 @@ function remoteReport(error: ConnectError): ErrorReport {
       ...(detail.requestId === '' ? {} : { requestId: detail.requestId }),
     };
   }
+  if (/certificate|ERR_TLS|SSL/i.test(error.rawMessage)) {
+    return {
+      code: 'UNAVAILABLE',
+      message: `TLS: ${error.rawMessage}`,
+      hint: "Name the server's certificate or its CA as tls_ca in the profile.",
+    };
+  }
   const code = (Code[error.code] ?? 'Unknown').replace(/(?<=[a-z])(?=[A-Z])/g, '_').toUpperCase();
   const hint = isErrorCode(code) ? new CvmpError(code, '').next : undefined;
   return { code, message: error.rawMessage, ...(hint === undefined ? {} : { hint }) };

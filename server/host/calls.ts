@@ -208,6 +208,7 @@ export class Call implements CallContext {
       ...(error === undefined ? {} : errorFields(error)),
     };
     if (code === 'INTERNAL') this.log.error(fields, 'call failed');
+    else if (code === 'CANCELLED') this.log.info(fields, 'call ended by its peer');
     else if (error !== undefined) this.log.warn(fields, 'call refused');
     else this.log.info(fields, 'call served');
     this.#options.onCall?.({

@@ -1,4 +1,4 @@
-import { readdir } from 'node:fs/promises';
+import { mkdir, readdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { Level } from 'level';
 import { fromUtf8, utf8 } from '#core/bytes.js';
@@ -49,6 +49,8 @@ export class Database {
    * @throws CvmpError ALREADY_EXISTS, STORE_LOCKED, STORE_CORRUPT
    */
   static async create(path: string, kind: string, first: readonly Write[] = []): Promise<void> {
+    // Values are sealed, names of keys are not.
+    await mkdir(path, { recursive: true, mode: 0o700 });
     const database = await Database.#open(path, true);
     try {
       const keys = await database.#db.keys({ limit: 1 }).all();

@@ -1,4 +1,5 @@
 import { isIP } from 'node:net';
+import { toHex } from '#core/bytes.js';
 import { ecSpki } from '#core/crypto.js';
 import { CvmpError } from '#core/errors.js';
 import {
@@ -32,7 +33,9 @@ export async function selfSigned(names: readonly string[], now: number): Promise
     }
   }
   const key = await crypto.generateEcKey('P-256');
-  const subject = distinguishedName([['CN', first.slice(0, 64)]]);
+  // Unlike any other: of two roots with one name, TLS libraries look at the first only.
+  const unique = toHex(crypto.randomBytes(4));
+  const subject = distinguishedName([['CN', `${first.slice(0, 42)} self-signed ${unique}`]]);
   const certificate = await issueCertificate(
     {
       // The top bit stays clear: a positive number of 16 bytes.
