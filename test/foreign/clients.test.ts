@@ -46,7 +46,7 @@ async function token(audience: string): Promise<string> {
 
 beforeAll(async () => {
   stack = await DevStack.start();
-  tokens.platform = await token('platform');
+  tokens.platform = await token('cvm-platform');
   tokens.keyServer = await token('key-server');
   const profile = await readProfile(stack.report.profile);
   const written = parsePolicy(readFileSync(stack.report.policy, 'utf8'), 'policy.yaml');
@@ -103,7 +103,7 @@ describe.skipIf(!grpcurl)('grpcurl, with nothing but reflection (skipped without
   test('lists and describes the services', async () => {
     const listed = await call(stack.report.platform.grpc, 'list');
     expect(listed.stdout.split('\n')).toEqual(
-      expect.arrayContaining(['cvmp.v1.CvmService', 'grpc.health.v1.Health']),
+      expect.arrayContaining(['cvmp.v1.CvmService', 'cvmp.v1.TenantService']),
     );
     const described = await run('grpcurl', [
       '-cacert',
@@ -144,7 +144,14 @@ describe.skipIf(!grpcurl)('grpcurl, with nothing but reflection (skipped without
 
   test('asks grpc.health.v1', async () => {
     for (const { grpc } of [stack.report.platform, stack.report.key_server]) {
-      const health = await call(grpc, 'grpc.health.v1.Health/Check');
+      const health = await call(
+        grpc,
+        '-import-path',
+        join(repository, 'node_modules/grpc-health-check/proto'),
+        '-proto',
+        'health/v1/health.proto',
+        'grpc.health.v1.Health/Check',
+      );
       expect(JSON.parse(health.stdout)).toEqual({ status: 'SERVING' });
     }
   });
@@ -153,7 +160,7 @@ describe.skipIf(!grpcurl)('grpcurl, with nothing but reflection (skipped without
 describe('web clients (Connect and gRPC-web)', () => {
   /** fetch that trusts this stack's certificates and says where its page comes from. */
   const fetchFrom =
-    (origin: string) =>
+    (origin: string | undefined) =>
     (url: unknown, init?: RequestInit): Promise<Response> =>
       new Promise((resolve, reject) => {
         const headers = Object.fromEntries(new Headers(init?.headers).entries());
@@ -162,7 +169,7 @@ describe('web clients (Connect and gRPC-web)', () => {
           {
             method: init?.method ?? 'GET',
             ca: readFileSync(stack.caFile),
-            headers: { ...headers, origin },
+            headers: { ...headers, ...(origin === undefined ? {} : { origin }) },
           },
           (answer) => {
             const chunks: Buffer[] = [];
@@ -201,15 +208,18 @@ describe('web clients (Connect and gRPC-web)', () => {
 
   test('plain HTTP/1.1 with JSON needs no library at all', async () => {
     const url = `${stack.report.platform.web}/cvmp.v1.CvmService/CVMList`;
-    const post = (headers: Record<string, string>, body: string) =>
-      fetchFrom('https://nobody.example')(url, {
+    const post = (headers: Record<string, string>, body: string, origin?: string) =>
+      fetchFrom(origin)(url, {
         method: 'POST',
         headers: { 'content-type': 'application/json', ...headers },
         body,
       });
     const listed = await post({ authorization: `Bearer ${tokens.platform}` }, '{}');
     expect(listed.status).toBe(200);
-    expect(listed.headers.get('access-control-allow-origin')).toBeNull();
+    const page = 'https://nobody.example';
+    const strange = await post({ authorization: `Bearer ${tokens.platform}` }, '{}', page);
+    expect(strange.status).toBe(403);
+    expect(strange.headers.get('access-control-allow-origin')).toBeNull();
     const refused = await post({}, '{}');
     expect(refused.status).toBe(401);
     expect(JSON.stringify(await refused.json())).toContain('unauthenticated');
