@@ -20,6 +20,9 @@ export interface Range {
 
 type Db = Level<string, Uint8Array>;
 
+/** Sealed values do not compress; a larger buffer is sorted and merged a quarter as often. */
+const tuning = { compression: false, writeBufferSize: 16 * 1024 * 1024 } as const;
+
 /** Says what the database is, so that an emptied or foreign folder is not taken for it. */
 const markerKey = '!cvmp';
 
@@ -79,7 +82,7 @@ export class Database {
     if (opened.has(folder)) throw new CvmpError('STORE_LOCKED', `${path} is open in this process`);
     if (!createIfMissing) await mustExist(folder);
     opened.add(folder);
-    const db: Db = new Level(folder, { valueEncoding: 'view', createIfMissing });
+    const db: Db = new Level(folder, { ...tuning, valueEncoding: 'view', createIfMissing });
     try {
       await db.open();
     } catch (cause) {
@@ -145,8 +148,8 @@ export class Database {
   }
 
   async #drain(): Promise<void> {
-    // One turn of the event loop gathers everything that arrived in it.
-    await new Promise((resume) => setImmediate(resume));
+    // Gathers what this turn writes; what comes later waits for the batch under way anyway.
+    await Promise.resolve();
     while (this.#queue.length > 0) {
       const group = this.#queue;
       this.#queue = [];

@@ -36,8 +36,8 @@ export async function deciding<Loaded, T>(
   for (let attempt = 1; attempt <= attemptsMax; attempt++) {
     const record: AuditEventDraft = { ...event };
     try {
-      const { answer, ...draft } = decide(await load(), record);
-      await journal.submit({ ...draft, event: record });
+      const { puts, deletes, unchanged, submitted, answer } = decide(await load(), record);
+      await journal.submit({ puts, deletes, unchanged, submitted, event: record });
       return await answer();
     } catch (error) {
       if (error instanceof StaleRead) {

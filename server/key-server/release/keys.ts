@@ -144,13 +144,25 @@ export class KeyRelease implements contract.Keys {
     const event = { operation, ...about };
     return deciding(journal, event, {
       load: () => this.#load(asked),
-      decide: ({ keys, outcome, ...loaded }, record) => {
+      decide: (loaded, record) => {
         const own = policies.peek(tenantId) ?? loaded.own;
-        const scene = sceneOf(grant, keys, own, now(), record);
+        const scene = sceneOf(grant, loaded.keys, own, now(), record);
         const held = loaded.held && (this.#records.peek(loaded.held.key) ?? loaded.held);
         const key = countsKey(tenantId, scene.policy.policy.policyId);
         const counted = counts.peek(key) ?? { key, value: noKeys, version: 0 };
-        return act({ ...scene, asked, outcome, held, counts: counted });
+        return act({
+          grant,
+          now: scene.now,
+          keys: scene.keys,
+          policies: own,
+          policy: scene.policy,
+          proven: scene.proven,
+          event: record,
+          asked,
+          outcome: loaded.outcome,
+          held,
+          counts: counted,
+        });
       },
       forget: () => {
         this.#records.forget(keyPlace(tenantId, keyId ?? new Uint8Array()));

@@ -50,8 +50,18 @@ export async function answerRequest(
       const { keyId, svn, reason } = request.value;
       const asked = { keyId, svn: given(svn), reason: reasons[reason] ?? 'boot' };
       const released = await keys.acquire(grant, requestId, asked);
-      const { level, rekeyAdvised } = released;
-      const value = { ...releasedFields(released), level, rekeyAdvised };
+      const { securityKey, epoch, kcv, level, rekeyAdvised, svnFloor, svnRetired } = released;
+      // By name: on this path a spread costs more than the encoding (measured).
+      const value = {
+        securityKey,
+        svn: released.svn,
+        svnFloor,
+        svnRetired,
+        level,
+        rekeyAdvised,
+        kcv,
+        epoch,
+      };
       return answer(requestId, { case: 'keyAcquire', value }, released);
     }
     case 'keyUpdate': {

@@ -4,14 +4,14 @@ import type { Change, Expectation, Put, Store, Stored } from './store.js';
 
 /** What one operation wants to write, all of it or nothing. */
 export interface Draft<Event> {
-  readonly puts?: readonly LatePut[];
-  readonly deletes?: readonly Expectation[];
+  readonly puts?: readonly LatePut[] | undefined;
+  readonly deletes?: readonly Expectation[] | undefined;
   /** What the decision was built on and does not change. */
-  readonly unchanged?: readonly Expectation[];
+  readonly unchanged?: readonly Expectation[] | undefined;
   /** The decision, recorded in the same batch. */
   readonly event?: Event;
   /** Called once others see it, before it is durable: for what is kept in memory. */
-  readonly submitted?: () => void;
+  readonly submitted?: (() => void) | undefined;
 }
 
 /** Turns the events of one batch into records of the log. Batches come one after the other. */
