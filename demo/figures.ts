@@ -71,7 +71,7 @@ export async function createdCvm(story: Story, { demo }: Stage): Promise<void> {
   );
   await story.step(
     {
-      source: 'draft s.3.3.1; protocol.md s.6.8',
+      source: 'draft s.3.3.1; protocol.md, Keying Policy',
       title: 'Without a Keying Policy it gets no key',
       command: 'cvmp cvm start web --wait',
       asked: 'its Key Agent attests to the Key Server',
@@ -167,7 +167,7 @@ export async function keyedCvm(story: Story, stage: Stage): Promise<Provisioned>
   );
   await story.step(
     {
-      source: 'draft-00 s.2.4; protocol.md s.6.3',
+      source: 'draft-00 s.2.4; protocol.md, A tenant asks a running CVM',
       title: 'The tenant asks the running CVM itself',
       command: 'cvmp cvm verify web --policy policy.yaml',
       asked: 'CVMVerify with a fresh nonce; the platform only relays',
@@ -193,7 +193,7 @@ export async function updatedCvm(story: Story, stage: Stage, made: Provisioned):
   story.chapter('Its security version rises');
   await story.step(
     {
-      source: 'draft s.3.3.4, Figure 6; protocol.md s.6.4',
+      source: 'draft s.3.3.4, Figure 6; protocol.md, Keys',
       title: 'SVN update: image v2 with SVN 2, the disk is re-keyed, the floor rises',
       command:
         'cvmp cvm stop web && cvmp cvm update web --image sample-v2 --svn 2 && cvmp cvm start web --wait',

@@ -31,7 +31,7 @@ export async function refused(story: Story, stage: Stage, made: Provisioned): Pr
   story.chapter('What is refused');
   await story.step(
     {
-      source: 'draft s.5.1; protocol.md s.6.8 step 5',
+      source: 'draft s.5.1; protocol.md, Evidence',
       title: 'A tampered report is refused',
       asked: 'the real protocol, spoken by the host: one bit of MEASUREMENT flipped in the report',
       answeredBy: 'Key Server: EVIDENCE_SIGNATURE_INVALID',
@@ -51,7 +51,7 @@ export async function refused(story: Story, stage: Stage, made: Provisioned): Pr
   );
   await story.step(
     {
-      source: 'draft s.3.3.1; protocol.md s.6.8 step 11',
+      source: 'draft s.3.3.1; protocol.md, Evidence',
       title: 'A CVM with another measurement is refused',
       command: 'cvmp cvm create other --image sample-v2 --svn 2 --vcpus 2 --wait',
       asked: 'Session by a genuine CVM of the tenant that the policy does not list',
@@ -75,7 +75,7 @@ async function otherTenant(story: Story, { demo, mallory }: Stage, made: Provisi
   const line = `cvm create thief --image sample-v2 --svn 2 --key-id ${made.keyId}`;
   await story.step(
     {
-      source: 'protocol.md s.6.5',
+      source: 'protocol.md, Callers',
       title: 'Another tenant’s KeyID is refused',
       command: `cvmp ${line} --wait  (as tenant mallory)`,
       asked: 'KeyAllocRequest naming the first tenant’s KeyID, by a genuine CVM of the second',
@@ -101,7 +101,7 @@ async function relays(story: Story, stage: Stage): Promise<void> {
   const address = demo.profile.keyServer!.address;
   await story.step(
     {
-      source: 'draft s.5.1; protocol.md s.6.2, s.6.6',
+      source: 'draft s.5.1; protocol.md, Binding',
       title: 'A relay that opens TLS is refused',
       command:
         'cvmp cvm create relayed --image sample-v2 --svn 2 --wait  (the host puts a relay in between)',

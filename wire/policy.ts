@@ -8,6 +8,7 @@ import { schemes } from '#core/schemes.js';
 import type { KeyRules as KeyRulesMessage, SetKeyPolicy } from '#gen/cvmp/v1/policy_pb.js';
 import { SetKeyPolicySchema } from '#gen/cvmp/v1/policy_pb.js';
 import { purposeOf } from './key.js';
+import { policyType } from './signed-policy.js';
 import { snpLevelOf, snpRulesOf } from './snp-rules.js';
 import { readMessage, validate } from './validate.js';
 
@@ -22,7 +23,7 @@ const leaseSecondsDefault = 86_400;
 /**
  * Reads a policy from the bytes that its tenant signed, and checks it by itself. Its place in the
  * chain of versions is not looked at.
- * @param signed COSE_Sign1 whose payload is a serialised SetKeyPolicy
+ * @param signed COSE_Sign1 of type {@link policyType}; its payload is a serialised SetKeyPolicy
  * @throws CvmpError SIGNATURE_INVALID, MALFORMED, NOT_CANONICAL, SIZE, UNKNOWN_CRITICAL,
  *   INVALID_FIELD, POLICY_INVALID, UNSUPPORTED_EVIDENCE
  */
@@ -30,7 +31,7 @@ export async function readSignedPolicy(
   signed: Uint8Array,
   tenantKey: EcPublicKey,
 ): Promise<KeyingPolicy> {
-  const { payload } = await openSign1(signed, tenantKey);
+  const { payload } = await openSign1(signed, tenantKey, { typ: policyType });
   return policyOf(readMessage(SetKeyPolicySchema, payload, 'policy'));
 }
 

@@ -6,6 +6,7 @@ import { CvmpError } from '#core/errors.js';
 import { bestCoverage } from '#core/keying/selector.js';
 import { decodeConfigDocument } from '#core/rats/config-document.js';
 import { SetKeyPolicySchema } from '#gen/cvmp/v1/policy_pb.js';
+import { policyType } from '#wire/signed-policy.js';
 import type { Grant } from './key-session.js';
 
 /**
@@ -33,7 +34,7 @@ async function openPolicy({ tenantKey, signedPolicy }: Grant, anchor: Uint8Array
   try {
     const key = decodeCoseKey(tenantKey, 'grant.tenant_key');
     if (!equalBytes(thumbprint(key), anchor)) throw untrusted('the policy has another signer');
-    const { payload } = await openSign1(signedPolicy, key);
+    const { payload } = await openSign1(signedPolicy, key, { typ: policyType });
     return fromBinary(SetKeyPolicySchema, payload);
   } catch (cause) {
     if (cause instanceof CvmpError && cause.code === 'SERVER_UNTRUSTED') throw cause;

@@ -5,13 +5,13 @@ import { fileURLToPath } from 'node:url';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { stringify } from 'yaml';
 import { ecPublicKey, encodeCoseKey, thumbprint } from '#core/cose/key.js';
-import { sign1 } from '#core/cose/sign1.js';
 import { encodeConfigDocument } from '#core/rats/config-document.js';
 import { crypto } from '#crypto';
 import { SetKeyPolicySchema } from '#gen/cvmp/v1/policy_pb.js';
 import { openState } from '#server/key-server/release/open.js';
 import { readMasterKeyFile } from '#server/key-server/store/master-key.js';
 import type { SecurityProcessor } from '#sim/security-processor.js';
+import { policyType, signTyped } from '#wire/signed-policy.js';
 import type { Cvm } from './agent.js';
 import { launchGuest } from './hardware.js';
 import { type ServerProcess, startServer } from './processes.js';
@@ -107,7 +107,7 @@ async function addTenant(folder: string, processor: SecurityProcessor): Promise<
     await state.tenants.register(tenantId, encodeCoseKey(publicKey), call);
     await state.policies.set(
       tenantId,
-      await sign1(key, toBinary(SetKeyPolicySchema, policy)),
+      await signTyped(key, policyType, toBinary(SetKeyPolicySchema, policy)),
       call,
     );
     return { guest, configDocument };

@@ -1,9 +1,8 @@
 import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import type { Client } from '@connectrpc/connect';
 import { equalBytes } from '#core/bytes.js';
-import { label } from '#core/cose/headers.js';
-import { ecPublicKey, thumbprint } from '#core/cose/key.js';
-import { openSign1, sign1 } from '#core/cose/sign1.js';
+import { ecPublicKey } from '#core/cose/key.js';
+import { openSign1 } from '#core/cose/sign1.js';
 import type { EcPrivateKey } from '#core/crypto.js';
 import { CvmpError } from '#core/errors.js';
 import { crypto } from '#crypto';
@@ -15,16 +14,14 @@ import {
   type SetKeyPolicyResponse,
   SetKeyPolicySchema,
 } from '#gen/cvmp/v1/policy_pb.js';
+import { policyResponseType, policyType, signTyped } from '#wire/signed-policy.js';
 import { errorReport } from '../api.js';
 import type { KeyServerEntry } from '../profile/profile.js';
 import type { CurrentPolicy } from './policy-file.js';
 
 /** COSE_Sign1 by the tenant's key over the exact serialised policy. */
-export async function signPolicy(key: EcPrivateKey, policy: SetKeyPolicy): Promise<Uint8Array> {
-  const kid = thumbprint({ curve: key.curve, point: key.publicPoint });
-  return sign1(key, toBinary(SetKeyPolicySchema, policy), {
-    protected: new Map([[label.kid, kid]]),
-  });
+export function signPolicy(key: EcPrivateKey, policy: SetKeyPolicy): Promise<Uint8Array> {
+  return signTyped(key, policyType, toBinary(SetKeyPolicySchema, policy));
 }
 
 /**
@@ -47,7 +44,9 @@ export async function fetchPolicy(
     if (errorReport(error).code === 'NOT_FOUND') return undefined;
     throw error;
   }
-  const { payload } = await openSign1(signed, ecPublicKey(key.curve, key.publicPoint));
+  const { payload } = await openSign1(signed, ecPublicKey(key.curve, key.publicPoint), {
+    typ: policyType,
+  });
   const policy = fromBinary(SetKeyPolicySchema, payload);
   return { policy, digest: crypto.hash('sha256', signed), signed };
 }
@@ -61,7 +60,9 @@ export async function openPolicyResponse(
   sent: { readonly policy: SetKeyPolicy; readonly signed: Uint8Array },
   server: KeyServerEntry,
 ): Promise<PolicyResponse> {
-  const { payload } = await openSign1(answer.signedResponse, server.identityKey);
+  const { payload } = await openSign1(answer.signedResponse, server.identityKey, {
+    typ: policyResponseType,
+  });
   const response = fromBinary(PolicyResponseSchema, payload);
   const { policyId, version } = sent.policy;
   const answersThis =

@@ -1,9 +1,6 @@
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
-import type { CborKey, CborValue } from '#core/cbor/value.js';
-import { label } from '#core/cose/headers.js';
-import { thumbprint } from '#core/cose/key.js';
-import { parseSign1, sign1 } from '#core/cose/sign1.js';
+import { parseSign1 } from '#core/cose/sign1.js';
 import type { EcPrivateKey } from '#core/crypto.js';
 import { CvmpError } from '#core/errors.js';
 import {
@@ -15,7 +12,7 @@ import {
 } from '#gen/cvmp/v1/policy_pb.js';
 import { type BoundService, bindService, tenantOf } from '#server/host/handlers.js';
 import { pageRequest } from '#server/host/paging.js';
-import { policyResponseType } from '#wire/policy-response.js';
+import { policyResponseType, signTyped } from '#wire/signed-policy.js';
 import type { Policies, PolicyOutcome, StoredPolicy } from './release/contract.js';
 
 /** PolicyService: tenants set who may obtain keys (draft-deng-teep-cvmp-01 s.3.3.1). */
@@ -26,7 +23,10 @@ export function policyService(policies: Policies, identity: EcPrivateKey): Bound
       const outcome = await policies.set(tenantId, signedPolicy, context, { dryRun });
       const policyResponse = responseOf(outcome);
       const payload = toBinary(PolicyResponseSchema, policyResponse);
-      return { signedResponse: await signResponse(identity, payload), policyResponse };
+      return {
+        signedResponse: await signTyped(identity, policyResponseType, payload),
+        policyResponse,
+      };
     },
 
     async getKeyPolicy({ policyId, version }, context) {
@@ -64,15 +64,6 @@ function responseOf(outcome: PolicyOutcome): PolicyResponse {
     warnings: [...warnings],
     time: timestampFromMs(time),
   });
-}
-
-function signResponse(identity: EcPrivateKey, payload: Uint8Array): Promise<Uint8Array> {
-  const kid = thumbprint({ curve: identity.curve, point: identity.publicPoint });
-  const headers: [CborKey, CborValue][] = [
-    [label.kid, kid],
-    [label.typ, policyResponseType],
-  ];
-  return sign1(identity, payload, { protected: new Map(headers) });
 }
 
 /** What the tenant signed, to read without a COSE library. It was verified when it was stored. */

@@ -5,7 +5,7 @@ import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { toHex } from '#core/bytes.js';
-import { openSign1, sign1 } from '#core/cose/sign1.js';
+import { openSign1 } from '#core/cose/sign1.js';
 import { crypto } from '#crypto';
 import { ErrorDetailSchema } from '#gen/cvmp/v1/error_pb.js';
 import {
@@ -14,6 +14,7 @@ import {
   type SetKeyPolicy,
   SetKeyPolicySchema,
 } from '#gen/cvmp/v1/policy_pb.js';
+import { policyResponseType, policyType, signTyped } from '#wire/signed-policy.js';
 import { commandLine } from './command-line.js';
 import { type FakeTenant, fakeServers, fakeTenant } from './fake-servers.js';
 
@@ -61,7 +62,11 @@ function keyServer(
           ...alter.response,
         });
         const key = alter.other ? tenant.tenantKey : tenant.identityKey;
-        const signedResponse = await sign1(key, toBinary(PolicyResponseSchema, policyResponse));
+        const signedResponse = await signTyped(
+          key,
+          policyResponseType,
+          toBinary(PolicyResponseSchema, policyResponse),
+        );
         return { signedResponse, policyResponse };
       },
       getKeyPolicy({ policyId, version }) {
@@ -192,7 +197,7 @@ describe('policy show', () => {
   test('a policy that this tenant did not sign is refused', async () => {
     const ks = keyServer();
     const payload = toBinary(SetKeyPolicySchema, create(SetKeyPolicySchema, { policyId: 'web' }));
-    const signed = await sign1(tenant.identityKey, payload);
+    const signed = await signTyped(tenant.identityKey, policyType, payload);
     ks.kept.push({ policy: create(SetKeyPolicySchema, { policyId: 'web' }), signed });
     const { code, terminal } = await commandLine(['policy', 'show', 'web'], given(ks));
     expect(code).toBe(1);

@@ -8,7 +8,6 @@ import { connectNodeAdapter } from '@connectrpc/connect-node';
 import type { KeySession } from '#agent/session/key-session.js';
 import { equalBytes } from '#core/bytes.js';
 import { ecPublicKey, encodeCoseKey, thumbprint } from '#core/cose/key.js';
-import { sign1 } from '#core/cose/sign1.js';
 import type { EcPrivateKey } from '#core/crypto.js';
 import { CvmpError } from '#core/errors.js';
 import { decodeCmw } from '#core/rats/cmw.js';
@@ -30,6 +29,7 @@ import { SetKeyPolicySchema } from '#gen/cvmp/v1/policy_pb.js';
 import { selfSigned } from '#server/host/self-signed.js';
 import type { TlsIdentity } from '#server/host/tls.js';
 import { sessionCodec } from '#wire/session.js';
+import { policyType, signTyped } from '#wire/signed-policy.js';
 import { FakeKeyServer } from './key-server.js';
 
 type Response = NonNullable<MessageInitShape<typeof ServerMessageSchema>['response']>;
@@ -201,7 +201,7 @@ export class SessionServer {
     return {
       level: this.level,
       leaseExpires: timestampFromMs(this.#now() + this.leaseMs),
-      signedPolicy: await sign1(this.tenant, toBinary(SetKeyPolicySchema, policy)),
+      signedPolicy: await signTyped(this.tenant, policyType, toBinary(SetKeyPolicySchema, policy)),
       inFlightMax: 16,
       simulated: true,
       tenantKey: encodeCoseKey(publicOf(this.tenant)),

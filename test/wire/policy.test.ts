@@ -7,6 +7,7 @@ import { crypto } from '#crypto';
 import { KeyPurpose } from '#gen/cvmp/v1/key_pb.js';
 import { SetKeyPolicySchema } from '#gen/cvmp/v1/policy_pb.js';
 import { policyOf, readSignedPolicy } from '#wire/policy.js';
+import { policyResponseType, policyType, signTyped } from '#wire/signed-policy.js';
 import { refusalOf } from '../refusal.js';
 
 type Init = Omit<MessageInitShape<typeof SetKeyPolicySchema>, '$typeName'>;
@@ -261,12 +262,21 @@ describe('a signed policy', async () => {
   const bytes = toBinary(SetKeyPolicySchema, message());
 
   it('is read from the bytes that were signed', async () => {
-    const policy = await readSignedPolicy(await sign1(key, bytes), publicKey);
+    const policy = await readSignedPolicy(await signTyped(key, policyType, bytes), publicKey);
     expect(policy).toEqual(policyOf(message()));
   });
 
+  it('is not read where the same key signed it as something else', async () => {
+    for (const signed of [
+      await sign1(key, bytes),
+      await signTyped(key, policyResponseType, bytes),
+    ]) {
+      expect(await refusalOf(readSignedPolicy(signed, publicKey))).toBe('MALFORMED');
+    }
+  });
+
   it('is not read with any byte changed', async () => {
-    const signed = await sign1(key, bytes);
+    const signed = await signTyped(key, policyType, bytes);
     for (let i = 0; i < signed.length; i += 3) {
       const other = signed.slice();
       other[i]! ^= 0x40;
@@ -276,7 +286,7 @@ describe('a signed policy', async () => {
 
   it('is not read where it says what this version does not know', async () => {
     // Field 100 of SetKeyPolicy: perhaps a restriction.
-    const more = await sign1(key, new Uint8Array([...bytes, 0xa0, 0x06, 0x01]));
+    const more = await signTyped(key, policyType, new Uint8Array([...bytes, 0xa0, 0x06, 0x01]));
     expect(await refusalOf(readSignedPolicy(more, publicKey))).toBe('INVALID_FIELD');
   });
 });

@@ -26,8 +26,9 @@ export const file_cvmp_v1_policy: GenFile = /*@__PURE__*/
  */
 export type SetKeyPolicyRequest = Message<"cvmp.v1.SetKeyPolicyRequest"> & {
   /**
-   * COSE_Sign1 by the tenant's signing key; payload: serialised SetKeyPolicy. Verified and stored
-   * exactly as received.
+   * COSE_Sign1 by the tenant's signing key, with protected typ (RFC 9596)
+   * "application/cvmp-policy+protobuf"; payload: serialised SetKeyPolicy. Verified and stored exactly
+   * as received.
    *
    * @generated from field: bytes signed_policy = 1;
    */
@@ -55,7 +56,8 @@ export const SetKeyPolicyRequestSchema: GenMessage<SetKeyPolicyRequest> = /*@__P
  */
 export type SetKeyPolicyResponse = Message<"cvmp.v1.SetKeyPolicyResponse"> & {
   /**
-   * COSE_Sign1 by the Key Server's identity key; payload: serialised PolicyResponse.
+   * COSE_Sign1 by the Key Server's identity key, with protected typ
+   * "application/cvmp-policy-response+protobuf"; payload: serialised PolicyResponse.
    *
    * @generated from field: bytes signed_response = 1;
    */

@@ -5,12 +5,12 @@ import { createGrpcTransport } from '@connectrpc/connect-node';
 import { describe, expect, test } from 'vitest';
 import { concat } from '#core/bytes.js';
 import { ecPublicKey } from '#core/cose/key.js';
-import { openSign1, sign1 } from '#core/cose/sign1.js';
+import { openSign1 } from '#core/cose/sign1.js';
 import { crypto } from '#crypto';
 import { ErrorDetailSchema } from '#gen/cvmp/v1/error_pb.js';
 import { AuditService, KeyAdminService, KeyState } from '#gen/cvmp/v1/key_admin_pb.js';
 import { PolicyResponseSchema, PolicyService, SetKeyPolicySchema } from '#gen/cvmp/v1/policy_pb.js';
-import { policyResponseType } from '#wire/policy-response.js';
+import { policyResponseType, policyType, signTyped } from '#wire/signed-policy.js';
 import { bearer, type Signer } from '../../fakes/callers.js';
 import { wrongFields } from '../../wrong-fields.js';
 import { audience } from '../host/harness.js';
@@ -80,7 +80,11 @@ describe('PolicyService (draft-01 s.3.3.1, Figure 3)', () => {
     const stranger = await crypto.generateEcKey('P-256');
     const right = await signedPolicy(s.tenantKey);
     const cases: readonly (readonly [string, Uint8Array, string])[] = [
-      ['another key', await sign1(stranger, payload), 'Unauthenticated SIGNATURE_INVALID'],
+      [
+        'another key',
+        await signTyped(stranger, policyType, payload),
+        'Unauthenticated SIGNATURE_INVALID',
+      ],
       [
         'a flipped byte of the payload',
         right.map((octet, i) => (i === right.length - 70 ? octet ^ 1 : octet)),
@@ -117,7 +121,7 @@ describe('PolicyService (draft-01 s.3.3.1, Figure 3)', () => {
     const surprises: string[] = [];
     const wrongs = wrongFields(SetKeyPolicySchema);
     for (const { field, what, bytes } of wrongs) {
-      const signed = await sign1(s.tenantKey, bytes);
+      const signed = await signTyped(s.tenantKey, policyType, bytes);
       if (signed.length > 262_144) continue;
       const got = await refusal(policies.setKeyPolicy({ signedPolicy: signed }));
       if (!new RegExp(`^InvalidArgument INVALID_FIELD .*${escaped(field)}$`).test(got)) {

@@ -1,7 +1,6 @@
 import { join } from 'node:path';
 import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { ecPublicKey, encodeCoseKey } from '#core/cose/key.js';
-import { sign1 } from '#core/cose/sign1.js';
 import type { EcPrivateKey } from '#core/crypto.js';
 import { CvmpError } from '#core/errors.js';
 import { crypto } from '#crypto';
@@ -14,6 +13,7 @@ import type {
 } from '#server/key-server/release/contract.js';
 import { initState, openState } from '#server/key-server/release/open.js';
 import { createMasterKeyFile, readMasterKeyFile } from '#server/key-server/store/master-key.js';
+import { policyType, signTyped } from '#wire/signed-policy.js';
 import { temporaryFolder } from '../../run-folder.js';
 
 /** Where the files of a Key Server under test are, and its clock. */
@@ -87,7 +87,7 @@ export async function signedPolicy(
   key: EcPrivateKey,
   changes: PolicyChanges = {},
 ): Promise<Uint8Array> {
-  return sign1(key, toBinary(SetKeyPolicySchema, policyMessage(changes)));
+  return signTyped(key, policyType, toBinary(SetKeyPolicySchema, policyMessage(changes)));
 }
 
 let tenantKey: EcPrivateKey | undefined;

@@ -1,11 +1,11 @@
 import { toBinary } from '@bufbuild/protobuf';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ecPublicKey, encodeCoseKey } from '#core/cose/key.js';
-import { sign1 } from '#core/cose/sign1.js';
 import type { CvmpError } from '#core/errors.js';
 import { crypto } from '#crypto';
 import { SetKeyPolicySchema } from '#gen/cvmp/v1/policy_pb.js';
 import type { KeyServerState } from '#server/key-server/release/contract.js';
+import { policyType, signTyped } from '#wire/signed-policy.js';
 import { refusalOf } from '../../../refusal.js';
 import {
   call,
@@ -185,7 +185,11 @@ describe('setting a policy (protocol.md s.6.3)', () => {
     await withTenant(state);
     const bytes = toBinary(SetKeyPolicySchema, policyMessage({ policyId: 'db' }));
     for (const extra of [[0xf8, 0x07, 0x01], [0x08]]) {
-      const signed = await sign1(await signingKey(), new Uint8Array([...bytes, ...extra]));
+      const signed = await signTyped(
+        await signingKey(),
+        policyType,
+        new Uint8Array([...bytes, ...extra]),
+      );
       expect(await refusalOf(state.policies.set('acme', signed, call))).not.toBe('accepted');
     }
   });
