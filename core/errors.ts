@@ -86,7 +86,7 @@ export const errorTable = {
   ),
   UNSUPPORTED_SIGNATURE_ALGO: row(
     'UNAUTHENTICATED',
-    'The evidence names a signature algorithm other than ECDSA P-384 with SHA-384.',
+    'The evidence names a signature algorithm that is not accepted for its kind.',
     'Use evidence from supported hardware.',
   ),
   WRONG_SIGNING_KEY: row(
@@ -148,6 +148,46 @@ export const errorTable = {
     'FAILED_PRECONDITION',
     'Collateral that this appraisal needs is missing or out of date.',
     'Refresh the certificates or revocation lists.',
+  ),
+  COLLATERAL_SIGNATURE: row(
+    'FAILED_PRECONDITION',
+    'The vendor did not sign the collateral.',
+    'Fetch TCB Info and QE Identity again, and keep their text byte for byte.',
+  ),
+  COLLATERAL_TYPE: row(
+    'FAILED_PRECONDITION',
+    'The collateral is of another kind or version than the evidence needs.',
+    'Fetch TDX TCB Info (version 3) and TD QE Identity (version 2).',
+  ),
+  FMSPC_MISMATCH: row(
+    'FAILED_PRECONDITION',
+    'TCB Info is of another platform family than the certificate of the platform.',
+    'Fetch the TCB Info of the FMSPC that the PCK certificate names.',
+  ),
+  QE_REPORT_INVALID: row(
+    'UNAUTHENTICATED',
+    'The platform does not vouch for the key that signed the quote.',
+    'Use a quote as its Quoting Enclave made it.',
+  ),
+  QE_IDENTITY_MISMATCH: row(
+    'UNAUTHENTICATED',
+    "The quote was made by another enclave than the vendor's Quoting Enclave.",
+    'Use the quote of a production Quoting Enclave.',
+  ),
+  TDX_MODULE_MISMATCH: row(
+    'UNAUTHENTICATED',
+    'The TDX module is none that the vendor lists.',
+    'Run the TD under a TDX module that the vendor signed.',
+  ),
+  TCB_UNKNOWN: row(
+    'UNAUTHENTICATED',
+    'The TCB is below every level that the vendor lists.',
+    'Update the platform, and have its PCK certificate issued anew.',
+  ),
+  TCB_REVOKED: row(
+    'UNAUTHENTICATED',
+    'The vendor revoked this TCB.',
+    'Update the platform; a revoked TCB is never accepted.',
   ),
   // --- Session and binding
   BINDING_MISMATCH: row(
@@ -237,6 +277,16 @@ export const errorTable = {
     'PERMISSION_DENIED',
     'The TCB is below the lowest level of the policy.',
     'Update the platform firmware.',
+  ),
+  POLICY_ADVISORY: row(
+    'PERMISSION_DENIED',
+    'A security advisory that the policy does not accept is open on this platform.',
+    'Update the platform, or accept the advisory in the policy until a date.',
+  ),
+  RELAUNCH_ADVISED: row(
+    'FAILED_PRECONDITION',
+    'The CVM was launched under firmware that has been updated since.',
+    'Relaunch the CVM on the updated platform.',
   ),
   // --- Keys and SVN (protocol.md s.6.4, s.6.9)
   SVN_BELOW_FLOOR: row(

@@ -1,5 +1,6 @@
 import type { AnyScheme } from './rats/scheme.js';
 import { snpScheme } from './snp/scheme.js';
+import { tdxScheme } from './tdx/scheme.js';
 
 /** The one list of evidence formats. */
-export const schemes: readonly AnyScheme[] = [snpScheme];
+export const schemes: readonly AnyScheme[] = [snpScheme, tdxScheme];

@@ -1,9 +1,18 @@
-/** Statements of a vendor about the Attester (RFC 9334 s.8.2), as DER, from whatever source. */
+/** Statements of a vendor about the Attester (RFC 9334 s.8.2), from whatever source. */
 export interface Endorsements {
-  /** Certificates in any order; the scheme finds their roles. */
+  /** DER certificates in any order; the scheme finds their roles. */
   readonly certificates: readonly Uint8Array[];
-  /** Revocation lists; each is enforced where its issuer signs in the chain. */
+  /** DER revocation lists; each is enforced where its issuer signs in the chain. */
   readonly crls: readonly Uint8Array[];
+  /** Signed statements that are neither; schemes pass over the types of other schemes. */
+  readonly documents?: readonly EndorsementDocument[];
+}
+
+/** A vendor's statement in a form of its own: Intel's TCB Info, the key of an Arm CCA platform. */
+export interface EndorsementDocument {
+  readonly mediaType: string;
+  /** As received: what is signed is never written again. */
+  readonly value: Uint8Array;
 }
 
 export const noEndorsements: Endorsements = { certificates: [], crls: [] };
@@ -23,5 +32,6 @@ export function joinEndorsements(a: Endorsements, b: Endorsements): Endorsements
   return {
     certificates: [...a.certificates, ...b.certificates],
     crls: [...a.crls, ...b.crls],
+    documents: [...(a.documents ?? []), ...(b.documents ?? [])],
   };
 }

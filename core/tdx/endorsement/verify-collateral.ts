@@ -1,0 +1,75 @@
+import { crypto } from '#crypto';
+import { CvmpError } from '../../errors.js';
+import type { Certificate } from '../../x509/certificate.js';
+import { verifyChain } from '../../x509/chain.js';
+import type { TdxCollateral } from './collateral.js';
+import { algorithms, requireListOf } from './pck-chain.js';
+import { type QeIdentity, readQeIdentity } from './qe-identity.js';
+import type { SignedJson } from './signed-json.js';
+import { type CollateralHead, readTcbInfo, type TcbInfo } from './tcb-info.js';
+
+/** Statements of Intel, verified. */
+export interface IntelStatements {
+  readonly tcbInfo: TcbInfo;
+  readonly qeIdentity: QeIdentity;
+}
+
+/**
+ * Step 2, and the issuer chain of steps 3 and 4: the signer of collateral is Intel's and not
+ * revoked (protocol.md s.3.2). That the root is pinned was verified when it was chosen.
+ * @param at time of evaluation, milliseconds since 1970
+ * @throws CvmpError CHAIN_INVALID, CERT_REVOKED, COLLATERAL_STALE, UNTRUSTED_ROOT
+ */
+export async function verifySigner(
+  { signer, root, crls }: Pick<TdxCollateral, 'signer' | 'root' | 'crls'>,
+  at: number,
+): Promise<void> {
+  requireListOf(crls.root, root);
+  try {
+    await verifyChain([signer, root], { at, algorithms, crls: [crls.root] });
+  } catch (cause) {
+    if (!(cause instanceof CvmpError) || cause.code !== 'CERT_EXPIRED') throw cause;
+    throw new CvmpError('COLLATERAL_STALE', cause.message, { cause });
+  }
+}
+
+/**
+ * Steps 3 and 4: TCB Info and QE Identity are signed, of the right kind, and in date.
+ * @param at time of evaluation, milliseconds since 1970
+ * @throws CvmpError COLLATERAL_SIGNATURE, COLLATERAL_TYPE, COLLATERAL_STALE, MALFORMED, SIZE
+ */
+export async function verifyStatements(
+  { tcbInfo, qeIdentity, signer }: Pick<TdxCollateral, 'tcbInfo' | 'qeIdentity' | 'signer'>,
+  at: number,
+): Promise<IntelStatements> {
+  await requireSignature(tcbInfo, signer, 'TCB Info');
+  await requireSignature(qeIdentity, signer, 'QE Identity');
+  const statements = {
+    tcbInfo: readTcbInfo(tcbInfo.value),
+    qeIdentity: readQeIdentity(qeIdentity.value),
+  };
+  requireCurrent(statements.tcbInfo, 'TCB Info', at);
+  requireCurrent(statements.qeIdentity, 'QE Identity', at);
+  return statements;
+}
+
+/** Stops collateral that somebody wrote himself, down to a status or a date. */
+async function requireSignature(
+  json: SignedJson,
+  signer: Certificate,
+  name: string,
+): Promise<void> {
+  if (await crypto.verify('ES256', signer.spki, json.signature, json.signedBytes)) return;
+  throw new CvmpError('COLLATERAL_SIGNATURE', `the signature of ${name} does not verify`, {
+    field: name,
+  });
+}
+
+/** Stops collateral from before a TCB recovery. */
+function requireCurrent({ issueDate, nextUpdate }: CollateralHead, name: string, at: number): void {
+  if (at >= issueDate && at <= nextUpdate) return;
+  const [from, to] = [issueDate, nextUpdate].map((t) => new Date(t).toISOString());
+  throw new CvmpError('COLLATERAL_STALE', `${name} is valid from ${from} to ${to}`, {
+    field: name,
+  });
+}
