@@ -3,6 +3,8 @@ import { judgeCoseWgExamples } from './judges/cose-wg-examples.js';
 import { judgeLaunchDigests } from './judges/launch-digests.js';
 import { judgeChains, judgeCrls } from './judges/snp/authorities.js';
 import { judgeChainCases, judgeReport, judgeSynthetic } from './judges/snp/reports.js';
+import { judgeQuote } from './judges/tdx/quotes.js';
+import { judgeSyntheticQuotes } from './judges/tdx/synthetic.js';
 import { judgeWycheproof } from './judges/wycheproof.js';
 
 /** The judge of each `kind` of `expected.json`. Kinds that are not here are shown as not judged. */
@@ -15,4 +17,6 @@ export const judges: ReadonlyMap<string, Judge> = new Map<string, Judge>([
   ['amd-ca-chains', judgeChains],
   ['amd-crls', judgeCrls],
   ['sev-launch-digests', judgeLaunchDigests],
+  ['intel-tdx-quote', judgeQuote],
+  ['intel-tdx-synthetic', judgeSyntheticQuotes],
 ]);
