@@ -189,6 +189,31 @@ export const errorTable = {
     'The vendor revoked this TCB.',
     'Update the platform; a revoked TCB is never accepted.',
   ),
+  AK_UNTRUSTED: row(
+    'UNAUTHENTICATED',
+    'Nothing vouches for the attestation key of this TPM.',
+    'Give the certificate of the AK, or let the server activate a credential.',
+  ),
+  PCR_SELECTION: row(
+    'UNAUTHENTICATED',
+    'The TPM quote is over other PCRs or another bank than was asked.',
+    'Quote the PCRs that the challenge names.',
+  ),
+  PCR_MISMATCH: row(
+    'UNAUTHENTICATED',
+    'The PCR values are not those that the TPM quoted.',
+    'Read the PCRs again together with the quote.',
+  ),
+  EVENT_LOG_MISMATCH: row(
+    'UNAUTHENTICATED',
+    'The event log does not explain the quoted registers.',
+    'Send the whole log of this boot.',
+  ),
+  RUNTIME_DATA_MISMATCH: row(
+    'UNAUTHENTICATED',
+    'The runtime data is not what the hardware report was made over.',
+    'Send the HCL report and the hardware evidence of one boot.',
+  ),
   // --- Session and binding
   BINDING_MISMATCH: row(
     'UNAUTHENTICATED',
@@ -277,6 +302,11 @@ export const errorTable = {
     'PERMISSION_DENIED',
     'The TCB is below the lowest level of the policy.',
     'Update the platform firmware.',
+  ),
+  POLICY_SECURE_BOOT: row(
+    'PERMISSION_DENIED',
+    'Secure Boot is not proven as the policy asks.',
+    'Boot with Secure Boot on, keys of the policy and a current dbx.',
   ),
   POLICY_ADVISORY: row(
     'PERMISSION_DENIED',

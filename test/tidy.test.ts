@@ -40,7 +40,7 @@ const imports = sources.flatMap(importsOf);
 const coreRanks: readonly (readonly string[])[] = [
   ['bytes', 'errors', 'crypto', 'crypto.node', 'crypto.browser', 'hkdf'],
   ['cbor', 'asn1'],
-  ['cose', 'x509'],
+  ['cose', 'x509', 'eventlog'],
   ['rats'],
   ['snp', 'tdx', 'tpm', 'cca', 'keying'],
   ['session', 'schemes'],

@@ -1,0 +1,175 @@
+import { ByteReader, utf8 } from '../bytes.js';
+import { CvmpError } from '../errors.js';
+import { eventType } from './event-types.js';
+
+/** A digest algorithm of a log (TCG Algorithm Registry). */
+export interface LogAlgorithm {
+  /** TPM_ALG_ID. */
+  readonly id: number;
+  /** `sha256`; `0x0012` where CVMP has no name for it. */
+  readonly name: string;
+  /** Bytes of its digests. */
+  readonly length: number;
+}
+
+/** One measurement (TCG_PCR_EVENT2). Nothing of it is believed before the log was replayed. */
+export interface LogEvent {
+  /** PCR, or register of a CC event log. */
+  readonly register: number;
+  readonly type: number;
+  /** By name of the algorithm. */
+  readonly digests: ReadonlyMap<string, Uint8Array>;
+  /** What the firmware says that it measured; believed only where it has the digest. */
+  readonly data: Uint8Array;
+}
+
+/** A crypto-agile event log (TCG PC Client Platform Firmware Profile, 10.2). */
+export interface EventLog {
+  readonly algorithms: readonly LogAlgorithm[];
+  /** Without the header. */
+  readonly events: readonly LogEvent[];
+  /** What PCR 0 started with, where the log says so. */
+  readonly startupLocality: number | undefined;
+  /** Bytes that the events fill; the rest is padding. */
+  readonly bytesConsumed: number;
+}
+
+/** Largest log, bytes (protocol.md s.6.5). */
+export const logBytesMax = 512 * 1024;
+/** More events than this are refused. */
+const eventsMax = 16_384;
+/** No single event is longer; a dbx has some 20 kB. */
+const dataMax = 128 * 1024;
+const algorithmsMax = 8;
+/** A TPM has 24 PCRs; registers of a CC event log are fewer. */
+const registersMax = 24;
+
+const algorithmNames: Readonly<Record<number, readonly [string, number]>> = {
+  4: ['sha1', 20],
+  11: ['sha256', 32],
+  12: ['sha384', 48],
+  13: ['sha512', 64],
+};
+
+const specIdSignature = 'Spec ID Event03\0';
+const startupLocalitySignature = 'StartupLocality\0';
+
+/**
+ * Parses a crypto-agile log: a Spec ID event in the old format, then the events. Logs of the old
+ * format alone (SHA-1) are refused. What follows the last event must be padding: all 00 or all FF.
+ * @throws CvmpError MALFORMED, SIZE, UNSUPPORTED_VERSION
+ */
+export function parseEventLog(bytes: Uint8Array): EventLog {
+  if (bytes.length > logBytesMax) {
+    throw new CvmpError('SIZE', `event log has ${bytes.length} bytes, at most ${logBytesMax}`);
+  }
+  const reader = new ByteReader(bytes, 'little');
+  const algorithms = readHeader(reader);
+  const events: LogEvent[] = [];
+  while (reader.remaining > 0 && !isPadding(bytes.subarray(reader.offset))) {
+    if (events.length === eventsMax) throw sizeError(`more than ${eventsMax} events`);
+    events.push(readEvent(reader, algorithms, `event ${events.length + 1}`));
+  }
+  const startupLocality = localityOf(events);
+  return { algorithms, events, startupLocality, bytesConsumed: reader.offset };
+}
+
+function sizeError(what: string): CvmpError {
+  return new CvmpError('SIZE', `event log: ${what}`, { field: 'event_log' });
+}
+
+/** TCG_PCClientPCREvent with TCG_EfiSpecIDEvent. */
+function readHeader(reader: ByteReader): readonly LogAlgorithm[] {
+  const field = 'event_log.spec_id';
+  reader.u32(field);
+  const type = reader.u32(field);
+  reader.take(20, field);
+  const length = reader.u32(field);
+  if (length > dataMax) throw sizeError(`a header of ${length} bytes`);
+  const data = new ByteReader(reader.take(length, field), 'little');
+  const signature = data.take(Math.min(16, data.remaining), field);
+  if (type !== eventType.noAction || !startsWith(signature, specIdSignature)) {
+    throw new CvmpError('UNSUPPORTED_VERSION', 'the event log is not crypto-agile', { field });
+  }
+  // platformClass, version, errata, uintnSize
+  data.take(8, field);
+  const count = data.u32(field);
+  if (count === 0 || count > algorithmsMax) throw sizeError(`${count} algorithms`);
+  const algorithms: LogAlgorithm[] = [];
+  for (let i = 0; i < count; i++) {
+    const algorithm = readAlgorithm(data, field);
+    if (algorithms.some(({ id }) => id === algorithm.id)) {
+      throw new CvmpError('MALFORMED', `event log: ${algorithm.name} twice`, { field });
+    }
+    algorithms.push(algorithm);
+  }
+  data.take(data.u8(field), field);
+  data.end(field);
+  return algorithms;
+}
+
+function readAlgorithm(data: ByteReader, field: string): LogAlgorithm {
+  const id = data.u16(field);
+  const length = data.u16(field);
+  const [name, known] = algorithmNames[id] ?? [`0x${id.toString(16).padStart(4, '0')}`, length];
+  if (length !== known || length === 0 || length > 64) {
+    throw new CvmpError('MALFORMED', `event log: ${name} of ${length} bytes`, { field });
+  }
+  return { id, name, length };
+}
+
+/** TCG_PCR_EVENT2: each algorithm of the header exactly once. */
+function readEvent(
+  reader: ByteReader,
+  algorithms: readonly LogAlgorithm[],
+  field: string,
+): LogEvent {
+  const register = reader.u32(field);
+  const type = reader.u32(field);
+  const count = reader.u32(field);
+  if (count !== algorithms.length) {
+    throw new CvmpError('MALFORMED', `${field} has ${count} digests`, { field });
+  }
+  const digests = new Map<string, Uint8Array>();
+  for (let i = 0; i < count; i++) {
+    const id = reader.u16(field);
+    const algorithm = algorithms.find((a) => a.id === id);
+    if (algorithm === undefined || digests.has(algorithm.name)) {
+      throw new CvmpError('MALFORMED', `${field} has a digest of algorithm ${id}`, { field });
+    }
+    digests.set(algorithm.name, reader.take(algorithm.length, field));
+  }
+  const length = reader.u32(field);
+  if (length > dataMax) throw sizeError(`${field} has ${length} bytes`);
+  const data = reader.take(length, field);
+  if (type !== eventType.noAction && register >= registersMax) {
+    throw new CvmpError('MALFORMED', `${field} extends register ${register}`, { field });
+  }
+  return { register, type, digests, data };
+}
+
+function isPadding(rest: Uint8Array): boolean {
+  const first = rest[0];
+  return (first === 0 || first === 0xff) && rest.every((byte) => byte === first);
+}
+
+/** Locality of TPM2_Startup: PCR 0 starts with it in its last byte (TPM 2.0 Part 1, 12.2.3.2). */
+function localityOf(events: readonly LogEvent[]): number | undefined {
+  let locality: number | undefined;
+  for (const { type, register, data } of events) {
+    if (type !== eventType.noAction || register !== 0) continue;
+    if (!startsWith(data, startupLocalitySignature) || data.length !== 17) continue;
+    const found = data[16]!;
+    if (locality !== undefined || (found !== 0 && found !== 3 && found !== 4)) {
+      throw new CvmpError('MALFORMED', `event log: startup locality ${found}`, {
+        field: 'event_log.startup_locality',
+      });
+    }
+    locality = found;
+  }
+  return locality;
+}
+
+function startsWith(bytes: Uint8Array, text: string): boolean {
+  return utf8(text).every((byte, i) => bytes[i] === byte);
+}

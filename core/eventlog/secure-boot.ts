@@ -1,0 +1,156 @@
+import { CvmpError } from '../errors.js';
+import {
+  type EfiVariable,
+  efiGlobalVariable,
+  efiImageSecurityDatabase,
+  guidText,
+  parseEfiVariable,
+  parseSignatureLists,
+  type Signature,
+} from './efi-variable.js';
+import { eventType, eventTypeName } from './event-types.js';
+import type { EventLog, LogEvent } from './parse.js';
+import { type Bank, measuredData } from './replay.js';
+
+/** Who signed what was started, as the firmware measured it (EV_EFI_VARIABLE_AUTHORITY). */
+export interface BootAuthority {
+  /** Variable in which the firmware or shim found it: `db`, `MokList`, `Shim`. */
+  readonly variable: string;
+  /** GUID of the owner of the entry; undefined where the variable is no signature database. */
+  readonly owner: string | undefined;
+  /** DER certificate, digest of an image, or whatever else the variable held. */
+  readonly data: Uint8Array;
+}
+
+/** The signature databases that were in force. */
+export interface SignatureDatabases {
+  readonly pk: readonly Signature[];
+  readonly kek: readonly Signature[];
+  readonly db: readonly Signature[];
+  readonly dbx: readonly Signature[];
+}
+
+/** Secure Boot as the measurements prove it. */
+export type SecureBoot =
+  | {
+      readonly state: 'enabled' | 'disabled';
+      readonly databases: SignatureDatabases;
+      /** In the order of their measurement. */
+      readonly authorities: readonly BootAuthority[];
+    }
+  | { readonly state: 'unknown'; readonly why: string };
+
+const unknown = (why: string): SecureBoot => ({ state: 'unknown', why });
+
+/** PCR 7 (TCG PFP 3.3.4.8); RTMR0 has these events among others. */
+export const secureBootPcr = 7;
+
+const databaseVendors: Readonly<Record<string, string>> = {
+  SecureBoot: efiGlobalVariable,
+  PK: efiGlobalVariable,
+  KEK: efiGlobalVariable,
+  db: efiImageSecurityDatabase,
+  dbx: efiImageSecurityDatabase,
+};
+
+/** Events whose data says what was measured; with any other data the state is unknown. */
+const readTypes: ReadonlySet<number> = new Set([
+  eventType.separator,
+  eventType.action,
+  eventType.efiAction,
+  eventType.efiVariableDriverConfig,
+  eventType.efiVariableAuthority,
+]);
+
+/**
+ * What the log proves of Secure Boot. The register must be one that {@link explainedRegisters} names.
+ * State and databases count from before the one separator only: later events could be anybody's.
+ */
+export function readSecureBoot(log: EventLog, bank: Bank, register = secureBootPcr): SecureBoot {
+  const events: LogEvent[] = [];
+  for (const event of log.events) {
+    if (event.register !== register || !readTypes.has(event.type)) continue;
+    const data = measuredData(event, bank);
+    if (data === undefined) {
+      const name = eventTypeName(event.type);
+      return unknown(`the data of an ${name} of register ${register} is not what was measured`);
+    }
+    events.push({ ...event, data });
+  }
+  try {
+    return read(events, register);
+  } catch (error) {
+    if (!(error instanceof CvmpError)) throw error;
+    return unknown(error.message);
+  }
+}
+
+function read(events: readonly LogEvent[], register: number): SecureBoot {
+  const separators = events.filter(({ type }) => type === eventType.separator);
+  const [separator] = separators;
+  if (separator === undefined || separators.length > 1) {
+    return unknown(`register ${register} has ${separators.length} separators`);
+  }
+  if (separator.data.length !== 4 || separator.data.some((byte) => byte !== 0)) {
+    return unknown('the firmware reported an error');
+  }
+  const before = events.slice(0, events.indexOf(separator));
+  const actions = events
+    .filter(({ type }) => type === eventType.action || type === eventType.efiAction)
+    .map(({ data }) => String.fromCharCode(...data.subarray(0, 64)).replace(/\0+$/, ''));
+  if (actions.includes('UEFI Debug Mode')) return unknown('the firmware is in debug mode');
+  const variables = readConfiguration(before);
+  const flag = variables.get('SecureBoot');
+  if (flag === undefined || flag.length > 1 || (flag[0] ?? 0) > 1) {
+    return unknown(flag === undefined ? 'SecureBoot was not measured' : 'SecureBoot is no flag');
+  }
+  const database = (name: string) => parseSignatureLists(variables.get(name) ?? absent, name);
+  return {
+    state: flag[0] === 1 ? 'enabled' : 'disabled',
+    databases: {
+      pk: database('PK'),
+      kek: database('KEK'),
+      db: database('db'),
+      dbx: database('dbx'),
+    },
+    authorities: events
+      .filter(({ type }) => type === eventType.efiVariableAuthority)
+      .map(({ data }) => readAuthority(parseEfiVariable(data, 'authority', shimSlack))),
+  };
+}
+
+/** Older versions of shim measure up to so many bytes too much of an authority. */
+const shimSlack = 8;
+
+const absent = new Uint8Array();
+
+/** Secure Boot variables by name; each counts under its own vendor and once. */
+function readConfiguration(events: readonly LogEvent[]): ReadonlyMap<string, Uint8Array> {
+  const variables = new Map<string, Uint8Array>();
+  for (const { type, data } of events) {
+    if (type !== eventType.efiVariableDriverConfig) continue;
+    const { vendor, name, data: value } = parseEfiVariable(data, 'variable');
+    if (databaseVendors[name] !== vendor) continue;
+    if (variables.has(name)) {
+      throw new CvmpError('MALFORMED', `${name} was measured twice`, { field: name });
+    }
+    variables.set(name, value);
+  }
+  return variables;
+}
+
+/**
+ * Entries of a signature database come as one EFI_SIGNATURE_DATA: owner, then certificate or digest.
+ * Older versions of shim leave the owner out.
+ */
+function readAuthority({ vendor, name, data }: EfiVariable): BootAuthority {
+  if (vendor !== efiImageSecurityDatabase || data.length < 16 || isWholeDer(data)) {
+    return { variable: name, owner: undefined, data };
+  }
+  return { variable: name, owner: guidText(data.subarray(0, 16)), data: data.slice(16) };
+}
+
+/** A DER SEQUENCE with a length of two bytes, as every certificate is, that fills `data`. */
+function isWholeDer(data: Uint8Array): boolean {
+  return data[0] === 0x30 && data[1] === 0x82 && data.length === 4 + ((data[2]! << 8) | data[3]!);
+}
