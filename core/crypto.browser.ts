@@ -1,4 +1,4 @@
-import { gcm } from '@noble/ciphers/aes.js';
+import { cfb, gcm } from '@noble/ciphers/aes.js';
 import { xchacha20poly1305 } from '@noble/ciphers/chacha.js';
 import { hmac } from '@noble/hashes/hmac.js';
 import { sha256, sha384, sha512 } from '@noble/hashes/sha2.js';
@@ -108,6 +108,8 @@ export const crypto: Crypto = {
   aesGcmOpen: (key, iv, sealed, aad) =>
     open('the AES-GCM ciphertext', () => gcm(key, iv, aad).decrypt(sealed)),
 
+  aesCfbEncrypt: (key, iv, plaintext) => cfb(key, iv).encrypt(plaintext),
+
   xchachaSeal: (key, nonce, plaintext, aad) =>
     xchacha20poly1305(key, nonce, aad).encrypt(plaintext),
 
@@ -123,6 +125,17 @@ export const crypto: Crypto = {
       return await subtle.verify(row.verifyAs, key, signature, data);
     } catch {
       return false;
+    }
+  },
+
+  async rsaOaepEncrypt(hash, spki, label, plaintext) {
+    const importAs = { name: 'RSA-OAEP', hash: hash.replace('sha', 'SHA-') };
+    try {
+      const key = await subtle.importKey('spki', spki, importAs, false, ['encrypt']);
+      const sealed = await subtle.encrypt({ name: 'RSA-OAEP', label }, key, plaintext);
+      return new Uint8Array(sealed);
+    } catch (cause) {
+      throw new CvmpError('MALFORMED', 'no RSA key, or one without room', { cause });
     }
   },
 

@@ -12,6 +12,7 @@ import {
   type KeyObject,
   sign as nodeSign,
   verify as nodeVerify,
+  publicEncrypt,
   randomBytes,
   type SignKeyObjectInput,
   type VerifyKeyObjectInput,
@@ -193,6 +194,11 @@ export const crypto: Crypto = {
     });
   },
 
+  aesCfbEncrypt(key, iv, plaintext) {
+    const cipher = createCipheriv(`aes-${key.length * 8}-cfb`, key, iv);
+    return new Uint8Array(Buffer.concat([cipher.update(plaintext), cipher.final()]));
+  },
+
   xchachaSeal(key, nonce, plaintext, aad) {
     const [subkey, iv] = xchachaKey(key, nonce);
     const cipher = createCipheriv(chacha, subkey, iv, { authTagLength: tagLength });
@@ -229,6 +235,18 @@ export const crypto: Crypto = {
         resolve(error === null && ok),
       );
     });
+  },
+
+  async rsaOaepEncrypt(hash, spki, label, plaintext) {
+    const key = publicKey(spki);
+    if (key?.asymmetricKeyType !== 'rsa') throw new CvmpError('MALFORMED', 'not an RSA key');
+    const padding = constants.RSA_PKCS1_OAEP_PADDING;
+    try {
+      const input = { key, padding, oaepHash: hash, oaepLabel: Buffer.from(label) };
+      return new Uint8Array(publicEncrypt(input, plaintext));
+    } catch (cause) {
+      throw new CvmpError('MALFORMED', 'the RSA key has no room for the plaintext', { cause });
+    }
   },
 
   async generateEcKey(curve) {

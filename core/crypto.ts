@@ -39,6 +39,13 @@ export interface Crypto {
   aesGcmOpen(key: Uint8Array, iv: Uint8Array, sealed: Uint8Array, aad: Uint8Array): Uint8Array;
 
   /**
+   * AES-CFB without integrity, which TPM 2.0 protects by an HMAC of its own.
+   * @param key 16 or 32 bytes
+   * @param iv 16 bytes
+   */
+  aesCfbEncrypt(key: Uint8Array, iv: Uint8Array, plaintext: Uint8Array): Uint8Array;
+
+  /**
    * XChaCha20-Poly1305, for records at rest.
    * @param key 32 bytes
    * @param nonce 24 bytes, may be random
@@ -62,6 +69,18 @@ export interface Crypto {
     signature: Uint8Array,
     data: Uint8Array,
   ): Promise<boolean>;
+
+  /**
+   * RSAES-OAEP with MGF1 of the same hash (RFC 8017 s.7.1).
+   * @param spki DER SubjectPublicKeyInfo
+   * @throws CvmpError MALFORMED unless it is an RSA key with room for the plaintext
+   */
+  rsaOaepEncrypt(
+    hash: HashName,
+    spki: Uint8Array,
+    label: Uint8Array,
+    plaintext: Uint8Array,
+  ): Promise<Uint8Array>;
 
   generateEcKey(curve: EcCurve): Promise<EcPrivateKey>;
   /**

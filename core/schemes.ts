@@ -1,6 +1,7 @@
 import type { AnyScheme } from './rats/scheme.js';
 import { snpScheme } from './snp/scheme.js';
 import { tdxScheme } from './tdx/scheme.js';
+import { tpmScheme } from './tpm/scheme.js';
 
 /** The one list of evidence formats. */
-export const schemes: readonly AnyScheme[] = [snpScheme, tdxScheme];
+export const schemes: readonly AnyScheme[] = [snpScheme, tdxScheme, tpmScheme];

@@ -7,7 +7,10 @@ export interface Claims {
   readonly format: string;
   /** True where the chain ends in a configured root that is no hardware vendor's. */
   readonly simulated: boolean;
-  /** What the Attester put into its evidence, 64 bytes: the Binding of a session, or zero. */
+  /**
+   * What the Attester put into its evidence: the 64 bytes of a session's Binding or zero; where the
+   * format holds less, their SHA-256 or SHA-384.
+   */
   readonly reportData: Uint8Array;
   /** The field that the config document is bound by. */
   readonly configBinding: ConfigBinding;
@@ -22,7 +25,7 @@ export interface Claims {
 /** Digest over the config document, as the hardware reports it. */
 export interface ConfigBinding {
   /** Name of the hardware's field, for messages. */
-  readonly field: 'HOST_DATA' | 'MRCONFIGID';
+  readonly field: 'HOST_DATA' | 'MRCONFIGID' | 'PCR 15';
   readonly hash: 'sha256' | 'sha384';
   readonly digest: Uint8Array;
 }

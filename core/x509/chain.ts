@@ -14,6 +14,8 @@ export interface ChainRules {
   readonly at: number;
   /** The only signature algorithms that this hierarchy uses. */
   readonly algorithms: readonly SignatureAlgorithm[];
+  /** Critical extensions that the caller reads, beside basicConstraints and keyUsage. */
+  readonly understood?: readonly string[];
   /** Revocation lists; one whose issuer signs in this chain is enforced. */
   readonly crls?: readonly CertificateList[];
   /** Signatures that need not be computed again. */
@@ -85,6 +87,7 @@ async function verifyIssued(
   }
   for (const extension of certificate.extensions.values()) {
     if (!extension.critical || understood.has(extension.oid)) continue;
+    if (rules.understood?.includes(extension.oid)) continue;
     throw new CvmpError('UNKNOWN_CRITICAL', `${name} has critical extension ${extension.oid}`, {
       field,
     });

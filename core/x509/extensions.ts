@@ -15,10 +15,12 @@ export type Extensions = ReadonlyMap<string, Extension>;
 export const extensionOid = {
   subjectKeyIdentifier: '2.5.29.14',
   keyUsage: '2.5.29.15',
+  subjectAltName: '2.5.29.17',
   basicConstraints: '2.5.29.19',
   crlNumber: '2.5.29.20',
   crlReason: '2.5.29.21',
   authorityKeyIdentifier: '2.5.29.35',
+  extendedKeyUsage: '2.5.29.37',
 } as const;
 
 /** More extensions than this are refused. */
@@ -72,7 +74,13 @@ export function basicConstraints(extensions: Extensions): BasicConstraints {
 }
 
 /** Bits of keyUsage (RFC 5280 s.4.2.1.3) by their number. */
-export const keyUsageBit = { digitalSignature: 0, keyCertSign: 5, cRLSign: 6 } as const;
+export const keyUsageBit = {
+  digitalSignature: 0,
+  keyEncipherment: 2,
+  keyAgreement: 4,
+  keyCertSign: 5,
+  cRLSign: 6,
+} as const;
 
 /** Whether keyUsage permits the use; absent keyUsage permits all. @throws CvmpError MALFORMED */
 export function permitsUsage(extensions: Extensions, bit: number): boolean {

@@ -1,0 +1,104 @@
+import { crypto } from '#crypto';
+import { equalBytes } from '../bytes.js';
+import { CvmpError } from '../errors.js';
+import { type Endorsements, joinEndorsements, type TrustAnchor } from '../rats/endorsements.js';
+import { type Certificate, parseCertificate } from '../x509/certificate.js';
+import { keyUsageBit, permitsUsage } from '../x509/extensions.js';
+import { verifyKeyCertificate } from './ak/chain.js';
+import { hasGoogleInstance, readGoogleInstance } from './ak/google.js';
+import { googleRoot } from './ak/trust-anchors.js';
+import type { AkTrust, TpmClaims } from './claims.js';
+import type { TpmEvidence } from './evidence.js';
+import { configBindingOf, launchMeasurementOf, verifyMeasurements } from './measurements.js';
+import { isAttestationKey } from './public-area.js';
+
+/**
+ * The server's own word that a TPM opened the credential that it made for this AK: the AK's name.
+ * Only the verifier itself makes such a document; none that comes with evidence is looked at.
+ */
+export const activatedAkType = 'application/vnd.cvmp.activated-ak';
+
+/**
+ * Verifies TPM evidence in the order of protocol.md s.4: the AK first, then what it signed.
+ * @param at time of evaluation, milliseconds since 1970
+ * @throws CvmpError with a code of the evidence section of the error table
+ */
+export async function verifyTpmEvidence(
+  evidence: TpmEvidence,
+  endorsements: Endorsements,
+  anchors: readonly TrustAnchor[],
+  at: number,
+): Promise<TpmClaims> {
+  const { ak, spki } = await trustAk(evidence, endorsements, anchors, at);
+  const measurements = await verifyMeasurements(evidence, spki);
+  const akDigest = crypto.hash('sha256', spki);
+  return {
+    format: 'tpm',
+    // A vTPM is software of its host. Google vouches for those of its confidential VMs; who trusts
+    // another host says so.
+    simulated: ak.by !== 'certificate' || !isGoogle(ak.anchor),
+    reportData: measurements.quote.extraData,
+    configBinding: configBindingOf(measurements, evidence),
+    launchMeasurement: launchMeasurementOf(measurements),
+    instanceId: akDigest,
+    chipId: undefined,
+    measurements,
+    ak,
+    akDigest,
+  };
+}
+
+/** Step 1: a quote proves nothing but that its key signed it. */
+async function trustAk(
+  evidence: TpmEvidence,
+  endorsements: Endorsements,
+  anchors: readonly TrustAnchor[],
+  at: number,
+): Promise<{ ak: AkTrust; spki: Uint8Array }> {
+  const { akPublic, certificates } = evidence;
+  const [leaf] = certificates;
+  if (leaf !== undefined) {
+    const certificate = parseCertificate(leaf, 'ak_certificate');
+    const carried = { certificates: certificates.slice(1), crls: [] };
+    const all = joinEndorsements(carried, endorsements);
+    const anchor = await verifyKeyCertificate(certificate, all, anchors, at);
+    return { ak: trustByCertificate(certificate, anchor), spki: certificate.spki };
+  }
+  if (akPublic !== undefined) {
+    const isActivated = (endorsements.documents ?? []).some(
+      ({ mediaType, value }) => mediaType === activatedAkType && equalBytes(value, akPublic.name),
+    );
+    // An unrestricted key would sign a quote that its owner wrote himself.
+    if (isActivated && isAttestationKey(akPublic)) {
+      return { ak: { by: 'activated-credential' }, spki: akPublic.spki };
+    }
+  }
+  throw new CvmpError('AK_UNTRUSTED', 'neither a certificate nor an activated credential', {
+    field: 'tpm.ak',
+  });
+}
+
+/** Stops the certificate of an EK, or of a key for anything else, from standing in for an AK's. */
+function trustByCertificate(certificate: Certificate, anchor: TrustAnchor): AkTrust {
+  const { basicConstraints, extensions, subject } = certificate;
+  const isForSigning = permitsUsage(extensions, keyUsageBit.digitalSignature);
+  const isForEncryption =
+    permitsUsage(extensions, keyUsageBit.keyEncipherment) ||
+    permitsUsage(extensions, keyUsageBit.keyAgreement);
+  if (basicConstraints.ca || !isForSigning || isForEncryption) {
+    throw new CvmpError('WRONG_KEY_TYPE', `${subject.text} is not the certificate of an AK`, {
+      field: 'ak_certificate',
+    });
+  }
+  const instance = hasGoogleInstance(certificate) ? readGoogleInstance(certificate) : undefined;
+  if (isGoogle(anchor) && instance?.isProduction !== true) {
+    throw new CvmpError('AK_UNTRUSTED', `${subject.text} is no production machine of Google`, {
+      field: 'ak_certificate',
+    });
+  }
+  return { by: 'certificate', anchor, instance };
+}
+
+function isGoogle({ spkiDigest }: TrustAnchor): boolean {
+  return equalBytes(spkiDigest, googleRoot.spkiDigest);
+}
