@@ -1,7 +1,14 @@
+import { azureSnpScheme, azureTdxScheme } from './azure/scheme.js';
 import type { AnyScheme } from './rats/scheme.js';
 import { snpScheme } from './snp/scheme.js';
 import { tdxScheme } from './tdx/scheme.js';
 import { tpmScheme } from './tpm/scheme.js';
 
 /** The one list of evidence formats. */
-export const schemes: readonly AnyScheme[] = [snpScheme, tdxScheme, tpmScheme];
+export const schemes: readonly AnyScheme[] = [
+  snpScheme,
+  tdxScheme,
+  tpmScheme,
+  azureSnpScheme,
+  azureTdxScheme,
+];

@@ -33,8 +33,10 @@ export function snpCollection(report: Uint8Array, certTable: Uint8Array): CmwCol
   return new Map(records);
 }
 
+/** SNP evidence alone; with others' records beside it, it is part of a composite. */
 export function isSnpCollection(collection: CmwCollection): boolean {
-  return collection.has(reportLabel);
+  const own: readonly string[] = [reportLabel, certsLabel];
+  return collection.has(reportLabel) && [...collection.keys()].every((l) => own.includes(l));
 }
 
 /** @throws CvmpError MALFORMED, SIZE, UNSUPPORTED_EVIDENCE */

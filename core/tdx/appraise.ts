@@ -56,6 +56,23 @@ const rules: readonly Check<TdxRules>[] = [
     },
   },
   {
+    name: 'rtmrs-explained',
+    code: 'EVENT_LOG_MISMATCH',
+    fault: ({ measurements: { explained } }, { rtmrsExplained }) => {
+      const open = rtmrsExplained.filter((rtmr) => !explained.has(rtmr));
+      return open.length === 0 ? undefined : `nothing explains RTMR ${open.join(', ')}`;
+    },
+  },
+  {
+    name: 'secure-boot',
+    code: 'POLICY_SECURE_BOOT',
+    fault: ({ measurements: { secureBoot } }, { requireSecureBoot }) => {
+      if (!requireSecureBoot) return undefined;
+      if (secureBoot.state === 'unknown') return secureBoot.why;
+      return secureBoot.state === 'enabled' ? undefined : 'Secure Boot is off';
+    },
+  },
+  {
     name: 'tcb-status',
     code: 'POLICY_TCB',
     fault: ({ tcb: { status } }, { statuses }) =>

@@ -2,6 +2,7 @@ import { encode } from '../cbor/encode.js';
 import { asBytes, decodeMap } from '../cbor/read.js';
 import type { CborValue } from '../cbor/value.js';
 import { CvmpError } from '../errors.js';
+import { type EventLog, parseEventLog } from '../eventlog/parse.js';
 import { type CmwCollection, type CmwRecord, cmwIndicator } from '../rats/cmw.js';
 import { type Endorsements, noEndorsements } from '../rats/endorsements.js';
 import { qeIdentityType, tcbInfoType } from './endorsement/collateral.js';
@@ -10,9 +11,12 @@ import { parseTdxQuote, type TdxQuote } from './parse.js';
 /** Labels of TDX evidence in a CMW collection. */
 const quoteLabel = 'tdx';
 const collateralLabel = 'tdx-collateral';
+const logLabel = 'log-ccel';
+const ownLabels: readonly string[] = [quoteLabel, collateralLabel, logLabel];
 
 const quoteType = 'application/vnd.cvmp.tdx-quote';
 const collateralType = 'application/vnd.cvmp.tdx-collateral+cbor';
+const logType = 'application/vnd.cvmp.cc-event-log';
 
 const piecesMax = 16;
 
@@ -20,15 +24,19 @@ const piecesMax = 16;
 export interface TdxEvidence {
   readonly quote: TdxQuote;
   readonly endorsements: Endorsements;
+  /** CC event log of the guest's firmware (CCEL). */
+  readonly eventLog: EventLog | undefined;
 }
 
 /**
  * @param quote `outblob` of configfs-tsm
  * @param collateral what the agent could fetch; the verifier prefers what is newer
+ * @param eventLog as read from the CCEL table
  */
 export function tdxCollection(
   quote: Uint8Array,
   collateral: Endorsements = noEndorsements,
+  eventLog?: Uint8Array,
 ): CmwCollection {
   const records: [string, CmwRecord][] = [
     [quoteLabel, { mediaType: quoteType, value: quote, indicator: cmwIndicator.evidence }],
@@ -47,17 +55,22 @@ export function tdxCollection(
     const indicator = cmwIndicator.endorsements;
     records.push([collateralLabel, { mediaType: collateralType, value, indicator }]);
   }
+  if (eventLog !== undefined) {
+    const indicator = cmwIndicator.evidence;
+    records.push([logLabel, { mediaType: logType, value: eventLog, indicator }]);
+  }
   return new Map(records);
 }
 
+/** TDX evidence alone; with others' records beside it, it is part of a composite. */
 export function isTdxCollection(collection: CmwCollection): boolean {
-  return collection.has(quoteLabel);
+  return collection.has(quoteLabel) && [...collection.keys()].every((l) => ownLabels.includes(l));
 }
 
 /** @throws CvmpError MALFORMED, NOT_CANONICAL, SIZE, UNSUPPORTED_* */
 export function parseTdxCollection(collection: CmwCollection): TdxEvidence {
   for (const label of collection.keys()) {
-    if (label !== quoteLabel && label !== collateralLabel) {
+    if (!ownLabels.includes(label)) {
       throw new CvmpError('UNSUPPORTED_EVIDENCE', `${label} has no place in TDX evidence`);
     }
   }
@@ -66,6 +79,9 @@ export function parseTdxCollection(collection: CmwCollection): TdxEvidence {
     endorsements: collection.has(collateralLabel)
       ? parseCollateral(recordOf(collection, collateralLabel, collateralType))
       : noEndorsements,
+    eventLog: collection.has(logLabel)
+      ? parseEventLog(recordOf(collection, logLabel, logType))
+      : undefined,
   };
 }
 

@@ -29,6 +29,10 @@ export interface AcceptedAdvisory {
 export interface TdxRules {
   /** None admits nothing. */
   readonly references: readonly TdxReference[];
+  /** RTMRs (0 to 3) that the event log must explain. */
+  readonly rtmrsExplained: readonly number[];
+  /** Ask for Secure Boot, proven by the event log and RTMR0. */
+  readonly requireSecureBoot: boolean;
   /** Admitted beside UpToDate. */
   readonly statuses: readonly TcbStatus[];
   /** Needed for each open advisory where the status is not UpToDate. */
@@ -60,6 +64,8 @@ export interface TdxRules {
 /** Rules that admit nothing yet: give them references. The defaults of protocol.md s.6.8. */
 export const defaultRules: TdxRules = {
   references: [],
+  rtmrsExplained: [],
+  requireSecureBoot: false,
   statuses: [],
   advisoriesAccepted: [],
   advisoriesDenied: [],

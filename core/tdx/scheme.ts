@@ -17,6 +17,7 @@ export const tdxScheme: EvidenceScheme<TdxEvidence, TdxClaims, TdxRules, TdxLeve
       joinEndorsements(evidence.endorsements, endorsements),
       anchors,
       at,
+      evidence.eventLog,
     ),
   deny,
   appraise,

@@ -2,6 +2,7 @@ import { crypto } from '#crypto';
 import { concat, equalBytes, isZero } from '../bytes.js';
 import { ecSpki } from '../crypto.js';
 import { CvmpError } from '../errors.js';
+import type { EventLog } from '../eventlog/parse.js';
 import type { Endorsements, TrustAnchor } from '../rats/endorsements.js';
 import type { Certificate } from '../x509/certificate.js';
 import type { TdxClaims } from './claims.js';
@@ -13,12 +14,14 @@ import type { TcbInfo } from './endorsement/tcb-info.js';
 import { intelRoots } from './endorsement/trust-anchors.js';
 import { verifySigner, verifyStatements } from './endorsement/verify-collateral.js';
 import type { TdxQuote } from './parse.js';
+import { explainRtmrs, withoutLog } from './registers.js';
 import { evaluateTcb, type TcbEvaluation } from './tcb.js';
 
 /**
  * Verifies that a quote is genuine: the steps of protocol.md s.3.2 (step 1 is the parser's), one
  * reason each, the first failure wins. What the TD itself must be is appraised later.
  * @param at time of evaluation, milliseconds since 1970
+ * @param eventLog CC event log that came along; it explains registers and vouches for nothing
  * @throws CvmpError with a code of the evidence section of the error table
  */
 export async function verifyTdxQuote(
@@ -26,6 +29,7 @@ export async function verifyTdxQuote(
   endorsements: Endorsements,
   anchors: readonly TrustAnchor[],
   at: number,
+  eventLog?: EventLog,
 ): Promise<TdxClaims> {
   const certificates = parseCertificates(endorsements);
   const chain = pckChainOf(quote, certificates);
@@ -57,6 +61,7 @@ export async function verifyTdxQuote(
     quote,
     platform,
     tcb,
+    measurements: eventLog === undefined ? withoutLog(quote.td) : explainRtmrs(quote.td, eventLog),
     evaluatedAt: at,
     endorsementDigest: crypto.hash('sha256', chain.pck.der),
   };

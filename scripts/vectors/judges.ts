@@ -4,7 +4,10 @@ import { judgeLaunchDigests } from './judges/launch-digests.js';
 import { judgeChains, judgeCrls } from './judges/snp/authorities.js';
 import { judgeChainCases, judgeReport, judgeSynthetic } from './judges/snp/reports.js';
 import { judgeQuote } from './judges/tdx/quotes.js';
+import { judgeRegisters } from './judges/tdx/registers.js';
 import { judgeSyntheticQuotes } from './judges/tdx/synthetic.js';
+import { judgeAzure } from './judges/tpm/azure.js';
+import { judgeEventLogs, judgeQuotesWithLog, judgeTpmQuote } from './judges/tpm/quotes.js';
 import { judgeWycheproof } from './judges/wycheproof.js';
 
 /** The judge of each `kind` of `expected.json`. Kinds that are not here are shown as not judged. */
@@ -19,4 +22,9 @@ export const judges: ReadonlyMap<string, Judge> = new Map<string, Judge>([
   ['sev-launch-digests', judgeLaunchDigests],
   ['intel-tdx-quote', judgeQuote],
   ['intel-tdx-synthetic', judgeSyntheticQuotes],
+  ['tdx-rtmr-replay', judgeRegisters],
+  ['azure-hcl-report+tpm-quote', judgeAzure],
+  ['tpm-quotes+event-log', judgeQuotesWithLog],
+  ['tpm-quote', judgeTpmQuote],
+  ['tcg-event-logs', judgeEventLogs],
 ]);

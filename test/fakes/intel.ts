@@ -9,7 +9,7 @@ import {
   type CertificateContent,
   type CrlContent,
   caExtensions,
-  distinguishedName,
+  commonName,
   extension,
   issueCertificate,
   issueCrl,
@@ -22,13 +22,11 @@ import {
 
 const zeros = (length: number) => new Uint8Array(length);
 const zeroHex = (length: number) => '00'.repeat(length);
-const name = (commonName: string) => distinguishedName({ O: 'Fake Intel', CN: commonName });
-
 export const names = {
-  root: name('Intel SGX Root CA'),
-  ca: name('Intel SGX PCK Platform CA'),
-  pck: name('Intel SGX PCK Certificate'),
-  signer: name('Intel SGX TCB Signing'),
+  root: commonName('Intel SGX Root CA'),
+  ca: commonName('Intel SGX PCK Platform CA'),
+  pck: commonName('Intel SGX PCK Certificate'),
+  signer: commonName('Intel SGX TCB Signing'),
 };
 
 /** Time of evaluation inside of all that is made here. */
@@ -69,7 +67,7 @@ export function sgxExtensions(content: PckContent = {}): Uint8Array {
     [6, member('6', der.octetString(zeros(16)))],
   ];
   const kept = members.filter(([arc]) => !content.without?.includes(arc));
-  return extension(sgxOid, false, der.sequence(...kept.map(([, bytes]) => bytes)));
+  return extension(sgxOid, der.sequence(...kept.map(([, bytes]) => bytes)));
 }
 
 export type Json = Readonly<Record<string, unknown>>;

@@ -12,7 +12,7 @@ import { crypto } from '#crypto';
 import {
   type CertificateContent,
   caExtensions,
-  distinguishedName,
+  commonName,
   extension,
   issueCertificate,
   issueCrl,
@@ -29,9 +29,9 @@ const configDocument = utf8('config document');
 const configDigest = crypto.hash('sha256', configDocument);
 const reportData = crypto.hash('sha512', utf8('binding'));
 const names = {
-  root: distinguishedName({ CN: 'EK/AK root' }),
-  ca: distinguishedName({ CN: 'EK/AK intermediate' }),
-  ak: distinguishedName({ CN: 'instance' }),
+  root: commonName('EK/AK root'),
+  ca: commonName('EK/AK intermediate'),
+  ak: commonName('instance'),
 };
 
 /** PCRs after the boot and after the agent measured the config document. */
@@ -175,8 +175,8 @@ describe('step 1: trust in the AK', () => {
     leafExtensions()[0]!,
     extension(
       '2.5.29.15',
-      true,
       concat(fromHex(`0302${unused.toString(16).padStart(2, '0')}`), fromHex(bits)),
+      true,
     ),
   ];
   const withAk = async (change: Partial<CertificateContent>, signer = caKey) =>
@@ -210,7 +210,7 @@ describe('step 1: trust in the AK', () => {
     [
       'an unknown critical extension',
       () =>
-        withAk({ extensions: [...leafExtensions(), extension('1.2.3', true, fromHex('0500'))] }),
+        withAk({ extensions: [...leafExtensions(), extension('1.2.3', fromHex('0500'), true)] }),
       'UNKNOWN_CRITICAL',
     ],
     [
@@ -240,7 +240,7 @@ describe('step 1: trust in the AK', () => {
   });
 
   it('a critical subject alternative name is read over, as EK and AK certificates have it', async () => {
-    const san = extension('2.5.29.17', true, fromHex('3000'));
+    const san = extension('2.5.29.17', fromHex('3000'), true);
     await withAk({ extensions: [...leafExtensions(), san] });
   });
 

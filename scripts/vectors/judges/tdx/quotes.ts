@@ -33,7 +33,7 @@ export async function judgeQuote(folder: CaseFolder): Promise<readonly CaseVerdi
   const quote = parseTdxQuote(bytes);
   const chain = carriedChain(quote);
   const cases = [
-    comparison(`${file}: fields`, asObject(expected.fields, 'fields'), fieldsOf(quote, bytes)),
+    comparison(`${file}: fields`, asObject(expected.fields, 'fields'), quoteWithChainJson(bytes)),
     comparison(`${file}: bytes`, { sha256: asString(expected.sha256, 'sha256') }, digest(bytes)),
   ];
   const at = evaluationTime(expected) ?? Math.max(...chain.map(({ notBefore }) => notBefore));
@@ -76,7 +76,9 @@ function digest(bytes: Uint8Array): JsonObject {
   return { sha256: toHex(crypto.hash('sha256', bytes)) };
 }
 
-function fieldsOf(quote: TdxQuote, bytes: Uint8Array): JsonObject {
+/** Fields of a quote with its PCK certificate and chain. */
+export function quoteWithChainJson(bytes: Uint8Array): JsonObject {
+  const quote = parseTdxQuote(bytes);
   const { pck } = pckChainOf(quote);
   return {
     ...quoteFieldsJson(quote, bytes.length),

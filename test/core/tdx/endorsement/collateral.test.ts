@@ -6,7 +6,7 @@ import { intelRoots } from '#core/tdx/endorsement/trust-anchors.js';
 import { parseTdxQuote } from '#core/tdx/parse.js';
 import { verifyTdxQuote } from '#core/tdx/verify.js';
 import { crypto } from '#crypto';
-import { caExtensions, distinguishedName, leafExtensions } from '../../../fakes/certificates.js';
+import { caExtensions, commonName, leafExtensions } from '../../../fakes/certificates.js';
 import {
   FakeIntel,
   names,
@@ -233,7 +233,7 @@ describe('step 5: the PCK chain', () => {
       ],
     });
   };
-  const processor = distinguishedName({ O: 'Fake Intel', CN: 'Intel SGX PCK Processor CA' });
+  const processor = commonName('Intel SGX PCK Processor CA');
   const rows: [string, () => Promise<unknown>, string][] = [
     ['a PCK certificate by another key', () => withChain({ signedBy: other }), 'CHAIN_INVALID'],
     ['a CA by another key', () => withChain({}, { signedBy: other }), 'CHAIN_INVALID'],
@@ -247,7 +247,7 @@ describe('step 5: the PCK chain', () => {
     ['a CA that is none', () => withChain({}, { extensions: leafExtensions() }), 'CHAIN_INVALID'],
     [
       'a PCK certificate of another name',
-      () => withChain({ subject: distinguishedName({ CN: 'SGX PCK' }) }),
+      () => withChain({ subject: commonName('SGX PCK') }),
       'CHAIN_INVALID',
     ],
     [

@@ -5,7 +5,7 @@ import { type Certificate, parseCertificate } from '#core/x509/certificate.js';
 import { crypto } from '#crypto';
 import {
   caExtensions,
-  distinguishedName,
+  commonName,
   extension,
   issueCertificate,
   leafExtensions,
@@ -13,10 +13,10 @@ import {
 import { FakeEk, FakeTpm } from '../../../fakes/tpm.js';
 import { refusalOf } from '../../../refusal.js';
 
-const name = distinguishedName({ CN: 'EK' });
+const name = commonName('EK');
 const signer = await crypto.generateEcKey('P-256');
-const keyUsage = (bits: string) => extension('2.5.29.15', true, fromHex(`030200${bits}`));
-const ekUsage = (hex: string) => extension('2.5.29.37', false, fromHex(hex));
+const keyUsage = (bits: string) => extension('2.5.29.15', fromHex(`030200${bits}`), true);
+const ekUsage = (hex: string) => extension('2.5.29.37', fromHex(hex));
 
 async function certificateOf(spki: Uint8Array, extensions: Uint8Array[]): Promise<Certificate> {
   const der = await issueCertificate(signer, { issuer: name, subject: name, spki, extensions });

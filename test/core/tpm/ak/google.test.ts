@@ -4,7 +4,7 @@ import { hasGoogleInstance, readGoogleInstance } from '#core/tpm/ak/google.js';
 import { parseCertificate } from '#core/x509/certificate.js';
 import { crypto } from '#crypto';
 import {
-  distinguishedName,
+  commonName,
   extension,
   issueCertificate,
   leafExtensions,
@@ -13,7 +13,7 @@ import {
 import { refusalOf } from '../../../refusal.js';
 
 const key = await crypto.generateEcKey('P-256');
-const name = distinguishedName({ CN: 'AK' });
+const name = commonName('AK');
 const oid = '1.3.6.1.4.1.11129.2.1.21';
 
 async function certificateWith(...extensions: Uint8Array[]) {
@@ -42,7 +42,7 @@ const security = (version: number, production: boolean) =>
 describe('instance of Google Cloud in a key certificate (1.3.6.1.4.1.11129.2.1.21)', () => {
   it('every member is read; numbers of 64 bits are exact', async () => {
     const value = der.sequence(...identity, security(2, true));
-    const certificate = await certificateWith(extension(oid, false, value));
+    const certificate = await certificateWith(extension(oid, value));
     expect(hasGoogleInstance(certificate)).toBe(true);
     expect(readGoogleInstance(certificate)).toEqual({
       zone: 'us-central1-a',
@@ -56,24 +56,20 @@ describe('instance of Google Cloud in a key certificate (1.3.6.1.4.1.11129.2.1.2
   });
 
   it('a machine that does not say that it is in production is not', async () => {
-    const bare = await certificateWith(extension(oid, false, der.sequence(...identity)));
+    const bare = await certificateWith(extension(oid, der.sequence(...identity)));
     expect(readGoogleInstance(bare).isProduction).toBe(false);
     const value = der.sequence(...identity, security(0, false));
-    const test = await certificateWith(extension(oid, false, value));
+    const test = await certificateWith(extension(oid, value));
     expect(readGoogleInstance(test).isProduction).toBe(false);
   });
 
   const rows: [string, Uint8Array[], string][] = [
     ['no extension', [], 'CERT_EXTENSION_MISSING'],
-    ['fewer members', [extension(oid, false, der.sequence(...identity.slice(0, 4)))], 'MALFORMED'],
-    [
-      'more members',
-      [extension(oid, false, der.sequence(...identity, der.integer(1)))],
-      'MALFORMED',
-    ],
+    ['fewer members', [extension(oid, der.sequence(...identity.slice(0, 4)))], 'MALFORMED'],
+    ['more members', [extension(oid, der.sequence(...identity, der.integer(1)))], 'MALFORMED'],
     [
       'members of other types',
-      [extension(oid, false, der.sequence(...identity.slice(1), identity[0]!))],
+      [extension(oid, der.sequence(...identity.slice(1), identity[0]!))],
       'MALFORMED',
     ],
     [
@@ -81,7 +77,6 @@ describe('instance of Google Cloud in a key certificate (1.3.6.1.4.1.11129.2.1.2
       [
         extension(
           oid,
-          false,
           der.sequence(
             ...identity.slice(0, 3),
             der.integer(new Uint8Array(9).fill(1)),
