@@ -191,8 +191,8 @@ export const errorTable = {
   ),
   AK_UNTRUSTED: row(
     'UNAUTHENTICATED',
-    'Nothing vouches for the attestation key of this TPM.',
-    'Give the certificate of the AK, or let the server activate a credential.',
+    'Nothing vouches for the attestation key of this platform or TPM.',
+    'Endorse the key: a certificate, an activated credential, a platform key.',
   ),
   PCR_SELECTION: row(
     'UNAUTHENTICATED',
@@ -213,6 +213,11 @@ export const errorTable = {
     'UNAUTHENTICATED',
     'The runtime data is not what the hardware report was made over.',
     'Send the HCL report and the hardware evidence of one boot.',
+  ),
+  REALM_KEY_MISMATCH: row(
+    'UNAUTHENTICATED',
+    'The platform does not vouch for the key of the realm.',
+    'Use both parts of one token.',
   ),
   // --- Session and binding
   BINDING_MISMATCH: row(

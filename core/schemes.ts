@@ -1,4 +1,5 @@
 import { azureSnpScheme, azureTdxScheme } from './azure/scheme.js';
+import { ccaScheme } from './cca/scheme.js';
 import type { AnyScheme } from './rats/scheme.js';
 import { snpScheme } from './snp/scheme.js';
 import { tdxScheme } from './tdx/scheme.js';
@@ -11,4 +12,5 @@ export const schemes: readonly AnyScheme[] = [
   tpmScheme,
   azureSnpScheme,
   azureTdxScheme,
+  ccaScheme,
 ];

@@ -1,3 +1,5 @@
+import type { HashName } from '../crypto.js';
+
 /**
  * What Evidence asserts (RFC 9334 s.4.2), in the terms that do not depend on its format. Each
  * format adds its own. A value of this type exists only after its evidence was verified.
@@ -14,7 +16,7 @@ export interface Claims {
   readonly reportData: Uint8Array;
   /** The field that the config document is bound by. */
   readonly configBinding: ConfigBinding;
-  /** Measurement of what was launched, 48 bytes. */
+  /** Measurement of what was launched: 48 bytes, in CCA as long as the realm's hash. */
   readonly launchMeasurement: Uint8Array;
   /** Names this running instance for its life, 32 bytes; undefined where the format has none. */
   readonly instanceId: Uint8Array | undefined;
@@ -25,7 +27,7 @@ export interface Claims {
 /** Digest over the config document, as the hardware reports it. */
 export interface ConfigBinding {
   /** Name of the hardware's field, for messages. */
-  readonly field: 'HOST_DATA' | 'MRCONFIGID' | 'PCR 15';
-  readonly hash: 'sha256' | 'sha384';
+  readonly field: 'HOST_DATA' | 'MRCONFIGID' | 'PCR 15' | 'RPV';
+  readonly hash: HashName;
   readonly digest: Uint8Array;
 }

@@ -1,4 +1,5 @@
 import type { Judge } from './judge.js';
+import { judgeCcaToken } from './judges/cca-tokens.js';
 import { judgeCoseWgExamples } from './judges/cose-wg-examples.js';
 import { judgeLaunchDigests } from './judges/launch-digests.js';
 import { judgeChains, judgeCrls } from './judges/snp/authorities.js';
@@ -27,4 +28,5 @@ export const judges: ReadonlyMap<string, Judge> = new Map<string, Judge>([
   ['tpm-quotes+event-log', judgeQuotesWithLog],
   ['tpm-quote', judgeTpmQuote],
   ['tcg-event-logs', judgeEventLogs],
+  ['arm-cca-token', judgeCcaToken],
 ]);
