@@ -44,10 +44,12 @@ export function isZero(bytes: Uint8Array): boolean {
   return any === 0;
 }
 
+const hexPairs = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
+
 /** Lower-case hex. */
 export function toHex(bytes: Uint8Array): string {
   let out = '';
-  for (const b of bytes) out += b.toString(16).padStart(2, '0');
+  for (const b of bytes) out += hexPairs[b];
   return out;
 }
 

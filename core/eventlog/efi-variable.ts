@@ -1,4 +1,4 @@
-import { ByteReader } from '../bytes.js';
+import { ByteReader, toHex } from '../bytes.js';
 import { CvmpError } from '../errors.js';
 
 /** An EFI variable as it was measured (TCG PFP, UEFI_VARIABLE_DATA). */
@@ -41,8 +41,10 @@ export function parseEfiVariable(bytes: Uint8Array, field: string, slack = 0): E
 
 /** GUID from its mixed-endian bytes. */
 export function guidText(bytes: Uint8Array): string {
-  const order = [3, 2, 1, 0, -1, 5, 4, -1, 7, 6, -1, 8, 9, -1, 10, 11, 12, 13, 14, 15];
-  return order.map((i) => (i < 0 ? '-' : bytes[i]!.toString(16).padStart(2, '0'))).join('');
+  const [a, b, c] = [bytes.slice(0, 4), bytes.slice(4, 6), bytes.slice(6, 8)].map((part) =>
+    toHex(part.reverse()),
+  );
+  return `${a}-${b}-${c}-${toHex(bytes.subarray(8, 10))}-${toHex(bytes.subarray(10, 16))}`;
 }
 
 function utf16(bytes: Uint8Array): string {

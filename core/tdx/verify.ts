@@ -33,13 +33,14 @@ export async function verifyTdxQuote(
 ): Promise<TdxClaims> {
   const certificates = parseCertificates(endorsements);
   const chain = pckChainOf(quote, certificates);
+  const platform = readPckPlatform(chain.pck);
   // 2 to 4. Pinned root, its CRL, TCB Info and QE Identity.
-  const collateral = chooseCollateral(chain, certificates, endorsements, anchors);
+  const { fmspc } = platform;
+  const collateral = chooseCollateral(chain, certificates, endorsements, anchors, fmspc);
   await verifySigner(collateral, at);
   const { tcbInfo, qeIdentity } = await verifyStatements(collateral, at);
   // 5. The PCK certificate is Intel's and not revoked: stops platforms that nobody made.
   await verifyPckChain(chain, collateral.root, at, collateral.crls);
-  const platform = readPckPlatform(chain.pck);
   // 6, 9, 7. The platform signed the Quoting Enclave's report, which names the key of the quote.
   await verifyQuoteSignatures(quote, chain.pck);
   // 8. It is Intel's Quoting Enclave: the platform signs the report of any enclave.
@@ -74,7 +75,7 @@ export async function verifyTdxQuote(
  * @throws CvmpError QE_REPORT_INVALID, EVIDENCE_SIGNATURE_INVALID
  */
 export async function verifyQuoteSignatures(quote: TdxQuote, pck: Certificate): Promise<void> {
-  const attestationSpki = ecSpki('P-256', concat(Uint8Array.of(4), quote.attestationKey));
+  const attestationSpki = attestationSpkiOf(quote, pck);
   const [isQeReportSigned, isQuoteSigned] = await Promise.all([
     crypto.verify('ES256', pck.spki, quote.qeReportSignature, quote.qeReportBytes),
     crypto.verify('ES256', attestationSpki, quote.signature, quote.signedBytes),
@@ -98,6 +99,20 @@ export async function verifyQuoteSignatures(quote: TdxQuote, pck: Certificate): 
       field: 'quote.attestation_key',
     });
   }
+}
+
+/** The key that the Quoting Enclave of a platform last signed with: its import is worth keeping. */
+const lastKeys = new WeakMap<
+  Certificate,
+  { readonly key: Uint8Array; readonly spki: Uint8Array }
+>();
+
+function attestationSpkiOf({ attestationKey }: TdxQuote, pck: Certificate): Uint8Array {
+  const last = lastKeys.get(pck);
+  if (last !== undefined && equalBytes(last.key, attestationKey)) return last.spki;
+  const spki = ecSpki('P-256', concat(Uint8Array.of(4), attestationKey));
+  lastKeys.set(pck, { key: attestationKey, spki });
+  return spki;
 }
 
 function verifyFamily(platform: PckPlatform, tcbInfo: TcbInfo): void {

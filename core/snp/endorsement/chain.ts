@@ -5,10 +5,10 @@ import type { Endorsements, TrustAnchor } from '../../rats/endorsements.js';
 import type { Certificate } from '../../x509/certificate.js';
 import { type Chain, verifyChain } from '../../x509/chain.js';
 import { parseCertificateList } from '../../x509/crl.js';
+import { knownCertificate, knownSignatures, rememberChain } from '../../x509/known-certificates.js';
 import { sameName } from '../../x509/name.js';
 import type { SigningKey } from '../parse.js';
 import { endorsementOid } from './extensions.js';
-import { knownCertificate, knownSignatures, rememberChain } from './known-certificates.js';
 
 /** The certificates that a report is verified by. */
 export interface EndorsementChain {

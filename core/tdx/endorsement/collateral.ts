@@ -1,12 +1,12 @@
 import { toHex } from '../../bytes.js';
 import { CvmpError } from '../../errors.js';
 import type { Endorsements, TrustAnchor } from '../../rats/endorsements.js';
-import { type Certificate, parseCertificate } from '../../x509/certificate.js';
-import { type CertificateList, parseCertificateList } from '../../x509/crl.js';
+import type { Certificate } from '../../x509/certificate.js';
+import type { CertificateList } from '../../x509/crl.js';
+import { knownCertificate, knownList } from '../../x509/known-certificates.js';
 import { type Name, sameName } from '../../x509/name.js';
-import { readPckPlatform } from './pck.js';
 import type { PckChain, PckCrls } from './pck-chain.js';
-import { parseSignedJson, type SignedJson } from './signed-json.js';
+import { knownSignedJson, type SignedJson } from './signed-json.js';
 import { anchorOf } from './trust-anchors.js';
 
 /** JSON body of Intel's `/tdx/certification/v4/tcb`. */
@@ -14,10 +14,16 @@ export const tcbInfoType = 'application/vnd.cvmp.intel-tcb-info+json';
 /** JSON body of Intel's `/tdx/certification/v4/qe/identity`. */
 export const qeIdentityType = 'application/vnd.cvmp.intel-qe-identity+json';
 
+/** A document of Intel as received, and what is in it. */
+export interface Statement {
+  readonly document: Uint8Array;
+  readonly json: SignedJson;
+}
+
 /** Collateral for one quote, chosen and not yet verified. */
 export interface TdxCollateral {
-  readonly tcbInfo: SignedJson;
-  readonly qeIdentity: SignedJson;
+  readonly tcbInfo: Statement;
+  readonly qeIdentity: Statement;
   /** Signer of both. */
   readonly signer: Certificate;
   readonly root: Certificate;
@@ -35,34 +41,33 @@ export function parseCertificates(endorsements: Endorsements): readonly Certific
   if (Math.max(certificates.length, crls.length, documents.length) > piecesMax) {
     throw new CvmpError('SIZE', `more than ${piecesMax} certificates, lists or documents`);
   }
-  return certificates.map((der, i) => parseCertificate(der, `certificate ${i + 1}`));
+  return certificates.map((der, i) => knownCertificate(der, `certificate ${i + 1}`));
 }
 
 /**
  * Chooses the collateral for the platform of a quote: TCB Info of its FMSPC where there is one, of
  * several the newest. All of it is verified afterwards; a wrong choice costs a refusal.
+ * @param fmspc as the PCK certificate claims it
  * @throws CvmpError UNTRUSTED_ROOT, COLLATERAL_STALE (something is missing), MALFORMED,
- *   NOT_CANONICAL, SIZE, CERT_EXTENSION_MISSING
+ *   NOT_CANONICAL, SIZE
  */
 export function chooseCollateral(
   chain: PckChain,
   certificates: readonly Certificate[],
   endorsements: Endorsements,
   anchors: readonly TrustAnchor[],
+  fmspc: Uint8Array,
 ): TdxCollateral {
   const { root, anchor } = pinnedRoot(chain, certificates, anchors);
   const signer = certificates.find(
     (c) => c.subject.commonName === signerName && sameName(c.issuer, root.subject),
   );
   if (signer === undefined) missing('the TCB signing certificate');
-  const lists = endorsements.crls.map((der, i) =>
-    parseCertificateList(der, `revocation list ${i + 1}`),
-  );
-  const documents = (mediaType: string, name: string) =>
+  const lists = endorsements.crls.map((der, i) => knownList(der, `revocation list ${i + 1}`));
+  const documents = (mediaType: string, name: string): Statement[] =>
     (endorsements.documents ?? [])
       .filter((document) => document.mediaType === mediaType)
-      .map(({ value }) => parseSignedJson(value, name));
-  const { fmspc } = readPckPlatform(chain.pck);
+      .map(({ value }) => ({ document: value, json: knownSignedJson(value, name) }));
   const infos = documents(tcbInfoType, 'tcbInfo');
   const ours = infos.filter((info) => member(info, 'fmspc').toLowerCase() === toHex(fmspc));
   return {
@@ -96,12 +101,12 @@ export function pinnedRoot(
 }
 
 /** A text of the signed value, read before its signature is verified: only good for choosing. */
-function member({ value }: SignedJson, name: string): string {
-  const found: unknown = (value as Readonly<Record<string, unknown>>)[name];
+function member({ json }: Statement, name: string): string {
+  const found: unknown = (json.value as Readonly<Record<string, unknown>>)[name];
   return typeof found === 'string' ? found : '';
 }
 
-function newest(documents: readonly SignedJson[]): SignedJson | undefined {
+function newest(documents: readonly Statement[]): Statement | undefined {
   const byDate = [...documents].sort((a, b) =>
     member(a, 'issueDate') < member(b, 'issueDate') ? 1 : -1,
   );

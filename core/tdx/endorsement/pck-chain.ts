@@ -1,8 +1,9 @@
 import type { SignatureAlgorithm } from '../../crypto.js';
 import { CvmpError } from '../../errors.js';
-import { type Certificate, parseCertificate } from '../../x509/certificate.js';
-import { verifyChain } from '../../x509/chain.js';
+import type { Certificate } from '../../x509/certificate.js';
+import { type Chain, verifyChain } from '../../x509/chain.js';
 import type { CertificateList } from '../../x509/crl.js';
+import { knownCertificate, knownSignatures, rememberChain } from '../../x509/known-certificates.js';
 import { sameName } from '../../x509/name.js';
 import { parsePem } from '../../x509/pem.js';
 import { pckChainCertification } from '../layout.js';
@@ -58,7 +59,7 @@ function parseCarried(pem: Uint8Array): readonly Certificate[] {
   if (blocks.length > certificatesMax) {
     throw new CvmpError('SIZE', `the PCK chain has ${blocks.length} certificates`);
   }
-  return blocks.map(({ der }, i) => parseCertificate(der, `pck_chain[${i}]`));
+  return blocks.map(({ der }, i) => knownCertificate(der, `pck_chain[${i}]`));
 }
 
 /** Both revocation lists that a PCK chain needs. */
@@ -89,11 +90,10 @@ export async function verifyPckChain(
     requireListOf(crls.root, root);
     requireListOf(crls.pck, ca);
   }
-  await verifyChain([pck, ca, root], {
-    at,
-    algorithms,
-    crls: crls === undefined ? [] : [crls.root, crls.pck],
-  });
+  const chain: Chain = [pck, ca, root];
+  const lists = crls === undefined ? [] : [crls.root, crls.pck];
+  await verifyChain(chain, { at, algorithms, crls: lists, known: knownSignatures });
+  rememberChain(chain, lists);
 }
 
 /**

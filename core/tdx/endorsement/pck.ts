@@ -40,12 +40,23 @@ export function isPckCertificate(certificate: Certificate): boolean {
   return certificate.extensions.has(sgxExtension);
 }
 
+/** By certificate: the chain rules keep those of platforms that come again. */
+const platforms = new WeakMap<Certificate, PckPlatform>();
+
 /**
  * Reads the SGX extensions of a PCK certificate. Members that CVMP does not need are read over;
  * none may occur twice.
  * @throws CvmpError MALFORMED, NOT_CANONICAL, SIZE, CERT_EXTENSION_MISSING
  */
 export function readPckPlatform(certificate: Certificate): PckPlatform {
+  const known = platforms.get(certificate);
+  if (known !== undefined) return known;
+  const platform = read(certificate);
+  platforms.set(certificate, platform);
+  return platform;
+}
+
+function read(certificate: Certificate): PckPlatform {
   const extension = certificate.extensions.get(sgxExtension);
   if (extension === undefined) throw missing('SGX extensions');
   const members = readDer(extension.value, field, readMembers);

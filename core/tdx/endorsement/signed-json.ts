@@ -1,4 +1,5 @@
-import { fromHex, fromUtf8 } from '../../bytes.js';
+import { crypto } from '#crypto';
+import { fromHex, fromUtf8, toHex, utf8 } from '../../bytes.js';
 import { CvmpError } from '../../errors.js';
 
 /** Intel's signed JSON: `{"tcbInfo": {...}, "signature": "hex"}`. Parsed, not trusted. */
@@ -83,6 +84,33 @@ function isObject(value: unknown): value is Record<string, unknown> {
 
 function malformed(field: string, what: string): CvmpError {
   return new CvmpError('MALFORMED', `${field} ${what}`, { field });
+}
+
+/** More TCB Infos and QE Identities than this are not remembered. */
+const rememberedMax = 64;
+
+/**
+ * Statements whose signature was verified, by digest of the document: a verifier shows them with
+ * every quote. Their dates are judged every time.
+ */
+const remembered = new Map<string, SignedJson>();
+
+/** Parses a document, or gives the one that was verified before. @throws as parseSignedJson */
+export function knownSignedJson(bytes: Uint8Array, member: string): SignedJson {
+  return remembered.get(digestOf(bytes, member)) ?? parseSignedJson(bytes, member);
+}
+
+/** Remembers a statement after its signature was verified. */
+export function rememberSignedJson(document: Uint8Array, member: string, json: SignedJson): void {
+  remembered.set(digestOf(document, member), json);
+  for (const oldest of remembered.keys()) {
+    if (remembered.size <= rememberedMax) break;
+    remembered.delete(oldest);
+  }
+}
+
+function digestOf(bytes: Uint8Array, member: string): string {
+  return toHex(crypto.hash('sha256', utf8(member), bytes));
 }
 
 /** Reads members of one JSON object; every accessor demands its member and names it in errors. */

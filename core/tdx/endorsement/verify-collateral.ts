@@ -2,10 +2,11 @@ import { crypto } from '#crypto';
 import { CvmpError } from '../../errors.js';
 import type { Certificate } from '../../x509/certificate.js';
 import { verifyChain } from '../../x509/chain.js';
-import type { TdxCollateral } from './collateral.js';
+import { knownSignatures, rememberChain } from '../../x509/known-certificates.js';
+import type { Statement, TdxCollateral } from './collateral.js';
 import { algorithms, requireListOf } from './pck-chain.js';
 import { type QeIdentity, readQeIdentity } from './qe-identity.js';
-import type { SignedJson } from './signed-json.js';
+import { rememberSignedJson, type SignedJson } from './signed-json.js';
 import { type CollateralHead, readTcbInfo, type TcbInfo } from './tcb-info.js';
 
 /** Statements of Intel, verified. */
@@ -26,7 +27,9 @@ export async function verifySigner(
 ): Promise<void> {
   requireListOf(crls.root, root);
   try {
-    await verifyChain([signer, root], { at, algorithms, crls: [crls.root] });
+    const lists = [crls.root];
+    await verifyChain([signer, root], { at, algorithms, crls: lists, known: knownSignatures });
+    rememberChain([signer, root], lists);
   } catch (cause) {
     if (!(cause instanceof CvmpError) || cause.code !== 'CERT_EXPIRED') throw cause;
     throw new CvmpError('COLLATERAL_STALE', cause.message, { cause });
@@ -42,27 +45,40 @@ export async function verifyStatements(
   { tcbInfo, qeIdentity, signer }: Pick<TdxCollateral, 'tcbInfo' | 'qeIdentity' | 'signer'>,
   at: number,
 ): Promise<IntelStatements> {
-  await requireSignature(tcbInfo, signer, 'TCB Info');
-  await requireSignature(qeIdentity, signer, 'QE Identity');
   const statements = {
-    tcbInfo: readTcbInfo(tcbInfo.value),
-    qeIdentity: readQeIdentity(qeIdentity.value),
+    tcbInfo: await openTcbInfo(tcbInfo, signer, 'TCB Info'),
+    qeIdentity: await openQeIdentity(qeIdentity, signer, 'QE Identity'),
   };
   requireCurrent(statements.tcbInfo, 'TCB Info', at);
   requireCurrent(statements.qeIdentity, 'QE Identity', at);
   return statements;
 }
 
-/** Stops collateral that somebody wrote himself, down to a status or a date. */
-async function requireSignature(
-  json: SignedJson,
-  signer: Certificate,
-  name: string,
-): Promise<void> {
-  if (await crypto.verify('ES256', signer.spki, json.signature, json.signedBytes)) return;
-  throw new CvmpError('COLLATERAL_SIGNATURE', `the signature of ${name} does not verify`, {
-    field: name,
-  });
+const openTcbInfo = opener('tcbInfo', readTcbInfo);
+const openQeIdentity = opener('enclaveIdentity', readQeIdentity);
+
+/**
+ * Stops collateral that somebody wrote himself, down to a status or a date; then reads it. What was
+ * found sound under a signer is kept with it.
+ */
+function opener<T>(
+  member: string,
+  read: (value: unknown) => T,
+): (statement: Statement, signer: Certificate, name: string) => Promise<T> {
+  const opened = new WeakMap<SignedJson, { readonly signer: Certificate; readonly value: T }>();
+  return async ({ document, json }, signer, name) => {
+    const known = opened.get(json);
+    if (known?.signer === signer) return known.value;
+    if (!(await crypto.verify('ES256', signer.spki, json.signature, json.signedBytes))) {
+      throw new CvmpError('COLLATERAL_SIGNATURE', `the signature of ${name} does not verify`, {
+        field: name,
+      });
+    }
+    const value = read(json.value);
+    opened.set(json, { signer, value });
+    rememberSignedJson(document, member, json);
+    return value;
+  };
 }
 
 /** Stops collateral from before a TCB recovery. */

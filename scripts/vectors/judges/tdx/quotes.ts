@@ -1,5 +1,6 @@
 import { toHex } from '#core/bytes.js';
 import type { TrustAnchor } from '#core/rats/endorsements.js';
+import type { Statement } from '#core/tdx/endorsement/collateral.js';
 import { readPckPlatform } from '#core/tdx/endorsement/pck.js';
 import { pckChainOf, verifyPckChain } from '#core/tdx/endorsement/pck-chain.js';
 import { verifyQeIdentity } from '#core/tdx/endorsement/qe-identity.js';
@@ -158,8 +159,8 @@ async function evaluate(
   const { tcbInfo, qeIdentity } = await verifyStatements(
     {
       signer,
-      tcbInfo: parseSignedJson(read('collateral/tcb_info.json'), 'tcbInfo'),
-      qeIdentity: parseSignedJson(read('collateral/qe_identity.json'), 'enclaveIdentity'),
+      tcbInfo: statement(read('collateral/tcb_info.json'), 'tcbInfo'),
+      qeIdentity: statement(read('collateral/qe_identity.json'), 'enclaveIdentity'),
     },
     at,
   );
@@ -168,4 +169,8 @@ async function evaluate(
   await verifyQuoteSignatures(quote, chain.pck);
   verifyQeIdentity(quote.qeReport, qeIdentity);
   return evaluateTcb(quote, readPckPlatform(chain.pck), tcbInfo, qeIdentity);
+}
+
+function statement(document: Uint8Array, member: string): Statement {
+  return { document, json: parseSignedJson(document, member) };
 }
