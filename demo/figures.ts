@@ -19,7 +19,7 @@ export async function createdCvm(story: Story, { demo }: Stage): Promise<void> {
       command: 'cvmp feature list',
       asked: 'CVMFeatureRequest: what can CVMs be here?',
       answeredBy: 'CVM Platform, CVMFeatureResponse',
-      proves: 'nothing yet: it is the provider’s word; what matters is proven by evidence later',
+      proves: "nothing yet: it is the provider's word; what matters is proven by evidence later",
     },
     async (found) => {
       const { json } = await done(demo, 'feature list');
@@ -147,7 +147,7 @@ export async function keyedCvm(story: Story, stage: Stage): Promise<Provisioned>
       command: 'cvmp cvm stop web && cvmp cvm start web --wait',
       asked: 'Session, then KeyAcquireRequest with the KeyID in the disk header',
       answeredBy: 'Key Server, KeyAcquireResponse',
-      proves: 'the key outlives the CVM’s memory: the header that was written opens again',
+      proves: "the key outlives the CVM's memory: the header that was written opens again",
     },
     async (found) => {
       await done(demo, 'cvm stop web');
@@ -173,7 +173,7 @@ export async function keyedCvm(story: Story, stage: Stage): Promise<Provisioned>
       asked: 'CVMVerify with a fresh nonce; the platform only relays',
       answeredBy: 'the CVM, with an attestation report over the nonce',
       proves:
-        'this very CVM runs this very image on (simulated) SEV-SNP, bound to the tenant’s config',
+        "this very CVM runs this very image on (simulated) SEV-SNP, bound to the tenant's config",
     },
     async (found) => {
       const { json } = await done(demo, `cvm verify web --policy ${dev.layout.policy}`);

@@ -46,7 +46,7 @@ export async function refused(story: Story, stage: Stage, made: Provisioned): Pr
       const mark = await auditMark(demo);
       found.expect('one bit flipped', await host.attest(flip), 'EVIDENCE_SIGNATURE_INVALID');
       // Nothing in forged evidence is believed, so it is no tenant's to see.
-      found.expect('records in this tenant’s audit', await auditMark(demo), mark);
+      found.expect("newest record in this tenant's audit, still", await auditMark(demo), mark);
     },
   );
   await story.step(
@@ -76,9 +76,9 @@ async function otherTenant(story: Story, { demo, mallory }: Stage, made: Provisi
   await story.step(
     {
       source: 'protocol.md, Callers',
-      title: 'Another tenant’s KeyID is refused',
+      title: "Another tenant's KeyID is refused",
       command: `cvmp ${line} --wait  (as tenant mallory)`,
-      asked: 'KeyAllocRequest naming the first tenant’s KeyID, by a genuine CVM of the second',
+      asked: "KeyAllocRequest naming the first tenant's KeyID, by a genuine CVM of the second",
       answeredBy: 'Key Server: NOT_FOUND, the same as for a KeyID that does not exist',
       proves: 'the tenant comes from the evidence; no request field can name another',
     },

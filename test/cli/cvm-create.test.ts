@@ -120,7 +120,7 @@ describe('cvm create (draft s.3.2, Figure 2)', () => {
       'CONFIG_MISMATCH',
     ],
     [
-      'firmware that is not the image’s',
+      "firmware that is not the image's",
       { firmware: simulatedFirmware({ build: 2 }) },
       'IMAGE_UNKNOWN',
     ],
@@ -151,7 +151,7 @@ describe('cvm create (draft s.3.2, Figure 2)', () => {
     expect((await run(`cvm create web --image sample-v1 --policy ${good}`)).code).toBe(0);
   });
 
-  test('own firmware enters the measurement; a copy of the image’s must be the same', async () => {
+  test("own firmware enters the measurement; a copy of the image's must be the same", async () => {
     const own = file('own.fd', simulatedFirmware({ build: 7 }));
     const { code } = await run(`cvm create web --image sample-v1 --auxilary-firmware ${own}`);
     expect(code).toBe(0);
@@ -219,7 +219,7 @@ describe('cvm update', () => {
 });
 
 describe('cvm verify (draft-00 s.2.4)', () => {
-  test('fresh, genuine evidence of this tenant’s CVM: is a CVM, exit code 0', async () => {
+  test("fresh, genuine evidence of this tenant's CVM: is a CVM, exit code 0", async () => {
     await run('cvm create web --image sample-v1');
     const out = join(tenant.folder, 'web.evidence');
     const { code, json } = await run(`cvm verify web --json --out ${out}`);

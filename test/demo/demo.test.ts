@@ -52,7 +52,7 @@ describe('npm run demo', () => {
     ['A Key Agent with an outdated SVN', 'code that the Key Agent got', 'SVN_BELOW_FLOOR'],
     ['A tampered report', 'one bit flipped', 'EVIDENCE_SIGNATURE_INVALID'],
     ['A CVM with another measurement', 'code that the Key Agent got', 'POLICY_MEASUREMENT'],
-    ['Another tenant’s KeyID', 'code that the Key Agent got', 'NOT_FOUND'],
+    ["Another tenant's KeyID", 'code that the Key Agent got', 'NOT_FOUND'],
     ['A relay that opens TLS', 'code that the Key Agent got', 'BINDING_MISMATCH'],
   ];
   test.each(refusals)('%s is refused', (title, fact, refusal) => {
