@@ -10,8 +10,15 @@ export interface Provisioned {
 }
 
 /** Figures 1 and 2: what is offered, and a CVM of it. */
-export async function createdCvm(story: Story, { demo }: Stage): Promise<void> {
+export async function createdCvm(story: Story, stage: Stage): Promise<void> {
   story.chapter('A CVM is created');
+  await features(story, stage);
+  await refusedFeature(story, stage);
+  await created(story, stage);
+  await withoutPolicy(story, stage);
+}
+
+async function features(story: Story, { demo }: Stage): Promise<void> {
   await story.step(
     {
       source: 'draft s.3.1, Figure 1',
@@ -35,6 +42,9 @@ export async function createdCvm(story: Story, { demo }: Stage): Promise<void> {
       found.note('images', json.images.map((image: { name: string }) => image.name).join(', '));
     },
   );
+}
+
+async function refusedFeature(story: Story, { demo }: Stage): Promise<void> {
   await story.step(
     {
       source: 'draft s.3.1',
@@ -52,6 +62,9 @@ export async function createdCvm(story: Story, { demo }: Stage): Promise<void> {
       found.expect('CVMs now', (await done(demo, 'cvm list')).json.cvms.length, 0);
     },
   );
+}
+
+async function created(story: Story, { demo }: Stage): Promise<void> {
   await story.step(
     {
       source: 'draft s.3.2, Figure 2',
@@ -69,6 +82,9 @@ export async function createdCvm(story: Story, { demo }: Stage): Promise<void> {
       found.expect('CVMs now', (await done(demo, 'cvm list')).json.cvms.length, 1);
     },
   );
+}
+
+async function withoutPolicy(story: Story, { demo }: Stage): Promise<void> {
   await story.step(
     {
       source: 'draft s.3.3.1; protocol.md, Keying Policy',
@@ -87,8 +103,15 @@ export async function createdCvm(story: Story, { demo }: Stage): Promise<void> {
 
 /** Figures 3 to 5: policy, allocation, acquirement. */
 export async function keyedCvm(story: Story, stage: Stage): Promise<Provisioned> {
-  const { demo, dev } = stage;
   story.chapter('It gets its key');
+  await policySet(story, stage);
+  const made = await allocated(story, stage);
+  await acquired(story, stage, made);
+  await asked(story, stage);
+  return made;
+}
+
+async function policySet(story: Story, { demo, dev }: Stage): Promise<void> {
   await story.step(
     {
       source: 'draft s.3.3.1, Figure 3',
@@ -108,7 +131,11 @@ export async function keyedCvm(story: Story, stage: Stage): Promise<Provisioned>
       found.expect('digest that the server holds', shown.json.digest, json.response.digest);
     },
   );
-  let provisioned: Provisioned | undefined;
+}
+
+async function allocated(story: Story, stage: Stage): Promise<Provisioned> {
+  const { demo } = stage;
+  let made: Provisioned | undefined;
   await story.step(
     {
       source: 'draft s.3.3.2, Figure 4',
@@ -137,9 +164,13 @@ export async function keyedCvm(story: Story, stage: Stage): Promise<Provisioned>
         log.map((e) => (e.granted ? e.operation : e.code)),
         ['attest', 'key_alloc', 'key_confirm'],
       );
-      provisioned = { cvm, keyId: cvm.agent.key_id };
+      made = { cvm, keyId: cvm.agent.key_id };
     },
   );
+  return made!;
+}
+
+async function acquired(story: Story, { demo }: Stage, made: Provisioned): Promise<void> {
   await story.step(
     {
       source: 'draft s.3.3.3, Figure 5',
@@ -155,7 +186,7 @@ export async function keyedCvm(story: Story, stage: Stage): Promise<Provisioned>
       const { outcome, cvm } = await boot(demo, 'cvm start web');
       found.expect('outcome', outcome, 'delivered');
       found.expect('disk', cvm.agent.disk_action, 'opened');
-      found.expect('KeyID', cvm.agent.key_id, provisioned!.keyId);
+      found.expect('KeyID', cvm.agent.key_id, made.keyId);
       found.expect('keys on the Key Server', (await keysOf(demo)).length, 1);
       const log = await auditSince(demo, mark, 'web');
       found.require(
@@ -165,6 +196,9 @@ export async function keyedCvm(story: Story, stage: Stage): Promise<Provisioned>
       );
     },
   );
+}
+
+async function asked(story: Story, { demo, dev }: Stage): Promise<void> {
   await story.step(
     {
       source: 'draft-00 s.2.4; protocol.md, A tenant asks a running CVM',
@@ -180,102 +214,6 @@ export async function keyedCvm(story: Story, stage: Stage): Promise<Provisioned>
       found.expect('verdict', json.verdict, 'cvm');
       found.expect('SVN level by the policy', json.appraisal.level, 1);
       found.expect('measurement recomputed', json.launch_recomputed, true);
-    },
-  );
-  return provisioned!;
-}
-
-/** Figure 6, and what the raised floor keeps out. */
-export async function updatedCvm(story: Story, stage: Stage, made: Provisioned): Promise<void> {
-  const { demo } = stage;
-  const { keyId, cvm: first } = made;
-  const floor = async () => (await keysOf(demo)).find((key) => key.key_id === keyId);
-  story.chapter('Its security version rises');
-  await story.step(
-    {
-      source: 'draft s.3.3.4, Figure 6; protocol.md, Keys',
-      title: 'SVN update: image v2 with SVN 2, the disk is re-keyed, the floor rises',
-      command:
-        'cvmp cvm stop web && cvmp cvm update web --image sample-v2 --svn 2 && cvmp cvm start web --wait',
-      asked: 'KeyAcquire (SVN 1), KeyAcquire (SVN 2), KeyUpdate to floor 2, then retire below 2',
-      answeredBy: 'Key Server, KeyUpdateResponse: changed',
-      proves: 'at each step one disk slot opens with a key that may still be fetched',
-    },
-    async (found) => {
-      await done(demo, 'cvm stop web');
-      await done(demo, 'cvm update web --image sample-v2 --svn 2');
-      const { outcome, cvm } = await boot(demo, 'cvm start web');
-      found.expect('outcome', outcome, 'delivered');
-      found.expect('disk', cvm.agent.disk_action, 'rekeyed');
-      found.expect('level that the evidence proves', cvm.agent.level, 2);
-      const key = await floor();
-      found.expect('floor of the key', key?.svn_floor, 2);
-      found.expect('retired below', key?.svn_retired, 2);
-      const header = await diskHeader(stage, cvm.cvm_id);
-      found.expect('disk header', header.slots, [{ keyId, svn: 2 }]);
-      const entries = await auditSince(demo, 0, 'web');
-      found.require(
-        'the audit has key_update',
-        entries.some((entry) => entry.operation === 'key_update' && entry.granted),
-      );
-    },
-  );
-  await story.step(
-    {
-      source: 'draft s.3.3.4',
-      title: 'A Key Agent with an outdated SVN is refused',
-      command: 'cvmp cvm update web --image sample-v1 --svn 1 && cvmp cvm start web --wait',
-      asked: 'KeyAcquireRequest by the old image, which proves level 1 only',
-      answeredBy: 'Key Server: SVN_BELOW_FLOOR',
-      proves: 'rolling the CVM back does not bring its key back',
-    },
-    async (found) => {
-      await done(demo, 'cvm stop web');
-      await done(demo, 'cvm update web --image sample-v1 --svn 1');
-      await refusedBoot(demo, 'cvm start web', 'SVN_BELOW_FLOOR', found);
-      found.expect('floor of the key', (await floor())?.svn_floor, 2);
-      const header = await diskHeader(stage, first.cvm_id);
-      found.expect('disk header, unchanged', header.slots, [{ keyId, svn: 2 }]);
-      await done(demo, 'cvm stop web');
-      await done(demo, 'cvm update web --image sample-v2 --svn 2');
-      const { cvm } = await boot(demo, 'cvm start web');
-      found.expect('with image v2 again, disk', cvm.agent.disk_action, 'opened');
-    },
-  );
-  await story.step(
-    {
-      source: 'draft s.3.3.4',
-      title: 'Re-allocation: a new CVM takes a Security Key from the same root key',
-      command: `cvmp cvm create web2 --image sample-v2 --svn 2 --key-id ${keyId} --wait`,
-      asked: 'KeyAllocRequest naming the KeyID, on a fresh disk',
-      answeredBy: 'Key Server, KeyAllocResponse from the same root key',
-      proves: 'a CVM that meets the floor replaces another; one that does not gets nothing',
-    },
-    async (found) => {
-      const line = `cvm create web2 --image sample-v2 --svn 2 --key-id ${keyId}`;
-      const mark = await auditMark(demo);
-      const { outcome, cvm } = await boot(demo, line);
-      found.expect('outcome', outcome, 'delivered');
-      found.expect('KeyID', cvm.agent.key_id, keyId);
-      found.expect('disk', cvm.agent.disk_action, 'formatted');
-      found.expect('keys on the Key Server', (await keysOf(demo)).length, 1);
-      const log = await auditSince(demo, mark, 'web2');
-      const alloc = log.find((entry) => entry.operation === 'key_alloc');
-      found.expect('audit: key_alloc of', alloc?.key_id, keyId);
-    },
-  );
-  await story.step(
-    {
-      source: 'draft s.3.3.4',
-      title: 'Re-allocation with an outdated SVN is refused',
-      command: `cvmp cvm create web3 --image sample-v1 --svn 1 --key-id ${keyId} --wait`,
-      asked: 'KeyAllocRequest naming the KeyID, by the old image',
-      answeredBy: 'Key Server: SVN_BELOW_FLOOR',
-      proves: 'the floor holds for every way to the root key',
-    },
-    async (found) => {
-      const line = `cvm create web3 --image sample-v1 --svn 1 --key-id ${keyId}`;
-      await refusedBoot(demo, line, 'SVN_BELOW_FLOOR', found);
     },
   );
 }

@@ -1,10 +1,11 @@
 #!/usr/bin/env node
 import { parseArgs } from 'node:util';
 import { jsonText } from '#cli/terminal/output.js';
-import { createdCvm, keyedCvm, updatedCvm } from './figures.js';
+import { createdCvm, keyedCvm } from './figures.js';
 import { refused } from './refusals.js';
 import { setStage } from './stage.js';
 import { Story } from './story.js';
+import { updatedCvm } from './svn.js';
 
 const usage = `usage: npm run demo [-- --json] [-- --keep]
   --json  print the steps as records, nothing else
@@ -41,6 +42,7 @@ async function main(): Promise<number> {
   );
   tell('the hardware is simulated, everything else is real.\n');
   const stage = await setStage((line) => process.stderr.write(`${line}\n`));
+  process.once('SIGINT', () => void stage.clear(options.keep).then(() => process.exit(130)));
   const story = new Story(tell);
   let failure: unknown;
   try {
