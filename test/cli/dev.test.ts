@@ -75,7 +75,7 @@ describe('a data folder', () => {
   });
 
   test('has its sockets where their paths are short enough', () => {
-    expect(socketFolder('/work/cvmp-data')).toBe('/work/cvmp-data/platform/run');
+    expect(socketFolder('/srv/cvmp-data')).toBe('/srv/cvmp-data/platform/run');
     const long = socketFolder(`/${'a'.repeat(80)}`);
     expect(long.length).toBeLessThan(60);
     expect(long).not.toBe(socketFolder(`/${'b'.repeat(80)}`));
