@@ -23,8 +23,17 @@ import { type PeerStatus, statusDetails } from '../status.js';
 
 type Bound<K extends BoundMethod['kind']> = Extract<BoundMethod, { kind: K }>;
 
+/** A call, and how to send on it without waiting for what was sent before. */
+export interface Admitted {
+  readonly call: Call;
+  readonly send: (bytes: Buffer, written: () => void) => void;
+}
+
 /** Finds the call that the admission interceptor began for this metadata. */
-export type CallOf = (metadata: Metadata) => Call;
+export type CallOf = (metadata: Metadata) => Admitted;
+
+/** Messages that may wait to be written before the sender is asked to pause. */
+const unwrittenMax = 64;
 
 /** Requests stay bytes until our own reader has them: grpc-js would answer INTERNAL to garbage. */
 const asBytes = (bytes: Buffer): Buffer => bytes;
@@ -62,7 +71,7 @@ export function implementation(bound: BoundService, callOf: CallOf): UntypedServ
 
 function unary(bound: Bound<'unary'>, callOf: CallOf): handleUnaryCall<Buffer, Buffer> {
   return (rpc, callback) => {
-    const call = callOf(rpc.metadata);
+    const { call } = callOf(rpc.metadata);
     rpc.on('cancelled', () => call.abort(peerLeft()));
     call.unary(bound, rpc.request).then(
       (answer) => {
@@ -80,7 +89,7 @@ function serverStreaming(
   callOf: CallOf,
 ): handleServerStreamingCall<Buffer, Buffer> {
   return (rpc) => {
-    const call = callOf(rpc.metadata);
+    const { call } = callOf(rpc.metadata);
     rpc.on('cancelled', () => call.abort(peerLeft()));
     const run = async () => {
       const request = readMessage(bound.method.input, rpc.request);
@@ -114,7 +123,7 @@ function bidiStreaming(
 ): handleBidiStreamingCall<Buffer, Buffer> {
   const { input, output } = bound.method;
   return (rpc) => {
-    const call = callOf(rpc.metadata);
+    const { call, send } = callOf(rpc.metadata);
     let ended = false;
     let receiver: StreamReceiver<DescMessage> | undefined;
     const end = (error?: unknown) => {
@@ -127,8 +136,30 @@ function bidiStreaming(
       rpc.resume();
       receiver?.closed();
     };
+    const guarded = (work: (to: StreamReceiver<DescMessage>) => void) => {
+      if (ended || receiver === undefined) return;
+      try {
+        work(receiver);
+      } catch (error) {
+        end(error);
+      }
+    };
+    let unwritten = 0;
+    let full = false;
+    const written = () => {
+      unwritten -= 1;
+      if (!full || unwritten > 0) return;
+      full = false;
+      guarded((to) => to.drained());
+    };
     const sender: StreamSender<DescMessage> = {
-      send: (message) => !ended && rpc.write(encode(output, message)),
+      send: (message) => {
+        if (ended) return false;
+        unwritten += 1;
+        send(encode(output, message), written);
+        full ||= unwritten >= unwrittenMax;
+        return !full;
+      },
       end: () => end(),
       fail: end,
       pause: () => rpc.pause(),
@@ -140,18 +171,9 @@ function bidiStreaming(
       end(error);
       return;
     }
-    const guarded = (work: (to: StreamReceiver<DescMessage>) => void) => {
-      if (ended || receiver === undefined) return;
-      try {
-        work(receiver);
-      } catch (error) {
-        end(error);
-      }
-    };
     call.signal.addEventListener('abort', () => end(call.signal.reason));
     rpc.on('data', (bytes: Buffer) => guarded((to) => to.message(readMessage(input, bytes))));
     rpc.on('end', () => guarded((to) => to.halfClosed()));
-    rpc.on('drain', () => guarded((to) => to.drained()));
     rpc.on('cancelled', () => end(peerLeft()));
   };
 }

@@ -1,9 +1,14 @@
-import { type Metadata, ServerInterceptingCall, type ServerInterceptor } from '@grpc/grpc-js';
+import {
+  type Metadata,
+  ServerInterceptingCall,
+  type ServerInterceptingCallInterface,
+  type ServerInterceptor,
+} from '@grpc/grpc-js';
 import { CvmpError } from '#core/errors.js';
 import { accessTable, needsToken } from '../callers/access.js';
 import type { Call, Calls } from '../calls.js';
 import type { CallContext } from '../handlers.js';
-import { type CallOf, serviceError } from './adapter.js';
+import { type Admitted, type CallOf, serviceError } from './adapter.js';
 
 /** TLS exporter of the connection with this peer, undefined where it is gone. */
 export type ExporterOf = (peer: string) => CallContext['exportKeyingMaterial'];
@@ -16,7 +21,7 @@ export function createAdmission(
   calls: Calls,
   exporterOf: ExporterOf,
 ): { interceptor: ServerInterceptor; callOf: CallOf } {
-  const admitted = new WeakMap<Metadata, Call>();
+  const admitted = new WeakMap<Metadata, Admitted>();
 
   const interceptor: ServerInterceptor = (definition, next) => {
     const method = definition.path.slice(1);
@@ -35,7 +40,7 @@ export function createAdmission(
               exportKeyingMaterial: exporterOf(peer),
             });
             call = begun;
-            admitted.set(metadata, begun);
+            admitted.set(metadata, { call: begun, send: sending(next) });
             if (!needsToken(method)) {
               pass(metadata);
               return;
@@ -54,10 +59,18 @@ export function createAdmission(
   };
 
   const callOf: CallOf = (metadata) => {
-    const call = admitted.get(metadata);
-    if (call === undefined) throw new TypeError('a call that was never admitted');
-    call.running = true;
-    return call;
+    const found = admitted.get(metadata);
+    if (found === undefined) throw new TypeError('a call that was never admitted');
+    found.call.running = true;
+    return found;
   };
   return { interceptor, callOf };
+}
+
+/**
+ * Messages past grpc-js's own stream object, which waits for each one to be written before it takes
+ * the next: answers that are ready together leave together, in one write to the socket.
+ */
+function sending(next: ServerInterceptingCallInterface): Admitted['send'] {
+  return (bytes, written) => next.sendMessage(bytes, written);
 }

@@ -99,6 +99,39 @@ describe('bidirectional streams', () => {
     expect(t.records[0]).toMatchObject({ code: 'OK', caller: { role: 'anonymous' } });
   });
 
+  test('a handler that writes faster than its peer reads is told so, and when to go on', async () => {
+    const turns: number[] = [];
+    const service = bindService(KeyService, {
+      session: (sender) => {
+        let left = 300;
+        const write = () => {
+          let written = 1;
+          for (; left > 0 && sender.send(answer); written++) left -= 1;
+          turns.push(written);
+          if (left === 0) sender.end();
+          else left -= 1;
+        };
+        return {
+          message: write,
+          halfClosed: () => undefined,
+          drained: write,
+          closed: () => undefined,
+        };
+      },
+    });
+    const t = await startTestHost(() => [service]);
+    const stream = new RawClient(t.host.grpcAddress, t.certificate).bidi(session);
+    stream.write(frame(new Uint8Array(1)));
+    let answers = 0;
+    stream.on('data', () => {
+      answers += 1;
+    });
+    const [status] = await once(stream, 'status');
+    expect([answers, status.code]).toEqual([300, 0]);
+    expect(turns.length).toBeGreaterThan(2);
+    expect(Math.max(...turns)).toBeLessThanOrEqual(64);
+  });
+
   test('a handler that throws ends the stream; an anonymous peer gets only code and meaning', async () => {
     const seen: Seen = { events: [] };
     const t = await startTestHost(() => [
