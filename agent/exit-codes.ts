@@ -31,6 +31,8 @@ const rows: Partial<Record<ErrorCode, number>> = {
   UNAVAILABLE: exitCodes.unavailable,
   SHUTTING_DOWN: exitCodes.unavailable,
   STORE_WRITE: exitCodes.unavailable,
+  ENDORSEMENT_UNAVAILABLE: exitCodes.unavailable,
+  ENDORSEMENT_INVALID: exitCodes.unavailable,
   DELIVERY: exitCodes.delivery,
   CANCELLED: exitCodes.stopped,
   INTERNAL: exitCodes.fault,

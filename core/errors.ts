@@ -149,6 +149,16 @@ export const errorTable = {
     'Collateral that this appraisal needs is missing or out of date.',
     'Refresh the certificates or revocation lists.',
   ),
+  ENDORSEMENT_UNAVAILABLE: row(
+    'UNAVAILABLE',
+    'An endorsement that this appraisal needs could not be got from its vendor.',
+    'Try again later, or import it: cvmp-key-server endorsements import.',
+  ),
+  ENDORSEMENT_INVALID: row(
+    'UNAVAILABLE',
+    'What was got as an endorsement is not what was asked for.',
+    'Check the address of the service; import the endorsement from its vendor.',
+  ),
   COLLATERAL_SIGNATURE: row(
     'FAILED_PRECONDITION',
     'The vendor did not sign the collateral.',

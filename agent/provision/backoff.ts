@@ -14,7 +14,13 @@ export interface BackoffIo {
 }
 
 /** Only the absence of an answer is worth another try: a refusal would be the same again. */
-const passing: readonly ErrorCode[] = ['UNAVAILABLE', 'SHUTTING_DOWN', 'STORE_WRITE'];
+const passing: readonly ErrorCode[] = [
+  'UNAVAILABLE',
+  'SHUTTING_DOWN',
+  'STORE_WRITE',
+  'ENDORSEMENT_UNAVAILABLE',
+  'ENDORSEMENT_INVALID',
+];
 
 export function isPassing(error: unknown): error is CvmpError {
   return error instanceof CvmpError && passing.includes(error.code);

@@ -61,6 +61,8 @@ function azureScheme<E, C extends Claims, R, L>(
     admits: (collection) =>
       isAzureCollection(collection) && hardware.admits(hardwareCollection(collection)),
     parse: (collection) => parseAzureCollection(collection, hardware.parse),
+    needs: async (evidence, endorsements, anchors, at) =>
+      (await hardware.needs?.(evidence.hardware, endorsements, anchors, at)) ?? [],
 
     async verify({ hardware: evidence, hcl, tpm }, endorsements, anchors, at) {
       // The AK is the paravisor's word, and only as good as the hardware that reports the paravisor.

@@ -15,6 +15,38 @@ export interface EndorsementDocument {
   readonly value: Uint8Array;
 }
 
+/**
+ * One statement that a vendor publishes, by what identifies it there. A closed set: each format
+ * names its own kinds, whoever fetches them has a row for each.
+ */
+export type VendorStatement =
+  | {
+      /** Certificate of a chip's key at one TCB (AMD KDS). */
+      readonly kind: 'amd-vcek';
+      readonly product: string;
+      /** 64 bytes, 8 from Turin on. */
+      readonly hwId: Uint8Array;
+      /** Components by name, 0 to 255 each. */
+      readonly tcb: Readonly<Record<'fmc' | 'bootloader' | 'tee' | 'snp' | 'microcode', number>>;
+    }
+  | {
+      /** ASK or ASVK with the ARK; revocation list of the ARK (AMD KDS). */
+      readonly kind: 'amd-chain' | 'amd-crl';
+      readonly product: string;
+      readonly signer: 'vcek' | 'vlek';
+    }
+  /** TDX TCB Info of a platform family; `fmspc` has 6 bytes (Intel PCS). */
+  | { readonly kind: 'intel-tcb-info'; readonly fmspc: Uint8Array }
+  | { readonly kind: 'intel-qe-identity' | 'intel-root-crl' }
+  | { readonly kind: 'intel-pck-crl'; readonly ca: 'platform' | 'processor' };
+
+/** A statement that evidence cannot do without, or is judged better with. */
+export interface EndorsementNeed {
+  readonly statement: VendorStatement;
+  /** The Verifier has one already, from the evidence or of its own; a newer one is still better. */
+  readonly isCarried: boolean;
+}
+
 export const noEndorsements: Endorsements = { certificates: [], crls: [] };
 
 /** A root that the Verifier is configured to trust, for one format only. */

@@ -1,7 +1,7 @@
 import type { FailedCheck } from './attestation-result.js';
 import type { Claims } from './claims.js';
 import type { CmwCollection } from './cmw.js';
-import type { Endorsements, TrustAnchor } from './endorsements.js';
+import type { EndorsementNeed, Endorsements, TrustAnchor } from './endorsements.js';
 import type { LevelRules } from './level-rules.js';
 
 /**
@@ -20,6 +20,19 @@ export interface EvidenceScheme<E, C extends Claims, Rules, Level> {
    * @throws CvmpError MALFORMED, NOT_CANONICAL, SIZE, UNSUPPORTED_EVIDENCE
    */
   parse(collection: CmwCollection): E;
+
+  /**
+   * What vendors publish for this evidence. Where the evidence can be told from garbage without it,
+   * garbage needs nothing, so that nobody is asked in vain. Absent: the format needs nothing.
+   * @param endorsements what the Verifier holds already
+   * @throws CvmpError for evidence that verify will refuse
+   */
+  needs?(
+    evidence: E,
+    endorsements: Endorsements,
+    anchors: readonly TrustAnchor[],
+    at: number,
+  ): Promise<readonly EndorsementNeed[]>;
 
   /**
    * Chain and revocation, signature of the hardware, equality of certificate and evidence

@@ -3,7 +3,7 @@ import { equalBytes, toHex } from '../bytes.js';
 import { CvmpError } from '../errors.js';
 import type { Claims, ConfigBinding } from './claims.js';
 import { decodeCmw } from './cmw.js';
-import type { Endorsements, TrustAnchor } from './endorsements.js';
+import type { EndorsementNeed, Endorsements, TrustAnchor } from './endorsements.js';
 import type { AnyScheme } from './scheme.js';
 
 /** Evidence of a CVM, with what it must have been made over. */
@@ -54,6 +54,26 @@ export async function verifyEvidence(
   // 9: stops a host that starts the CVM with a config document of its own.
   requireConfigDocument(claims.configBinding, request.configDocument);
   return { scheme, claims, evidenceDigest: crypto.hash('sha256', request.collection) };
+}
+
+/**
+ * What would have to be got from vendors to verify this evidence; nothing where it is refused before
+ * that: {@link verifyEvidence} then says why.
+ * @param collection CMW collection as received
+ */
+export async function endorsementNeeds(
+  collection: Uint8Array,
+  { schemes, endorsements, anchors, at }: VerifierInputs,
+): Promise<readonly EndorsementNeed[]> {
+  try {
+    const records = decodeCmw(collection);
+    const scheme = schemeOf(records, schemes);
+    if (scheme.needs === undefined) return [];
+    return await scheme.needs(scheme.parse(records), endorsements, anchors, at);
+  } catch (error) {
+    if (error instanceof CvmpError) return [];
+    throw error;
+  }
 }
 
 function schemeOf(

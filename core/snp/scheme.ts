@@ -2,6 +2,7 @@ import { joinEndorsements } from '../rats/endorsements.js';
 import type { EvidenceScheme } from '../rats/scheme.js';
 import { appraise, deny, lacks } from './appraise.js';
 import type { SnpClaims } from './claims.js';
+import { snpNeeds } from './endorsement/needs.js';
 import { isSnpCollection, parseSnpCollection, type SnpEvidence } from './evidence.js';
 import { type SnpLevel, type SnpRules, snpLevelRules } from './rules.js';
 import { verifyReport } from './verify.js';
@@ -11,6 +12,8 @@ export const snpScheme: EvidenceScheme<SnpEvidence, SnpClaims, SnpRules, SnpLeve
   format: 'snp',
   admits: isSnpCollection,
   parse: parseSnpCollection,
+  needs: async (evidence, endorsements) =>
+    snpNeeds(evidence.report, joinEndorsements(evidence.endorsements, endorsements)),
   verify: (evidence, endorsements, anchors, at) =>
     verifyReport(
       evidence.report,

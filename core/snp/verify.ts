@@ -11,6 +11,7 @@ import {
   verifyEndorsementChain,
 } from './endorsement/chain.js';
 import { type EndorsementKeyInfo, readEndorsementKeyInfo } from './endorsement/extensions.js';
+import { endorses } from './endorsement/needs.js';
 import { amdRoots } from './endorsement/trust-anchors.js';
 import {
   ecdsaP384Sha384,
@@ -53,7 +54,8 @@ export async function verifyReport(
   at: number,
 ): Promise<SnpClaims> {
   const certificates = parseCertificates(endorsements);
-  const chain = assembleChain(certificates, report.keyInfo.signingKey, anchors);
+  const { signingKey } = report.keyInfo;
+  const chain = assembleChain(certificates, signingKey, anchors, (leaf) => endorses(leaf, report));
   requireKnownFormat(report);
   await verifyEndorsementChain(chain, endorsements.crls, at);
   await requireSignature(report, chain.leaf);

@@ -2,6 +2,7 @@ import { joinEndorsements } from '../rats/endorsements.js';
 import type { EvidenceScheme } from '../rats/scheme.js';
 import { appraise, deny, lacks } from './appraise.js';
 import type { TdxClaims } from './claims.js';
+import { tdxNeeds } from './endorsement/needs.js';
 import { isTdxCollection, parseTdxCollection, type TdxEvidence } from './evidence.js';
 import { type TdxLevel, type TdxRules, tdxLevelRules } from './rules.js';
 import { verifyTdxQuote } from './verify.js';
@@ -11,6 +12,8 @@ export const tdxScheme: EvidenceScheme<TdxEvidence, TdxClaims, TdxRules, TdxLeve
   format: 'tdx',
   admits: isTdxCollection,
   parse: parseTdxCollection,
+  needs: (evidence, endorsements, anchors, at) =>
+    tdxNeeds(evidence.quote, joinEndorsements(evidence.endorsements, endorsements), anchors, at),
   verify: (evidence, endorsements, anchors, at) =>
     verifyTdxQuote(
       evidence.quote,

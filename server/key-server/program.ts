@@ -23,6 +23,7 @@ import { initState, openState } from './release/open.js';
 import { createMasterKeyFile, readMasterKeyFile } from './store/master-key.js';
 import { heldEndorsements, type NamedFile, trustAnchors } from './verifier/anchors.js';
 import { Verifier } from './verifier/attest.js';
+import { noSource } from './verifier/source.js';
 
 /** `cvmp-key-server`. @param now milliseconds since the epoch */
 export function keyServer(now: () => number): Program<KeyServerSettings> {
@@ -95,6 +96,8 @@ function listen(
       endorsements: heldEndorsements(
         readAll(verifier.endorsementFiles, 'verifier.endorsement_files'),
       ),
+      source: noSource,
+      revocation: 'when_held',
       now,
     }),
     keys: state.keys,

@@ -48,14 +48,16 @@ export function parseCertificates(endorsements: Endorsements): readonly Certific
  * each is verified afterwards, so a wrong guess costs no more than a refusal.
  *
  * The root comes first: evidence under an unknown root is not looked into any further.
+ * @param isWanted tells among several endorsement keys the one of the report
  * @throws CvmpError CHAIN_INVALID where one is missing, UNTRUSTED_ROOT, WRONG_KEY_TYPE
  */
 export function assembleChain(
   certificates: readonly Certificate[],
   signingKey: SigningKey,
   anchors: readonly TrustAnchor[],
+  isWanted: (leaf: Certificate) => boolean = () => true,
 ): EndorsementChain {
-  const leaf = findLeaf(certificates, signingKey);
+  const leaf = findLeaf(certificates, signingKey, isWanted);
   const intermediate = certificates.find(
     (c) => c !== leaf && !isSelfIssued(c) && sameName(c.subject, leaf.issuer),
   );
@@ -77,14 +79,22 @@ function isSelfIssued(certificate: Certificate): boolean {
 }
 
 /** The certificate that issued none of the others; among several the one that is no CA. */
-function findLeaf(certificates: readonly Certificate[], signingKey: SigningKey): Certificate {
+function findLeaf(
+  certificates: readonly Certificate[],
+  signingKey: SigningKey,
+  isWanted: (leaf: Certificate) => boolean,
+): Certificate {
   const ends = certificates.filter(
     (c) => !isSelfIssued(c) && !certificates.some((other) => sameName(other.issuer, c.subject)),
   );
   const keys = ends.filter((c) => !c.basicConstraints.ca);
   // A certificate table may hold both; which one signed is what the report says.
   const isVlek = (c: Certificate) => c.extensions.has(endorsementOid.cspId);
-  const leaf = keys.find((c) => isVlek(c) === (signingKey === 'VLEK')) ?? keys[0] ?? ends[0];
+  const ofKind = keys.filter((c) => isVlek(c) === (signingKey === 'VLEK'));
+  // A host may still give the certificate of the TCB before an update along, and the Verifier hold
+  // those of many chips.
+  const wanted = ofKind.length > 1 ? ofKind.find(isWanted) : undefined;
+  const leaf = wanted ?? ofKind[0] ?? keys[0] ?? ends[0];
   if (leaf === undefined) throw missing('the endorsement key certificate (VCEK or VLEK)');
   return leaf;
 }

@@ -4,7 +4,7 @@ import { checkValidity } from '#core/keying/rules.js';
 import { appraise } from '#core/rats/appraise.js';
 import type { AttestationResult, FailedCheck } from '#core/rats/attestation-result.js';
 import type { Endorsements, TrustAnchor } from '#core/rats/endorsements.js';
-import { type VerifiedEvidence, verifyEvidence } from '#core/rats/verify.js';
+import { endorsementNeeds, type VerifiedEvidence, verifyEvidence } from '#core/rats/verify.js';
 import { schemes } from '#core/schemes.js';
 import type { SessionEvidence } from '#core/session/server.js';
 import { crypto } from '#crypto';
@@ -16,10 +16,14 @@ import type {
   SessionGrant,
   StoredPolicy,
 } from '../release/contract.js';
+import { type EndorsementSource, obtainAll, type Revocation } from './source.js';
 
 export interface VerifierOptions {
   readonly anchors: readonly TrustAnchor[];
+  /** Of the configuration; the source has the rest. */
   readonly endorsements: Endorsements;
+  readonly source: EndorsementSource;
+  readonly revocation: Revocation;
   readonly tenants: Pick<TenantRegistry, 'get'>;
   readonly policies: Pick<Policies, 'covering'>;
   readonly audit: Pick<AuditLog, 'record'>;
@@ -115,9 +119,12 @@ export class Verifier {
     return { grant, tenant, simulated: result.simulated };
   }
 
-  #verify(evidence: SessionEvidence): Promise<VerifiedEvidence> {
-    const { anchors, endorsements, now } = this.#options;
-    return verifyEvidence(evidence, { schemes, anchors, endorsements, at: now() });
+  async #verify(evidence: SessionEvidence): Promise<VerifiedEvidence> {
+    const { anchors, source, revocation, now } = this.#options;
+    const inputs = { schemes, anchors, endorsements: this.#options.endorsements, at: now() };
+    const needs = await endorsementNeeds(evidence.collection, inputs);
+    const endorsements = await obtainAll(source, needs, revocation, inputs.endorsements);
+    return verifyEvidence(evidence, { ...inputs, endorsements, at: now() });
   }
 
   /** An unknown tenant has no policy; who asks need not learn which of the two is missing. */

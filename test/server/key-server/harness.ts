@@ -12,6 +12,7 @@ import type { KeyServerState } from '#server/key-server/release/contract.js';
 import type { SessionLimits } from '#server/key-server/session/stream.js';
 import { trustAnchors } from '#server/key-server/verifier/anchors.js';
 import { Verifier } from '#server/key-server/verifier/attest.js';
+import { noSource } from '#server/key-server/verifier/source.js';
 import type { SimulatedGuest } from '#sim/guest.js';
 import type { SecurityProcessor } from '#sim/security-processor.js';
 import { RawAgent } from '../../fakes/raw-agent.js';
@@ -73,6 +74,8 @@ export async function startKeyServer(change: Partial<SessionLimits> = {}): Promi
     ...state,
     anchors: trustAnchors([{ name: 'ark', bytes: authority.arkCertificate }]),
     endorsements: { certificates: [], crls: [] },
+    source: noSource,
+    revocation: 'when_held',
     now,
   });
   const parts = {
