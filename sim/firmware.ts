@@ -1,4 +1,5 @@
 import { concat } from '#core/bytes.js';
+import { footerTableGuid } from '#core/firmware/footer-table.js';
 import {
   footerGuid,
   metadataSignature,
@@ -33,7 +34,24 @@ const hashTableSize = 0x400;
 const apEip = 0x80_b004;
 
 export function simulatedFirmware(options: SimulatedFirmwareOptions = {}): Uint8Array {
-  const image = new Uint8Array((options.pages ?? 4) * pageLength).fill((options.build ?? 0) & 0xff);
+  return imageWithFooter(blankImage(options), [
+    [footerGuid.sevMetadata, u32s(pageLength)],
+    [footerGuid.sevEsReset, u32s(apEip)],
+    [footerGuid.sevHashTable, u32s(hashTableGpa, hashTableSize)],
+  ]);
+}
+
+/** An SVSM image in the same manner: its metadata names secrets, CPUID and its own memory. */
+export function simulatedSvsm(options: SimulatedFirmwareOptions = {}): Uint8Array {
+  return imageWithFooter(blankImage(options), [
+    [footerGuid.sevMetadata, u32s(pageLength)],
+    [footerGuid.svsmInfo, u32s(0x40)],
+  ]);
+}
+
+/** An image of SEV metadata, one page before its end. */
+function blankImage({ pages = 4, build = 0 }: SimulatedFirmwareOptions): Uint8Array {
+  const image = new Uint8Array(pages * pageLength).fill(build & 0xff);
   const metadata = u32s(
     metadataSignature,
     16 + 12 * sections.length,
@@ -41,16 +59,17 @@ export function simulatedFirmware(options: SimulatedFirmwareOptions = {}): Uint8
     sections.length,
     ...sections.flat(),
   );
-  const metadataFromEnd = pageLength;
-  image.set(metadata, image.length - metadataFromEnd);
+  image.set(metadata, image.length - pageLength);
+  return image;
+}
 
-  const entries = concat(
-    footerEntry(footerGuid.sevMetadata, u32s(metadataFromEnd)),
-    footerEntry(footerGuid.sevEsReset, u32s(apEip)),
-    footerEntry(footerGuid.sevHashTable, u32s(hashTableGpa, hashTableSize)),
-  );
-  const table = footerEntry(footerGuid.table, entries);
-  // 32 bytes follow the table: the reset vector.
+/** Puts a footer table at the end of an image; 32 bytes follow it: the reset vector. */
+export function imageWithFooter(
+  image: Uint8Array,
+  entries: readonly (readonly [guid: Uint8Array, data: Uint8Array])[],
+): Uint8Array {
+  const parts = entries.map(([guid, data]) => footerEntry(guid, data));
+  const table = footerEntry(footerTableGuid, concat(...parts));
   image.set(table, image.length - 32 - table.length);
   return image;
 }
@@ -61,7 +80,8 @@ function footerEntry(guid: Uint8Array, data: Uint8Array): Uint8Array {
   return concat(data, Uint8Array.of(length & 0xff, length >> 8), guid);
 }
 
-function u32s(...values: readonly number[]): Uint8Array {
+/** Little-endian. */
+export function u32s(...values: readonly number[]): Uint8Array {
   const out = new Uint8Array(4 * values.length);
   const view = new DataView(out.buffer);
   for (const [i, value] of values.entries()) view.setUint32(4 * i, value, true);

@@ -15,3 +15,14 @@ export async function refusalOf(
   }
   return 'accepted';
 }
+
+/** As {@link refusalOf}, for work that answers at once: for properties over many inputs. */
+export function refusalAtOnce(work: () => unknown): ErrorCode | 'accepted' {
+  try {
+    work();
+  } catch (error) {
+    if (error instanceof CvmpError) return error.code;
+    throw error;
+  }
+  return 'accepted';
+}

@@ -38,9 +38,9 @@ const imports = sources.flatMap(importsOf);
 
 /** Rank of each room of core: a room sees only rooms of lower rank. */
 const coreRanks: readonly (readonly string[])[] = [
-  ['bytes', 'errors', 'crypto', 'crypto.node', 'crypto.browser', 'hkdf'],
+  ['bytes', 'errors', 'crypto', 'crypto.node', 'crypto.browser', 'hkdf', 'guid'],
   ['cbor', 'asn1'],
-  ['cose', 'x509', 'eventlog'],
+  ['cose', 'x509', 'eventlog', 'firmware'],
   ['rats'],
   ['snp', 'tdx', 'tpm', 'cca', 'keying'],
   ['azure'],
@@ -67,7 +67,20 @@ const arrows: readonly (readonly [room: string, allowed: readonly string[]])[] =
   ['server/host', ['gen', 'wire', 'core/x509', 'core/asn1', ...encodings]],
   ['agent', ['gen', 'wire', 'core']],
   ['cli', ['gen', 'wire', 'core']],
-  ['sim', ['wire', 'core/x509', 'core/asn1', 'core/snp', 'core/rats', ...encodings]],
+  [
+    'sim',
+    [
+      'wire',
+      'core/x509',
+      'core/asn1',
+      'core/guid',
+      'core/firmware',
+      'core/snp',
+      'core/tdx',
+      'core/rats',
+      ...encodings,
+    ],
+  ],
   ['wire', ['gen', 'core']],
   ['core', ['core']],
   ['demo', ['']],

@@ -1,5 +1,6 @@
-import { ByteReader, toHex } from '../bytes.js';
+import { ByteReader } from '../bytes.js';
 import { CvmpError } from '../errors.js';
+import { guidText } from '../guid.js';
 
 /** An EFI variable as it was measured (TCG PFP, UEFI_VARIABLE_DATA). */
 export interface EfiVariable {
@@ -37,14 +38,6 @@ export function parseEfiVariable(bytes: Uint8Array, field: string, slack = 0): E
     throw new CvmpError('MALFORMED', what, { field });
   }
   return { vendor, name, data: reader.take(Number(dataLength), field) };
-}
-
-/** GUID from its mixed-endian bytes. */
-export function guidText(bytes: Uint8Array): string {
-  const [a, b, c] = [bytes.slice(0, 4), bytes.slice(4, 6), bytes.slice(6, 8)].map((part) =>
-    toHex(part.reverse()),
-  );
-  return `${a}-${b}-${c}-${toHex(bytes.subarray(8, 10))}-${toHex(bytes.subarray(10, 16))}`;
 }
 
 function utf16(bytes: Uint8Array): string {

@@ -1,9 +1,9 @@
 import { CvmpError } from '../errors.js';
+import { guidText } from '../guid.js';
 import {
   type EfiVariable,
   efiGlobalVariable,
   efiImageSecurityDatabase,
-  guidText,
   parseEfiVariable,
   parseSignatureLists,
   type Signature,

@@ -1,6 +1,6 @@
 import { ByteReader, concat, equalBytes, isZero } from '../../bytes.js';
 import { CvmpError } from '../../errors.js';
-import { guidBytes } from '../launch/guid.js';
+import { guidBytes } from '../../guid.js';
 
 /** What an entry of the certificate table holds. */
 export type CertTableKind = 'VCEK' | 'VLEK' | 'ASK' | 'ARK' | 'CRL';

@@ -1,7 +1,7 @@
 import { crypto } from '#crypto';
 import { concat, utf8 } from '../../bytes.js';
+import { guidBytes } from '../../guid.js';
 import { pageLength } from './firmware.js';
-import { guidBytes } from './guid.js';
 
 /** What a measured direct boot starts; kernel and initrd are named by SHA-256 (32 bytes). */
 export interface BootInputs {

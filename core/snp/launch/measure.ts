@@ -1,16 +1,14 @@
-import { crypto } from '#crypto';
-import { concat } from '../../bytes.js';
 import { CvmpError } from '../../errors.js';
+import { malformedFirmware } from '../../firmware/footer-table.js';
 import { type Firmware, pageLength, parseFirmware, sectionType } from './firmware.js';
 import { type BootInputs, kernelHashPage } from './kernel-hashes.js';
-import { bootEip, type VmmType, vmsaPage } from './vmsa.js';
+import { digestLength, LaunchContext, pageType } from './launch-context.js';
+import { bootEip, svsmVmsaPage, type VmmType, vmsaPage } from './vmsa.js';
 
-/** Everything that enters the launch measurement of an SNP guest. */
-export interface LaunchInputs {
-  /** OVMF image, whole pages. */
-  readonly firmware: Uint8Array;
-  /** Kernel, initrd and command line of a measured direct boot. */
-  readonly boot: BootInputs | undefined;
+const vcpusMax = 512;
+
+/** What the initial state of vCPUs follows from. */
+export interface VcpuInputs {
   /** 1 to 512. */
   readonly vcpus: number;
   /** CPUID Fn0000_0001_EAX of the guest. */
@@ -18,60 +16,19 @@ export interface LaunchInputs {
   /** SEV_FEATURES: bit 0 SNP active, bit 5 debug swap. */
   readonly guestFeatures: bigint;
   readonly vmmType: VmmType;
+}
+
+/** Everything that enters the launch measurement of an SNP guest. */
+export interface LaunchInputs extends VcpuInputs {
+  /** OVMF image, whole pages. */
+  readonly firmware: Uint8Array;
+  /** Kernel, initrd and command line of a measured direct boot. */
+  readonly boot: BootInputs | undefined;
   /**
    * Digest after the pages of the firmware (48 bytes), where the caller has that and only the last
    * pages of the image.
    */
   readonly firmwarePagesDigest?: Uint8Array;
-}
-
-/** PAGE_TYPE of SNP_LAUNCH_UPDATE. */
-const pageType = { normal: 1, vmsa: 2, zero: 3, unmeasured: 4, secrets: 5, cpuid: 6 } as const;
-
-const digestLength = 48;
-/** Address that VMSA pages are measured at: the last page of 48 bits. */
-const vmsaGpa = 0xffff_ffff_f000;
-/** Length of PAGE_INFO, written into itself. */
-const pageInfoLength = 0x70;
-const vcpusMax = 512;
-
-/** The running launch digest: each page extends it by its PAGE_INFO (SEV-SNP ABI s.8.17). */
-class LaunchContext {
-  digest: Uint8Array;
-
-  constructor(digest: Uint8Array) {
-    this.digest = digest;
-  }
-
-  /** Pages whose contents count. */
-  measure(type: number, gpa: number, bytes: Uint8Array): void {
-    for (let at = 0; at < bytes.length; at += pageLength) {
-      const contents = crypto.hash('sha384', bytes.subarray(at, at + pageLength));
-      this.#extend(type, gpa + at, contents);
-    }
-  }
-
-  /** Pages of which only type and address count. */
-  mark(type: number, gpa: number, size: number): void {
-    for (let at = 0; at < size; at += pageLength) {
-      this.#extend(type, gpa + at, new Uint8Array(digestLength));
-    }
-  }
-
-  /** VMSA pages all lie at one address. */
-  vmsa(page: Uint8Array): void {
-    this.#extend(pageType.vmsa, vmsaGpa, crypto.hash('sha384', page));
-  }
-
-  #extend(type: number, gpa: number, contents: Uint8Array): void {
-    // Digest so far, digest of the page, then length, type, IMI and VMPL permissions (none), address.
-    const tail = new Uint8Array(pageInfoLength - 2 * digestLength);
-    const view = new DataView(tail.buffer);
-    view.setUint16(0, pageInfoLength, true);
-    view.setUint8(2, type);
-    view.setBigUint64(8, BigInt(gpa), true);
-    this.digest = crypto.hash('sha384', concat(this.digest, contents, tail));
-  }
 }
 
 /**
@@ -81,23 +38,90 @@ class LaunchContext {
  * @throws CvmpError MALFORMED where the firmware is none, or has no place for what is to be booted
  */
 export function launchMeasurement(inputs: LaunchInputs): Uint8Array {
-  const { vcpus, boot, vmmType, firmwarePagesDigest } = inputs;
-  if (!Number.isInteger(vcpus) || vcpus < 1 || vcpus > vcpusMax) {
-    throw new CvmpError('MALFORMED', `a guest has 1 to ${vcpusMax} vCPUs, not ${vcpus}`, {
-      field: 'vcpus',
+  const { boot, vmmType, firmwarePagesDigest } = inputs;
+  const firmware = parseFirmware(inputs.firmware);
+  if (firmwarePagesDigest !== undefined && firmwarePagesDigest.length !== digestLength) {
+    throw new CvmpError('SIZE', `a digest of firmware pages has ${digestLength} bytes`, {
+      field: 'firmware_pages_digest',
     });
   }
-  const firmware = parseFirmware(inputs.firmware);
-  const context = new LaunchContext(firmwarePagesDigest ?? new Uint8Array(digestLength));
+  const context = new LaunchContext(firmwarePagesDigest);
   if (firmwarePagesDigest === undefined) {
     context.measure(pageType.normal, firmware.gpa, firmware.bytes);
   }
   measureSections(context, firmware, boot, vmmType);
-  for (let i = 0; i < vcpus; i++) {
-    const eip = i === 0 ? bootEip : firmware.apEip;
-    if (eip === undefined) throw unfit('has no reset block for further vCPUs');
-    context.vmsa(vmsaPage(vmmType, eip, inputs.cpuSignature, inputs.guestFeatures));
+  for (const page of vmsaPages(firmware, inputs)) context.vmsa(page);
+  return context.digest;
+}
+
+/**
+ * The launch digest after the pages of a firmware: what `firmwarePagesDigest` takes, so that a
+ * verifier need not keep whole images.
+ * @returns 48 bytes
+ * @throws CvmpError MALFORMED
+ */
+export function firmwarePagesDigest(image: Uint8Array): Uint8Array {
+  const { gpa, bytes } = parseFirmware(image);
+  const context = new LaunchContext();
+  context.measure(pageType.normal, gpa, bytes);
+  return context.digest;
+}
+
+/** Initial state of each vCPU, boot processor first. @throws CvmpError MALFORMED */
+export function vmsaPages(
+  firmware: Firmware,
+  { vcpus, vmmType, cpuSignature, guestFeatures }: VcpuInputs,
+): readonly Uint8Array[] {
+  requireVcpus(vcpus);
+  const page = (eip: number) => vmsaPage(vmmType, eip, cpuSignature, guestFeatures);
+  const first = page(bootEip);
+  if (vcpus === 1) return [first];
+  if (firmware.apEip === undefined) throw malformedFirmware('has no reset block for further vCPUs');
+  return [first, ...new Array<Uint8Array>(vcpus - 1).fill(page(firmware.apEip))];
+}
+
+function requireVcpus(vcpus: number): void {
+  if (Number.isInteger(vcpus) && vcpus >= 1 && vcpus <= vcpusMax) return;
+  const why = `a guest has 1 to ${vcpusMax} vCPUs, not ${vcpus}`;
+  throw new CvmpError('MALFORMED', why, { field: 'vcpus' });
+}
+
+/** What enters the launch measurement of a guest under an SVSM that QEMU loads beside OVMF. */
+export interface SvsmLaunchInputs {
+  /** OVMF image without its variable store, whole pages. */
+  readonly firmware: Uint8Array;
+  /** SVSM image (Coconut's `svsm.bin`), whole pages; lies below firmware and variable store. */
+  readonly svsm: Uint8Array;
+  /** Bytes of the variable store that lies between the two; whole pages, 0 where there is none. */
+  readonly variableStoreLength: number;
+  /** 1 to 512. */
+  readonly vcpus: number;
+  /** CPUID Fn0000_0001_EAX of the guest. */
+  readonly cpuSignature: number;
+}
+
+/**
+ * MEASUREMENT of a guest whose vCPUs start in an SVSM at VMPL 0 (Coconut's QEMU): firmware, SVSM,
+ * what the SVSM's metadata asks for, then the same state for each vCPU.
+ * @returns 48 bytes
+ * @throws CvmpError MALFORMED
+ */
+export function svsmLaunchMeasurement(inputs: SvsmLaunchInputs): Uint8Array {
+  const { vcpus, variableStoreLength: gap } = inputs;
+  requireVcpus(vcpus);
+  const firmware = parseFirmware(inputs.firmware);
+  if (!Number.isInteger(gap) || gap < 0 || gap % pageLength !== 0 || gap >= firmware.gpa) {
+    const why = `a variable store of ${gap} bytes is not whole pages below the firmware`;
+    throw new CvmpError('MALFORMED', why, { field: 'variable_store_length' });
   }
+  const svsm = parseFirmware(inputs.svsm, firmware.gpa - gap);
+  if (svsm.svsmEntry === undefined) throw malformedFirmware('given as SVSM does not say its entry');
+  const context = new LaunchContext();
+  context.measure(pageType.normal, firmware.gpa, firmware.bytes);
+  context.measure(pageType.normal, svsm.gpa, svsm.bytes);
+  measureSections(context, svsm, undefined, 'QEMU');
+  const page = svsmVmsaPage(svsm.gpa + svsm.svsmEntry, inputs.cpuSignature);
+  for (let i = 0; i < vcpus; i++) context.vmsa(page);
   return context.digest;
 }
 
@@ -108,7 +132,7 @@ function measureSections(
   vmmType: VmmType,
 ): void {
   if (boot !== undefined && !sections.some(({ type }) => type === sectionType.kernelHashes)) {
-    throw unfit('has no page for the hashes of a kernel');
+    throw malformedFirmware('has no page for the hashes of a kernel');
   }
   for (const { gpa, size, type } of sections) {
     switch (type) {
@@ -132,21 +156,17 @@ function measureSections(
           hashTableGpa === undefined ||
           Math.floor(hashTableGpa / pageLength) * pageLength !== gpa
         ) {
-          throw unfit('has its hash table outside of the page for it');
+          throw malformedFirmware('has its hash table outside of the page for it');
         } else {
           context.measure(pageType.normal, gpa, kernelHashPage(boot, hashTableGpa));
         }
         break;
       default:
-        throw unfit(`has a SEV metadata section of unknown type ${type}`);
+        throw malformedFirmware(`has a SEV metadata section of unknown type ${type}`);
     }
   }
   if (vmmType !== 'EC2') return;
   for (const { gpa, type } of sections) {
     if (type === sectionType.cpuid) context.mark(pageType.cpuid, gpa, pageLength);
   }
-}
-
-function unfit(why: string): CvmpError {
-  return new CvmpError('MALFORMED', `the firmware ${why}`, { field: 'firmware' });
 }

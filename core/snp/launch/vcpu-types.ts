@@ -14,22 +14,22 @@ const milan = cpuSignature(25, 1, 1);
 const genoa = cpuSignature(25, 17, 0);
 const turin = cpuSignature(26, 0, 0);
 
+/** Versions that QEMU has of each model; none of them changes the signature. */
+const models: readonly (readonly [name: string, versions: number, signature: number])[] = [
+  ['EPYC', 5, epyc],
+  ['EPYC-Rome', 5, rome],
+  ['EPYC-Milan', 3, milan],
+  ['EPYC-Genoa', 2, genoa],
+  ['EPYC-Turin', 1, turin],
+];
+
 /** CPU signature that QEMU gives each of its EPYC models. */
 export const vcpuTypes: Readonly<Record<string, number>> = {
-  EPYC: epyc,
-  'EPYC-v1': epyc,
-  'EPYC-v2': epyc,
   'EPYC-IBPB': epyc,
-  'EPYC-v3': epyc,
-  'EPYC-v4': epyc,
-  'EPYC-Rome': rome,
-  'EPYC-Rome-v1': rome,
-  'EPYC-Rome-v2': rome,
-  'EPYC-Rome-v3': rome,
-  'EPYC-Milan': milan,
-  'EPYC-Milan-v1': milan,
-  'EPYC-Milan-v2': milan,
-  'EPYC-Genoa': genoa,
-  'EPYC-Genoa-v1': genoa,
-  'EPYC-Turin': turin,
+  ...Object.fromEntries(
+    models.flatMap(([name, versions, signature]) => [
+      [name, signature],
+      ...Array.from({ length: versions }, (_, i) => [`${name}-v${i + 1}`, signature]),
+    ]),
+  ),
 };

@@ -9,7 +9,7 @@ interface VmmState {
   readonly bootCs: number;
   readonly ss: number;
   readonly tr: number;
-  /** RDX; undefined: the CPU signature. */
+  /** RDX; undefined: the CPU signature. KVM's own default is 0x600 where it knows no CPUID yet. */
   readonly rdx: bigint | undefined;
   readonly mxcsr: number;
   readonly x87Fcw: number;
@@ -28,7 +28,15 @@ const vmmStates: Readonly<Record<VmmType, VmmState>> = {
     x87Fcw: 0x37f,
     gPat: resetPat,
   },
-  EC2: { bootCs: 0x9a, ss: 0x92, tr: 0x83, rdx: 0n, mxcsr: 0, x87Fcw: 0, gPat: resetPat },
+  EC2: {
+    bootCs: 0x9a,
+    ss: 0x92,
+    tr: 0x83,
+    rdx: 0x600n,
+    mxcsr: 0,
+    x87Fcw: 0,
+    gPat: resetPat,
+  },
   GCE: {
     bootCs: 0x9b,
     ss: 0x93,
@@ -70,6 +78,47 @@ const at = {
   x87Fcw: 0x410,
 } as const;
 
+/** Writes into a save area. */
+interface SaveArea {
+  readonly page: Uint8Array;
+  readonly u16: (offset: number, value: number) => void;
+  readonly u32: (offset: number, value: number) => void;
+  readonly u64: (offset: number, value: bigint) => void;
+  readonly segment: (offset: number, attributes: number, rest?: Partial<Segment>) => void;
+}
+
+interface Segment {
+  readonly selector: number;
+  readonly limit: number;
+  readonly base: number;
+}
+
+/** A save area with what every vCPU starts with. */
+function saveArea(): SaveArea {
+  const page = new Uint8Array(pageLength);
+  const view = new DataView(page.buffer);
+  const u16 = (offset: number, value: number) => view.setUint16(offset, value, true);
+  const u32 = (offset: number, value: number) => view.setUint32(offset, value, true);
+  const u64 = (offset: number, value: bigint) => view.setBigUint64(offset, value, true);
+  const segment = (offset: number, attributes: number, rest: Partial<Segment> = {}): void => {
+    u16(offset, rest.selector ?? 0);
+    u16(offset + 2, attributes);
+    u32(offset + 4, rest.limit ?? 0xffff);
+    u64(offset + 8, BigInt(rest.base ?? 0));
+  };
+  segment(at.gs, 0x93);
+  segment(at.gdtr, 0);
+  segment(at.ldtr, 0x82);
+  segment(at.idtr, 0);
+  u64(at.efer, 0x1000n); // SVME, which KVM sets
+  u64(at.cr4, 0x40n); // MCE, which KVM sets
+  u64(at.dr7, 0x400n);
+  u64(at.dr6, 0xffff_0ff0n);
+  u64(at.rflags, 0x2n);
+  u64(at.xcr0, 1n);
+  return { page, u16, u32, u64, segment };
+}
+
 /**
  * The VMSA page of a vCPU as the hypervisor hands it to the security processor at launch.
  * @param eip first instruction
@@ -82,40 +131,39 @@ export function vmsaPage(
   cpuSignature: number,
   guestFeatures: bigint,
 ): Uint8Array {
-  const page = new Uint8Array(pageLength);
-  const view = new DataView(page.buffer);
+  const { page, u16, u32, u64, segment } = saveArea();
   const state = vmmStates[vmm];
-  const segment = (offset: number, attributes: number, selector = 0, base = 0): void => {
-    view.setUint16(offset, selector, true);
-    view.setUint16(offset + 2, attributes, true);
-    view.setUint32(offset + 4, 0xffff, true);
-    view.setBigUint64(offset + 8, BigInt(base), true);
-  };
-  const u64 = (offset: number, value: bigint): void => view.setBigUint64(offset, value, true);
-
-  segment(at.es, 0x93);
-  const csBase = eip - (eip % 0x1_0000);
-  segment(at.cs, eip === bootEip ? state.bootCs : 0x9b, 0xf000, csBase);
+  const base = eip - (eip % 0x1_0000);
+  segment(at.cs, eip === bootEip ? state.bootCs : 0x9b, { selector: 0xf000, base });
+  for (const data of [at.es, at.ds, at.fs]) segment(data, 0x93);
   segment(at.ss, state.ss);
-  segment(at.ds, 0x93);
-  segment(at.fs, 0x93);
-  segment(at.gs, 0x93);
-  segment(at.gdtr, 0);
-  segment(at.ldtr, 0x82);
-  segment(at.idtr, 0);
   segment(at.tr, state.tr);
-  u64(at.efer, 0x1000n); // SVME, which KVM sets
-  u64(at.cr4, 0x40n); // MCE, which KVM sets
   u64(at.cr0, 0x10n);
-  u64(at.dr7, 0x400n);
-  u64(at.dr6, 0xffff_0ff0n);
-  u64(at.rflags, 0x2n);
   u64(at.rip, BigInt(eip % 0x1_0000));
   u64(at.gPat, state.gPat);
   u64(at.rdx, state.rdx ?? BigInt(cpuSignature));
   u64(at.sevFeatures, guestFeatures);
-  u64(at.xcr0, 1n);
-  view.setUint32(at.mxcsr, state.mxcsr, true);
-  view.setUint16(at.x87Fcw, state.x87Fcw, true);
+  u32(at.mxcsr, state.mxcsr);
+  u16(at.x87Fcw, state.x87Fcw);
+  return page;
+}
+
+/**
+ * The VMSA page of a vCPU that starts in an SVSM: 32-bit protected mode, flat segments (Coconut's
+ * QEMU). SEV_FEATURES is SNP alone.
+ * @param eip first instruction of the SVSM
+ */
+export function svsmVmsaPage(eip: number, cpuSignature: number): Uint8Array {
+  const { page, u32, u64, segment } = saveArea();
+  const limit = 0xffff_ffff;
+  segment(at.cs, 0xc9b, { selector: 8, limit });
+  for (const data of [at.es, at.ss, at.ds, at.fs]) segment(data, 0xc93, { selector: 16, limit });
+  segment(at.tr, 0x8b);
+  u64(at.cr0, 0x11n);
+  u64(at.rip, BigInt(eip));
+  u64(at.gPat, resetPat);
+  u64(at.rdx, BigInt(cpuSignature));
+  u64(at.sevFeatures, 1n);
+  u32(at.mxcsr, 0x1f80);
   return page;
 }

@@ -1,6 +1,9 @@
 import { fromHex, toHex } from '#core/bytes.js';
 import { CvmpError } from '#core/errors.js';
-import { launchMeasurement } from '#core/snp/launch/measure.js';
+import type { BootInputs } from '#core/snp/launch/kernel-hashes.js';
+import { launchMeasurement, svsmLaunchMeasurement } from '#core/snp/launch/measure.js';
+import { sevEsLaunchDigest, sevLaunchDigest } from '#core/snp/launch/sev.js';
+import { vcpuTypes } from '#core/snp/launch/vcpu-types.js';
 import type { VmmType } from '#core/snp/launch/vmsa.js';
 import { crypto } from '#crypto';
 import {
@@ -9,6 +12,7 @@ import {
   asString,
   type CaseFolder,
   type CaseVerdict,
+  type Json,
   type JsonObject,
 } from '../judge.js';
 
@@ -19,55 +23,81 @@ export async function judgeLaunchDigests(folder: CaseFolder): Promise<readonly C
     const name = asString(wanted.test, 'test');
     const args = asObject(wanted.args, 'args');
     const expected = wanted.error === undefined ? String(wanted.launch_digest) : 'an error';
-    const left = outOfScope(args);
-    if (left !== undefined) {
+    const measure = modes[asString(args.mode, 'mode').replace(/^SevMode\./, '')];
+    if (measure === undefined) {
+      const left = `no such mode as ${args.mode}`;
       return { name: `${name}: ${left}`, expected, actual: left, asExpected: undefined };
     }
-    const actual = measure(folder, args);
+    const actual = digestOrError(() => measure(inputs(folder, args)));
     return { name, expected, actual, asExpected: actual === expected };
   });
 }
 
-function outOfScope(args: JsonObject): string | undefined {
-  if (args.mode !== 'SevMode.SEV_SNP') return 'CVMP measures SEV-SNP guests only';
-  if (args.svsm_file) return 'CVMP does not measure an SVSM';
-  return undefined;
+/** Everything that any mode looks at. */
+interface Inputs {
+  readonly firmware: Uint8Array;
+  readonly boot: BootInputs | undefined;
+  readonly vcpus: number;
+  readonly cpuSignature: number;
+  readonly guestFeatures: bigint;
+  readonly vmmType: VmmType;
+  readonly firmwarePagesDigest?: Uint8Array;
+  readonly svsm: Uint8Array;
+  readonly variableStoreLength: number;
 }
 
-const vmmTypes: Readonly<Record<string, VmmType>> = {
-  'VMMType.QEMU': 'QEMU',
-  'VMMType.ec2': 'EC2',
-  'VMMType.gce': 'GCE',
+/** The modes of the source's tool. */
+const modes: Readonly<Record<string, (inputs: Inputs) => Uint8Array>> = {
+  SEV: sevLaunchDigest,
+  SEV_ES: sevEsLaunchDigest,
+  SEV_SNP: launchMeasurement,
+  SEV_SNP_SVSM: svsmLaunchMeasurement,
 };
 
-function measure(folder: CaseFolder, args: JsonObject): string {
-  const text = (name: string) => asString(args[name], name);
-  const vmmType = vmmTypes[text('vmm_type')];
-  if (vmmType === undefined) throw new Error(`unknown VMM ${text('vmm_type')}`);
-  const digestOf = (file: string) =>
-    crypto.hash('sha256', /^\(empty file\)$|^$/.test(file) ? new Uint8Array() : folder.read(file));
-  const pages = text('snp_ovmf_hash_str');
-  // "None" is what the source's tool prints for no command line and for no signature.
-  const none = (value: string) => (value === 'None' ? '' : value);
+const vmmTypes: Readonly<Record<string, VmmType>> = { qemu: 'QEMU', ec2: 'EC2', gce: 'GCE' };
+
+/** What the source's tool prints or takes where nothing is given. */
+const isNone = (value: Json | undefined) =>
+  value === undefined || value === null || value === '' || value === 'None';
+
+function inputs(folder: CaseFolder, args: JsonObject): Inputs {
+  const vmm = isNone(args.vmm_type) ? 'qemu' : asString(args.vmm_type, 'vmm_type');
+  const vmmType = vmmTypes[vmm.replace(/^VMMType\./, '').toLowerCase()];
+  if (vmmType === undefined) throw new Error(`unknown VMM ${vmm}`);
+  const read = (name: string) =>
+    isNone(args[name]) || args[name] === '(empty file)'
+      ? new Uint8Array()
+      : folder.read(asString(args[name], name));
+  const digestOf = (name: string) => crypto.hash('sha256', read(name));
+  const pages = args.snp_ovmf_hash_str;
+  return {
+    firmware: read('ovmf_file'),
+    boot: isNone(args.kernel)
+      ? undefined
+      : {
+          kernelDigest: digestOf('kernel'),
+          initrdDigest: digestOf('initrd'),
+          cmdline: isNone(args.append) ? '' : asString(args.append, 'append'),
+        },
+    vcpus: isNone(args.vcpus) ? 1 : Number(args.vcpus),
+    cpuSignature: cpuSignatureOf(args.vcpu_sig),
+    guestFeatures: BigInt(isNone(args.guest_features) ? 1 : Number(args.guest_features)),
+    vmmType,
+    ...(isNone(pages) ? {} : { firmwarePagesDigest: fromHex(asString(pages, 'ovmf hash')) }),
+    svsm: read('svsm_file'),
+    variableStoreLength: isNone(args.ovmf_vars_size) ? 0 : Number(args.ovmf_vars_size),
+  };
+}
+
+/** A number, or the name of a vCPU type; 0 where none is given. */
+function cpuSignatureOf(value: Json | undefined): number {
+  if (isNone(value)) return 0;
+  return vcpuTypes[String(value)] ?? Number(value);
+}
+
+function digestOrError(measure: () => Uint8Array): string {
   try {
-    return toHex(
-      launchMeasurement({
-        firmware: folder.read(text('ovmf_file')),
-        boot:
-          text('kernel') === ''
-            ? undefined
-            : {
-                kernelDigest: digestOf(text('kernel')),
-                initrdDigest: digestOf(text('initrd')),
-                cmdline: none(text('append')),
-              },
-        vcpus: Number(args.vcpus),
-        cpuSignature: Number(args.vcpu_sig) || 0,
-        guestFeatures: BigInt(Number(args.guest_features)),
-        vmmType,
-        ...(pages === '' ? {} : { firmwarePagesDigest: fromHex(pages) }),
-      }),
-    );
+    return toHex(measure());
   } catch (error) {
     if (error instanceof CvmpError) return 'an error';
     throw error;
