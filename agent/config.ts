@@ -1,16 +1,14 @@
-import { resolve } from 'node:path';
-import { parse, stringify } from 'yaml';
+import { stringify } from 'yaml';
 import { fromHex, toHex } from '#core/bytes.js';
-import { CvmpError } from '#core/errors.js';
-
-/** Where the attestation report comes from: a TSM interface in configfs, or one behind a socket. */
-export interface TsmConfig {
-  readonly kind: 'configfs' | 'socket';
-  /** Report folder of configfs-tsm, or the unix socket of a simulated one. */
-  readonly path: string;
-  /** VMPL to ask for, 0 to 3; undefined: the provider's default. */
-  readonly privlevel: number | undefined;
-}
+import {
+  printTpm,
+  printTsm,
+  readTpm,
+  readTsm,
+  type TpmConfig,
+  type TsmConfig,
+} from './config-attester.js';
+import { Section } from './config-section.js';
 
 /** The disk whose encryption header the agent keeps. */
 export interface DiskConfig {
@@ -40,7 +38,9 @@ export interface RetryConfig {
 export interface AgentConfig {
   readonly keyServer: { readonly host: string; readonly port: number };
   readonly configDocumentFile: string;
-  readonly tsm: TsmConfig;
+  /** Reports of the hardware; beside a `tpm` only where its services vouch for that. */
+  readonly tsm: TsmConfig | undefined;
+  readonly tpm: TpmConfig | undefined;
   readonly guestSocket: string | undefined;
   readonly disk: DiskConfig | undefined;
   /** KeyID (16 bytes) to re-allocate from on an unformatted disk, or to acquire without a disk. */
@@ -71,7 +71,8 @@ export function parseAgentConfig(text: string, folder: string): AgentConfig {
   const config: AgentConfig = {
     keyServer: readKeyServer(root),
     configDocumentFile: root.path('config_document_file'),
-    tsm: readTsm(root.section('tsm') ?? root.refuse('tsm', 'is missing')),
+    tsm: readTsm(root.section('tsm')),
+    tpm: readTpm(root.section('tpm')),
     guestSocket: root.optionalPath('guest_socket'),
     disk: disk === undefined ? undefined : readDisk(disk),
     keyId: readKeyId(root),
@@ -88,6 +89,12 @@ export function parseAgentConfig(text: string, folder: string): AgentConfig {
   if (config.deliver.kind === 'disk' && config.disk === undefined) {
     root.refuse('disk', 'is missing, and deliver.kind is disk');
   }
+  if (config.tsm === undefined && config.tpm === undefined) {
+    root.refuse('tsm', 'is missing, and so is tpm');
+  }
+  if (config.tsm !== undefined && config.tpm !== undefined && config.tsm.service === undefined) {
+    root.refuse('tpm', 'beside tsm needs tsm.service: nothing else vouches for the TPM');
+  }
   return deepFreeze(config);
 }
 
@@ -97,7 +104,8 @@ export function printAgentConfig(config: AgentConfig): string {
   return stringify({
     key_server_address: `${host.includes(':') ? `[${host}]` : host}:${port}`,
     config_document_file: config.configDocumentFile,
-    tsm: { [config.tsm.kind]: config.tsm.path, privlevel: config.tsm.privlevel },
+    tsm: config.tsm && printTsm(config.tsm),
+    tpm: config.tpm && printTpm(config.tpm),
     guest_socket: config.guestSocket,
     disk: config.disk && {
       path: config.disk.path,
@@ -126,19 +134,6 @@ function readKeyServer(root: Section): AgentConfig['keyServer'] {
   const port = Number(match?.[4]);
   if (match === null || port < 1 || port > 65535) return root.refuse(key, 'is not host:port');
   return { host: (match[2] ?? match[3])!, port };
-}
-
-function readTsm(tsm: Section): TsmConfig {
-  const socket = tsm.optionalPath('socket');
-  const configfs = tsm.optionalPath('configfs');
-  const privlevel = tsm.has('privlevel') ? tsm.integer('privlevel', 0, 3) : undefined;
-  tsm.end();
-  if ((socket === undefined) === (configfs === undefined)) {
-    tsm.refuse('', 'needs one of socket, configfs');
-  }
-  return socket === undefined
-    ? { kind: 'configfs', path: configfs!, privlevel }
-    : { kind: 'socket', path: socket, privlevel };
 }
 
 function readDisk(disk: Section): DiskConfig {
@@ -190,86 +185,4 @@ function deepFreeze<T extends object>(value: T): T {
     }
   }
   return Object.freeze(value);
-}
-
-/** One mapping of the file; remembers what was asked for, so that the rest can be refused. */
-class Section {
-  readonly #entries: ReadonlyMap<string, unknown>;
-  readonly #name: string;
-  readonly #folder: string;
-  readonly #known = new Set<string>();
-
-  private constructor(entries: unknown, name: string, folder: string) {
-    this.#name = name;
-    this.#folder = folder;
-    if (typeof entries !== 'object' || entries === null || Array.isArray(entries)) {
-      throw new CvmpError('CONFIG', `${name || 'the file'} is not a mapping`, { field: name });
-    }
-    this.#entries = new Map(Object.entries(entries));
-  }
-
-  static parse(text: string, folder: string): Section {
-    try {
-      // Scalars stay text: 0123 or `no` mean what they say.
-      return new Section(parse(text, { schema: 'failsafe', maxAliasCount: 0 }), '', folder);
-    } catch (cause) {
-      if (cause instanceof CvmpError) throw cause;
-      throw new CvmpError('CONFIG', `not YAML: ${(cause as Error).message}`, { cause });
-    }
-  }
-
-  refuse(key: string, why: string): never {
-    const field = [this.#name, key].filter((part) => part !== '').join('.');
-    throw new CvmpError('CONFIG', `${field} ${why}`, { field });
-  }
-
-  has(key: string): boolean {
-    this.#known.add(key);
-    return this.#entries.has(key);
-  }
-
-  section(key: string): Section | undefined {
-    if (!this.has(key)) return undefined;
-    return new Section(
-      this.#entries.get(key),
-      `${this.#name}${this.#name && '.'}${key}`,
-      this.#folder,
-    );
-  }
-
-  string(key: string, fallback?: string): string {
-    if (!this.has(key)) return fallback ?? this.refuse(key, 'is missing');
-    const value = this.#entries.get(key);
-    return typeof value === 'string' && value !== '' ? value : this.refuse(key, 'is not a text');
-  }
-
-  path(key: string, fallback?: string): string {
-    return resolve(this.#folder, this.string(key, fallback));
-  }
-
-  optionalPath(key: string): string | undefined {
-    return this.has(key) ? this.path(key) : undefined;
-  }
-
-  integer(key: string, min: number, max: number, fallback?: number): number {
-    const text = this.string(key, fallback?.toString());
-    const value = /^(0|[1-9][0-9]{0,14})$/.test(text) ? Number(text) : Number.NaN;
-    return value >= min && value <= max
-      ? value
-      : this.refuse(key, `is not an integer from ${min} to ${max}`);
-  }
-
-  choice<T extends string>(key: string, allowed: readonly T[], fallback: T): T {
-    const text = this.string(key, fallback);
-    return (
-      allowed.find((a) => a === text) ?? this.refuse(key, `is not one of ${allowed.join(', ')}`)
-    );
-  }
-
-  /** Refuses what nobody asked for: a misspelt entry would be silently ignored otherwise. */
-  end(): void {
-    for (const key of this.#entries.keys()) {
-      if (!this.#known.has(key)) this.refuse(key, 'is not a known entry');
-    }
-  }
 }

@@ -1,7 +1,7 @@
 import { mkdir, readFile } from 'node:fs/promises';
 import { CvmpError, errorTable } from '#core/errors.js';
 import { decodeConfigDocument } from '#core/rats/config-document.js';
-import { type Attester, checkOwnReport, createAttester, openTsm } from './attester/attester.js';
+import { type Attester, checkOwnReport, openAttester } from './attester/attester.js';
 import type { AgentConfig } from './config.js';
 import { deliver } from './deliver/deliver.js';
 import { demandVolatile } from './deliver/tmpfs.js';
@@ -76,14 +76,13 @@ export async function runAgent(config: AgentConfig, io: AgentIo): Promise<number
 
 async function openAgent(config: AgentConfig, io: AgentIo, status: StatusBoard): Promise<Agent> {
   const configDocument = await readConfigDocument(config.configDocumentFile);
-  const { privlevel } = config.tsm;
-  const options = { configDocument, privlevel, randomBytes: io.randomBytes };
+  const { randomBytes } = io;
   return {
     config,
     io,
     status,
     configDocument,
-    attester: createAttester(openTsm(config.tsm), options),
+    attester: await openAttester(config, { configDocument, randomBytes }),
   };
 }
 

@@ -1,9 +1,30 @@
 import { fromUtf8, utf8 } from '#core/bytes.js';
 import type { ExtendedReport, ReportRequest } from './guest.js';
 
+/** Names of the guest modules that register a TSM. */
+export type TsmProviderName = 'sev_guest' | 'tdx_guest' | 'arm_cca_guest';
+
 /** What configfs-tsm stands on: the guest that reports are about, or none. */
 export interface TsmProvider {
+  /** `sev_guest` unless told. */
+  readonly name?: TsmProviderName;
   report(request: ReportRequest): Promise<ExtendedReport>;
+  /** Services of an SVSM above the guest, where there is one (Linux 6.10 and later). */
+  serviceReport?(request: ServiceRequest): Promise<ServiceReport>;
+}
+
+/** What SVSM_ATTEST_SERVICES and SVSM_ATTEST_SINGLE_SERVICE ask. */
+export interface ServiceRequest {
+  /** 64 bytes. */
+  readonly nonce: Uint8Array;
+  /** GUID of one service; undefined: all of them. */
+  readonly guid: string | undefined;
+  readonly manifestVersion: number;
+}
+
+export interface ServiceReport extends ExtendedReport {
+  /** What the report was made over, with the nonce. */
+  readonly manifest: Uint8Array;
 }
 
 export interface TsmOptions {
@@ -23,22 +44,44 @@ const privlevelMax = 3;
 interface Entry {
   inblob: Uint8Array | undefined;
   privlevel: number;
+  isOfService: boolean;
+  guid: string | undefined;
+  manifestVersion: number;
   generation: number;
-  cached: { readonly generation: number; readonly report: ExtendedReport } | undefined;
+  cached: { readonly generation: number; readonly report: MadeReport } | undefined;
 }
 
+type MadeReport = ExtendedReport & Partial<ServiceReport>;
 type Access = 'read' | 'write';
+type Attributes = Readonly<Record<string, Access>>;
 
 /** Attributes of a folder and what may be done with them (Documentation/ABI/testing/configfs-tsm-report). */
-const attributes: Readonly<Record<string, Access>> = {
+const attributes: Attributes = {
   inblob: 'write',
   outblob: 'read',
-  auxblob: 'read',
   provider: 'read',
   generation: 'read',
+};
+const sevAttributes: Attributes = {
+  ...attributes,
+  auxblob: 'read',
   privlevel: 'write',
   privlevel_floor: 'read',
 };
+const svsmAttributes: Attributes = {
+  ...sevAttributes,
+  service_provider: 'write',
+  service_guid: 'write',
+  service_manifest_version: 'write',
+  manifestblob: 'read',
+};
+
+const guidPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+function attributesOf(provider: TsmProvider | undefined): Attributes {
+  if ((provider?.name ?? 'sev_guest') !== 'sev_guest') return attributes;
+  return provider?.serviceReport === undefined ? sevAttributes : svsmAttributes;
+}
 
 /** An error as a file operation of Node throws it. */
 export class TsmError extends Error {
@@ -78,8 +121,15 @@ export class SimulatedTsm {
     if (path === '' || path.includes('/')) throw new TsmError('EPERM', `mkdir ${path}`);
     if (this.#entries.has(path)) throw new TsmError('EEXIST', `mkdir ${path}`);
     if (this.#provider === undefined) throw new TsmError('ENXIO', `mkdir ${path}`);
-    const fresh = { inblob: undefined, privlevel: 0, generation: 0, cached: undefined };
-    this.#entries.set(path, fresh);
+    this.#entries.set(path, {
+      inblob: undefined,
+      privlevel: 0,
+      isOfService: false,
+      guid: undefined,
+      manifestVersion: 0,
+      generation: 0,
+      cached: undefined,
+    });
   }
 
   async rmdir(path: string): Promise<void> {
@@ -94,28 +144,49 @@ export class SimulatedTsm {
       // An empty write leaves nothing to be flushed at close.
       if (data.length === 0) return;
       entry.inblob = new Uint8Array(data);
-    } else {
-      const text = fromUtf8(data);
-      const level = /^\d{1,9}\n?$/.test(text) ? Number(text) : Number.NaN;
-      if (!(level >= this.#floor && level <= privlevelMax)) {
-        throw new TsmError('EINVAL', `write ${path}`);
-      }
-      entry.privlevel = level;
+    } else if (!this.#set(entry, attribute, fromUtf8(data).replace(/\n$/, ''))) {
+      throw new TsmError('EINVAL', `write ${path}`);
     }
     entry.generation += 1;
+  }
+
+  /** @returns false where the attribute does not take the value */
+  #set(entry: Entry, attribute: string, text: string): boolean {
+    const number = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
+    switch (attribute) {
+      case 'privlevel':
+        if (!(number >= this.#floor && number <= privlevelMax)) return false;
+        entry.privlevel = number;
+        return true;
+      case 'service_provider':
+        entry.isOfService ||= text === 'svsm';
+        return text === 'svsm';
+      case 'service_guid':
+        if (!guidPattern.test(text)) return false;
+        entry.guid = text;
+        return true;
+      default:
+        if (Number.isNaN(number)) return false;
+        entry.manifestVersion = number;
+        return true;
+    }
   }
 
   async readFile(path: string): Promise<Uint8Array> {
     const { entry, attribute } = this.#open(path, 'read');
     switch (attribute) {
       case 'provider':
-        return utf8('sev_guest\n');
+        return utf8(`${this.#provider?.name ?? 'sev_guest'}\n`);
       case 'generation':
         return utf8(`${entry.generation}\n`);
       case 'privlevel_floor':
         return utf8(`${this.#floor}\n`);
       case 'auxblob':
         return new Uint8Array(this.#auxblob((await this.#report(entry, path)).certTable));
+      case 'manifestblob': {
+        // Without a service there is none, and reading gives nothing.
+        return new Uint8Array((await this.#report(entry, path)).manifest ?? []);
+      }
       default:
         return new Uint8Array((await this.#report(entry, path)).report);
     }
@@ -127,7 +198,8 @@ export class SimulatedTsm {
   #open(path: string, access: Access): { entry: Entry; attribute: string } {
     const [name = '', attribute = '', ...rest] = path.split('/');
     const entry = this.#entries.get(name);
-    const allowed = Object.hasOwn(attributes, attribute) ? attributes[attribute] : undefined;
+    const known = attributesOf(this.#provider);
+    const allowed = Object.hasOwn(known, attribute) ? known[attribute] : undefined;
     if (entry === undefined || allowed === undefined || rest.length > 0) {
       throw new TsmError('ENOENT', `open ${path}`);
     }
@@ -135,12 +207,20 @@ export class SimulatedTsm {
     return { entry, attribute };
   }
 
-  async #report(entry: Entry, path: string): Promise<ExtendedReport> {
+  async #report(entry: Entry, path: string): Promise<MadeReport> {
     const { inblob, generation, privlevel, cached } = entry;
     if (inblob === undefined) throw new TsmError('EINVAL', `read ${path}`);
     if (cached?.generation === generation) return cached.report;
     if (this.#provider === undefined) throw new TsmError('ENXIO', `read ${path}`);
     if (inblob.length !== reportDataLength) throw new TsmError('EINVAL', `read ${path}`);
+    const { isOfService, guid, manifestVersion } = entry;
+    if (isOfService && this.#provider.serviceReport !== undefined) {
+      // The SVSM answers from VMPL 0, whatever the guest runs at.
+      const request = { nonce: inblob, guid, manifestVersion };
+      const report = await this.#provider.serviceReport(request);
+      entry.cached = { generation, report };
+      return report;
+    }
     if (privlevel < this.#floor) throw new TsmError('EIO', `read ${path}`);
     const report = await this.#provider.report({ reportData: inblob, vmpl: privlevel });
     entry.cached = { generation, report };

@@ -1,12 +1,10 @@
-import { equalBytes, toHex } from '#core/bytes.js';
 import { encode } from '#core/cbor/encode.js';
 import { CvmpError } from '#core/errors.js';
-import { encodeCmw } from '#core/rats/cmw.js';
-import { snpCollection } from '#core/snp/evidence.js';
-import { parseReport, type SnpReport } from '#core/snp/parse.js';
 import { crypto } from '#crypto';
-import type { TsmConfig } from '../config.js';
-import { readTsmReport, type TsmFileOps } from './tsm.js';
+import type { AgentConfig } from '../config.js';
+import type { TsmConfig } from '../config-attester.js';
+import type { TsmFileOps } from './tsm.js';
+import { openTsmAttester } from './tsm-attester.js';
 import { fileSystemTsm } from './tsm-fs.js';
 import { socketTsm } from './tsm-socket.js';
 
@@ -17,58 +15,47 @@ export interface Attester {
   /**
    * @param reportData 64 bytes that the report is to be made over
    * @returns CMW collection
-   * @throws CvmpError CONFIG_MISMATCH, TSM_UNAVAILABLE, TSM_BUSY
+   * @throws CvmpError CONFIG_MISMATCH, TSM_UNAVAILABLE, TSM_BUSY, TPM_UNAVAILABLE
    */
   evidence(reportData: Uint8Array): Promise<Uint8Array>;
-  close(): void;
+  /**
+   * TPM2_ActivateCredential by the TPM of the evidence: opens what a verifier sealed to its EK, and
+   * so proves that it holds the AK. Absent where the evidence has no such TPM.
+   * @param credentialBlob TPM2B_ID_OBJECT
+   * @param encryptedSecret TPM2B_ENCRYPTED_SECRET
+   * @returns the secret; the caller's to zeroise
+   * @throws CvmpError AK_UNTRUSTED where it is a credential for other keys, TPM_UNAVAILABLE
+   */
+  activateCredential?(credentialBlob: Uint8Array, encryptedSecret: Uint8Array): Promise<Uint8Array>;
+  close(): void | Promise<void>;
 }
 
 export interface AttesterOptions {
   /** Every report must bind this document. */
   readonly configDocument: Uint8Array;
-  /** VMPL to ask for; undefined: the provider's default. */
-  readonly privlevel: number | undefined;
   readonly randomBytes: (length: number) => Uint8Array;
 }
 
 /** The file operations that the configuration names. */
-export function openTsm(config: TsmConfig): TsmFileOps {
+function openTsm(config: TsmConfig): TsmFileOps {
   return config.kind === 'socket' ? socketTsm(config.path) : fileSystemTsm(config.path);
 }
 
-/** SEV-SNP reports by configfs-tsm. */
-export function createAttester(tsm: TsmFileOps, options: AttesterOptions): Attester {
-  const hostData = crypto.hash('sha256', options.configDocument);
-  return {
-    profiles: ['snp'],
-    async evidence(reportData) {
-      const { provider, outblob, auxblob } = await readTsmReport(tsm, reportData, options);
-      if (provider !== 'sev_guest') {
-        throw new CvmpError('TSM_UNAVAILABLE', `${provider} makes no SEV-SNP report`, {
-          field: 'provider',
-        });
-      }
-      const report = readOwnReport(outblob);
-      if (!equalBytes(report.hostData, hostData)) {
-        const found = toHex(report.hostData);
-        throw new CvmpError('CONFIG_MISMATCH', `HOST_DATA is ${found}, not the document's digest`);
-      }
-      if (!equalBytes(report.reportData, reportData)) {
-        throw new CvmpError('TSM_BUSY', 'the report was made over other data', {
-          field: 'outblob',
-        });
-      }
-      return encodeCmw(snpCollection(outblob, auxblob));
-    },
-    close: () => tsm.close(),
-  };
-}
-
-function readOwnReport(outblob: Uint8Array): SnpReport {
+/**
+ * The attester that the configuration asks for.
+ * @throws CvmpError as {@link Attester.evidence}
+ */
+export async function openAttester(
+  { tsm }: Pick<AgentConfig, 'tsm' | 'tpm' | 'stateDir'>,
+  options: AttesterOptions,
+): Promise<Attester> {
+  if (tsm === undefined) throw new CvmpError('CONFIG', 'tsm is missing', { field: 'tsm' });
+  const files = openTsm(tsm);
   try {
-    return parseReport(outblob);
-  } catch (cause) {
-    throw new CvmpError('TSM_UNAVAILABLE', 'outblob is no report', { cause, field: 'outblob' });
+    return await openTsmAttester(files, tsm, options);
+  } catch (error) {
+    files.close();
+    throw error;
   }
 }
 

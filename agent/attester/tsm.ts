@@ -1,4 +1,4 @@
-import { fromUtf8, toHex } from '#core/bytes.js';
+import { fromUtf8, toHex, utf8 } from '#core/bytes.js';
 import { CvmpError } from '#core/errors.js';
 
 /** The file operations that configfs-tsm needs. Paths are below the report folder; a failure is an
@@ -16,17 +16,28 @@ export interface TsmFileOps {
 
 /** A report as the kernel gave it. */
 export interface TsmReport {
-  /** "sev_guest", "tdx_guest". */
+  /** "sev_guest", "tdx_guest", "arm_cca_guest". */
   readonly provider: string;
   /** The report. */
   readonly outblob: Uint8Array;
   /** Certificate table of the host; empty where it supplies none. */
   readonly auxblob: Uint8Array;
+  /** Manifest of the services that were asked for; empty where none was. */
+  readonly manifestblob: Uint8Array;
+}
+
+/** What an SVSM is asked to attest. */
+export interface TsmService {
+  /** GUID of one service; undefined: all of them. */
+  readonly guid: string | undefined;
+  readonly manifestVersion: number;
 }
 
 export interface TsmOptions {
   /** VMPL to ask for; undefined: the provider's default. */
   readonly privlevel: number | undefined;
+  /** A report of the SVSM over its services, not of the guest itself. */
+  readonly service?: TsmService | undefined;
   readonly randomBytes: (length: number) => Uint8Array;
 }
 
@@ -57,18 +68,58 @@ export async function readTsmReport(
   }
 }
 
-/** One request in a folder of its own, which goes away whatever happens. */
-async function attemptReport(
+/**
+ * Who makes the reports here ("sev_guest").
+ * @throws CvmpError TSM_UNAVAILABLE, TSM_BUSY
+ */
+export function readTsmProvider(
   ops: TsmFileOps,
-  reportData: Uint8Array,
-  { privlevel, randomBytes }: TsmOptions,
-): Promise<TsmReport> {
+  randomBytes: (length: number) => Uint8Array,
+): Promise<string> {
+  return inFolder(ops, randomBytes, (folder) => readProvider(ops, folder));
+}
+
+/** Works in a folder of its own, which goes away whatever happens. */
+async function inFolder<T>(
+  ops: TsmFileOps,
+  randomBytes: (length: number) => Uint8Array,
+  work: (folder: string) => Promise<T>,
+): Promise<T> {
   const folder = `cvmp-${toHex(randomBytes(8))}`;
   await coded('mkdir', ops.mkdir(folder));
   try {
-    if (privlevel !== undefined) {
-      const level = new TextEncoder().encode(`${privlevel}`);
-      await coded('privlevel', ops.writeFile(`${folder}/privlevel`, level));
+    return await work(folder);
+  } finally {
+    // A folder that cannot be removed is no reason to refuse a good report.
+    await ops.rmdir(folder).catch(() => {});
+  }
+}
+
+async function readProvider(ops: TsmFileOps, folder: string): Promise<string> {
+  const provider = await coded('provider', ops.readFile(`${folder}/provider`));
+  return fromUtf8(provider).replace(/\n$/, '');
+}
+
+/** Options in the order of writing; each must be there before the report is asked for. */
+function optionFiles({ privlevel, service }: TsmOptions): readonly [string, string][] {
+  const files: [string, string][] = [];
+  if (privlevel !== undefined) files.push(['privlevel', `${privlevel}`]);
+  if (service !== undefined) {
+    files.push(['service_provider', 'svsm']);
+    if (service.guid !== undefined) files.push(['service_guid', service.guid]);
+    files.push(['service_manifest_version', `${service.manifestVersion}`]);
+  }
+  return files;
+}
+
+async function attemptReport(
+  ops: TsmFileOps,
+  reportData: Uint8Array,
+  options: TsmOptions,
+): Promise<TsmReport> {
+  return inFolder(ops, options.randomBytes, async (folder) => {
+    for (const [file, text] of optionFiles(options)) {
+      await coded(file, ops.writeFile(`${folder}/${file}`, utf8(text)));
     }
     const before = await readGeneration(ops, folder);
     await coded('inblob', ops.writeFile(`${folder}/inblob`, reportData));
@@ -77,13 +128,14 @@ async function attemptReport(
     await expectGeneration(ops, folder, before + 1n);
     const outblob = await coded('outblob', ops.readFile(`${folder}/outblob`));
     const auxblob = await readAuxblob(ops, folder);
-    const provider = await coded('provider', ops.readFile(`${folder}/provider`));
+    const manifestblob =
+      options.service === undefined
+        ? new Uint8Array(0)
+        : await coded('manifestblob', ops.readFile(`${folder}/manifestblob`));
+    const provider = await readProvider(ops, folder);
     await expectGeneration(ops, folder, before + 1n);
-    return { provider: fromUtf8(provider).replace(/\n$/, ''), outblob, auxblob };
-  } finally {
-    // A folder that cannot be removed is no reason to refuse a good report.
-    await ops.rmdir(folder).catch(() => {});
-  }
+    return { provider, outblob, auxblob, manifestblob };
+  });
 }
 
 /** The certificate table is optional: absent, empty, or (TDX) not a file at all. */
@@ -129,11 +181,19 @@ const meanings: Readonly<Record<string, string>> = {
   EINVAL: 'the provider does not accept the value, or was asked too early',
   EFBIG: 'a value is larger than it may be',
   EIO: 'the security processor answered with an error',
+  ETIMEDOUT: "the host's quoting service did not answer",
   ECONNREFUSED: 'nobody serves the socket',
 };
 
 /** Somebody else was there at the same time; the next attempt has a folder of its own again. */
-const passing: readonly string[] = ['EBUSY', 'EAGAIN', 'EWOULDBLOCK', 'EINTR', 'EEXIST'];
+const passing: readonly string[] = [
+  'EBUSY',
+  'EAGAIN',
+  'EWOULDBLOCK',
+  'EINTR',
+  'EEXIST',
+  'ETIMEDOUT',
+];
 
 function tsmError(file: string, cause: unknown): unknown {
   if (cause instanceof CvmpError) return cause;

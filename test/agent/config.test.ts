@@ -20,12 +20,21 @@ const refusal = (text: string) => {
   return 'accepted';
 };
 
+const withTpm = (entry: string) => least.replace(/tsm.*/, `tpm: { ${entry} }`);
+
 describe('agent config file', () => {
   test('what is not said has a default, and relative paths start at the file', () => {
     expect(parseAgentConfig(least, '/etc/cvmp')).toEqual({
       keyServer: { host: 'ks.example', port: 7443 },
       configDocumentFile: '/etc/cvmp/config.cbor',
-      tsm: { kind: 'socket', path: '/run/tsm.sock', privlevel: undefined },
+      tsm: {
+        kind: 'socket',
+        path: '/run/tsm.sock',
+        privlevel: undefined,
+        provider: undefined,
+        service: undefined,
+        eventLogFile: '/sys/firmware/acpi/tables/data/CCEL',
+      },
       guestSocket: undefined,
       disk: { path: '/etc/cvmp/disk.img', backend: 'auto', sizeMib: 64, mapperName: undefined },
       keyId: undefined,
@@ -74,7 +83,11 @@ tls_ca_file: /ca.pem
 retry: { initial_ms: 1, max_ms: 2, deadline_ms: 0 }
 allow_persistent_files: true
 `;
-    for (const text of [least, full]) {
+    const svsm = `${least.replace(/tsm.*/, 'tsm: { configfs: /t, provider: sev_guest, service: svsm, service_guid: c476f1eb-0123-45a5-9641-b4e7dde5bfe3, service_manifest_version: 1, event_log_file: /l }')}
+tpm: { swtpm_socket: /s, platform: google, ak_handle: 0x81000003, bank: sha384, pcrs: [15, 0, 7], event_log_file: /e, measure_log_file: /m, imds_url: "http://localhost:1" }
+`;
+    const tpm = least.replace(/tsm.*/, 'tpm: { device: /dev/tpm1 }');
+    for (const text of [least, full, svsm, tpm]) {
       const config = parseAgentConfig(text, '/x');
       expect(parseAgentConfig(printAgentConfig(config), '/y')).toEqual(config);
     }
@@ -93,7 +106,25 @@ allow_persistent_files: true
     ['port 0', least.replace(':7443', ':0'), 'CONFIG key_server_address'],
     ['port 65536', least.replace(':7443', ':65536'), 'CONFIG key_server_address'],
     ['a user in the address', least.replace('ks.', 'me@ks.'), 'CONFIG key_server_address'],
-    ['no TSM', least.replace(/tsm.*/, ''), 'CONFIG tsm'],
+    ['neither TSM nor TPM', least.replace(/tsm.*/, ''), 'CONFIG tsm'],
+    ['a TPM that no TSM vouches for', `${least}tpm: { device: /dev/tpm0 }`, 'CONFIG tpm'],
+    [
+      'an unknown guest module',
+      least.replace('tsm.sock', 'a, provider: sgx'),
+      'CONFIG tsm.provider',
+    ],
+    [
+      'a GUID in upper case',
+      least.replace('tsm.sock', 'a, service_guid: A'),
+      'CONFIG tsm.service_guid',
+    ],
+    ['a handle of no key', withTpm('ak_handle: 0x01c00002'), 'CONFIG tpm.ak_handle'],
+    ['SHA-1', withTpm('bank: sha1'), 'CONFIG tpm.bank'],
+    ['no PCRs', withTpm('pcrs: []'), 'CONFIG tpm.pcrs'],
+    ['a PCR twice', withTpm('pcrs: [1, 1, 15]'), 'CONFIG tpm.pcrs'],
+    ['PCR 24', withTpm('pcrs: [15, 24]'), 'CONFIG tpm.pcrs'],
+    ['PCRs without that of the document', withTpm('pcrs: [0, 7]'), 'CONFIG tpm.pcrs'],
+    ['a path behind the metadata service', withTpm('imds_url: http://a/b'), 'CONFIG tpm.imds_url'],
     ['two TSMs', least.replace('tsm.sock', 'a, configfs: b'), 'CONFIG tsm'],
     ['a VMPL of 4', least.replace('tsm.sock', 'a, privlevel: 4'), 'CONFIG tsm.privlevel'],
     ['no disk to deliver to', least.replace(/disk.*/, ''), 'CONFIG disk'],

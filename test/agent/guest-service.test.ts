@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { afterEach, describe, expect, test } from 'vitest';
 import type { Attester } from '#agent/attester/attester.js';
-import { createAttester } from '#agent/attester/attester.js';
 import { type GuestListener, guestRoutes, listenForGuests } from '#agent/guest-service.js';
 import { StatusBoard } from '#agent/status.js';
 import { CvmpError } from '#core/errors.js';
@@ -15,27 +14,19 @@ import { crypto } from '#crypto';
 import { ErrorDetailSchema } from '#gen/cvmp/v1/error_pb.js';
 import { AgentPhase } from '#gen/cvmp/v1/guest_pb.js';
 import { guestClient } from '#server/cvm-platform/guests/client.js';
-import { InterceptedTsm } from '../fakes/configfs-tsm.js';
+import { snpAttester } from '../fakes/configfs-tsm.js';
 import { temporaryFolder } from '../run-folder.js';
 
 const configDocument = crypto.randomBytes(80);
-const randomBytes = (length: number) => crypto.randomBytes(length);
 const endings: (() => unknown)[] = [];
 
 afterEach(async () => {
   for (const end of endings.splice(0).reverse()) await end();
 });
 
-function genuineAttester(): Attester {
-  const hostData = crypto.hash('sha256', configDocument);
-  return createAttester(new InterceptedTsm({ hostData }), {
-    configDocument,
-    privlevel: undefined,
-    randomBytes,
-  });
-}
+const genuineAttester = () => snpAttester(configDocument);
 
-async function serve(attester = genuineAttester()) {
+async function serve(attester: Attester = genuineAttester()) {
   let now = 1000;
   const status = new StatusBoard(() => now++);
   const path = join(temporaryFolder('guest'), 's');

@@ -1,6 +1,9 @@
+import type { Attester } from '#agent/attester/attester.js';
 import type { TsmFileOps } from '#agent/attester/tsm.js';
+import { openTsmAttester, type TsmAttesterConfig } from '#agent/attester/tsm-attester.js';
+import { crypto } from '#crypto';
 import { encodeReport } from '#sim/report.js';
-import { SimulatedTsm, TsmError, type TsmOptions } from '#sim/tsm.js';
+import { SimulatedTsm, TsmError, type TsmOptions, type TsmProvider } from '#sim/tsm.js';
 
 /** configfs-tsm of a guest that a hostile or unlucky environment reaches into. */
 export interface Interference {
@@ -9,9 +12,11 @@ export interface Interference {
   /** Answers a read in the place of the kernel. */
   readonly instead?: (path: string) => string | undefined;
   /** The report that the firmware makes; unsigned, over what was asked for, unless told. */
-  readonly report?: (reportData: Uint8Array, vmpl: number) => Uint8Array;
+  readonly report?: (reportData: Uint8Array, vmpl: number) => Uint8Array | Promise<Uint8Array>;
   readonly certTable?: Uint8Array;
   readonly hostData?: Uint8Array;
+  /** Another guest module than sev-guest, or an SVSM above it. */
+  readonly provider?: Pick<TsmProvider, 'name' | 'serviceReport'>;
 }
 
 /** The simulator's configfs-tsm with every operation open to interference. */
@@ -28,7 +33,13 @@ export class InterceptedTsm implements TsmFileOps {
       ((reportData, vmpl) =>
         encodeReport({ VERSION: 5, VMPL: vmpl, REPORT_DATA: reportData, HOST_DATA: hostData }));
     this.tsm = new SimulatedTsm(
-      { report: async ({ reportData, vmpl }) => ({ report: make(reportData, vmpl), certTable }) },
+      {
+        ...interference.provider,
+        report: async ({ reportData, vmpl }) => ({
+          report: await make(reportData, vmpl),
+          certTable,
+        }),
+      },
       options,
     );
   }
@@ -57,6 +68,26 @@ export class InterceptedTsm implements TsmFileOps {
   close(): void {
     this.closed = true;
   }
+}
+
+/** Configuration of a TSM attester that asks for nothing special. */
+export const plainTsm: TsmAttesterConfig = {
+  provider: undefined,
+  privlevel: undefined,
+  service: undefined,
+  eventLogFile: '/nonexistent/CCEL',
+};
+
+/** The agent's attester over an SNP guest that binds this config document. */
+export function snpAttester(configDocument: Uint8Array): Attester {
+  const tsm = new InterceptedTsm({ hostData: crypto.hash('sha256', configDocument) });
+  const { randomBytes } = crypto;
+  const open = () => openTsmAttester(tsm, plainTsm, { configDocument, randomBytes });
+  return {
+    profiles: ['snp'],
+    evidence: async (reportData) => (await open()).evidence(reportData),
+    close: () => tsm.close(),
+  };
 }
 
 /** Fails the first `times` operations on a file of the report folder, or on the folder itself. */

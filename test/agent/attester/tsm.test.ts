@@ -132,6 +132,67 @@ describe('configfs-tsm client (Linux ABI configfs-tsm-report)', () => {
   });
 });
 
+describe('services of an SVSM by configfs-tsm (Linux 6.10)', () => {
+  const guid = 'c476f1eb-0123-45a5-9641-b4e7dde5bfe3';
+  const manifest = crypto.randomBytes(300);
+  const asked: unknown[] = [];
+  const svsm = () =>
+    new InterceptedTsm({
+      provider: {
+        serviceReport: async (request) => {
+          asked.push(request);
+          return { report: new Uint8Array(1184), certTable: Uint8Array.of(1), manifest };
+        },
+      },
+    });
+
+  test.each([
+    ['all of them', undefined, 0],
+    ['one of them, in a version of its manifest', guid, 1],
+  ])('%s: report, certificates and manifest come from one request', async (_, one, version) => {
+    const ops = svsm();
+    const service = { guid: one, manifestVersion: version };
+    const report = await readTsmReport(ops, reportData, { ...options, service });
+    expect(report).toMatchObject({ provider: 'sev_guest', auxblob: Uint8Array.of(1) });
+    expect(report.manifestblob).toEqual(manifest);
+    expect(asked.pop()).toEqual({ nonce: reportData, guid: one, manifestVersion: version });
+    expect(ops.tsm.size).toBe(0);
+  });
+
+  test('without one the manifest is empty', async () => {
+    expect((await readTsmReport(svsm(), reportData, options)).manifestblob).toHaveLength(0);
+  });
+
+  test('a guest without an SVSM refuses by name', async () => {
+    const service = { guid: undefined, manifestVersion: 0 };
+    const work = readTsmReport(new InterceptedTsm(), reportData, { ...options, service });
+    await expect(work).rejects.toMatchObject({
+      code: 'TSM_UNAVAILABLE',
+      field: 'service_provider',
+    });
+  });
+
+  test('a manifest version that somebody changes in between is noticed', async () => {
+    const ops = new InterceptedTsm({
+      provider: {
+        serviceReport: async () => ({
+          report: new Uint8Array(1184),
+          certTable: new Uint8Array(0),
+          manifest,
+        }),
+      },
+      before: async (operation, path, tsm) => {
+        const [folder, name] = path.split('/');
+        if (operation !== 'read' || name !== 'manifestblob') return;
+        await tsm.writeFile(`${folder}/service_manifest_version`, Uint8Array.of(0x37));
+      },
+    });
+    const service = { guid: undefined, manifestVersion: 0 };
+    const work = readTsmReport(ops, reportData, { ...options, service });
+    expect(await refusalOf(work)).toBe('TSM_BUSY');
+  });
+});
+
 describe('configfs-tsm in the file system', () => {
   test('reads files to their end and writes without creating them', async () => {
     const root = temporaryFolder('tsm');

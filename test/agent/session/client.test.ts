@@ -2,13 +2,13 @@ import type { AddressInfo } from 'node:net';
 import { createServer as createTcpServer } from 'node:net';
 import { connect as connectTls, createServer as createTlsServer } from 'node:tls';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { type Attester, createAttester } from '#agent/attester/attester.js';
+import type { Attester } from '#agent/attester/attester.js';
 import { type ConnectOptions, connectSession } from '#agent/session/client.js';
 import { checkGrant } from '#agent/session/grant.js';
 import type { KeySession } from '#agent/session/key-session.js';
 import { CvmpError } from '#core/errors.js';
 import { crypto } from '#crypto';
-import { InterceptedTsm } from '../../fakes/configfs-tsm.js';
+import { snpAttester } from '../../fakes/configfs-tsm.js';
 import { SessionServer } from '../../fakes/session-server.js';
 import { refusalOf } from '../../refusal.js';
 
@@ -40,18 +40,12 @@ afterEach(async () => {
   for (const end of endings.splice(0)) await end();
 });
 
-function attesterOf(configDocument: Uint8Array): Attester {
-  const hostData = crypto.hash('sha256', configDocument);
-  const options = { configDocument, privlevel: undefined, randomBytes };
-  return createAttester(new InterceptedTsm({ hostData }), options);
-}
-
 function options(change: Partial<ConnectOptions> = {}): ConnectOptions {
   const configDocument = change.configDocument ?? server.configDocument();
   return {
     keyServer: { host: '127.0.0.1', port: server.port },
     ca: server.tls.certificate,
-    attester: attesterOf(configDocument),
+    attester: snpAttester(configDocument),
     configDocument,
     agentBuild: 'test',
     randomBytes,
@@ -270,7 +264,7 @@ describe('a policy that the tenant did not sign for this CVM', () => {
         keyServer: { host: '127.0.0.1', port: other.port },
         ca: other.tls.certificate,
         configDocument: other.configDocument(),
-        attester: attesterOf(other.configDocument()),
+        attester: snpAttester(other.configDocument()),
       }),
     );
     endings.push(() => foreign.close());
