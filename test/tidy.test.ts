@@ -42,7 +42,7 @@ const coreRanks: readonly (readonly string[])[] = [
   ['cbor', 'asn1'],
   ['cose', 'x509', 'eventlog', 'firmware'],
   ['rats'],
-  ['snp', 'tdx', 'tpm', 'cca', 'keying'],
+  ['snp', 'tdx', 'tpm', 'cca', 'keying', 'corim', 'ear'],
   ['azure'],
   ['session', 'schemes'],
 ];

@@ -1,16 +1,24 @@
 import { command } from '../command.js';
+import { looksLikeCorim, showCorim } from '../evidence/corim-text.js';
 import { certificateTree, readEvidence, reportTree, treeText } from '../evidence/evidence-text.js';
 import { readTypedBytes } from '../terminal/typed.js';
 
 export const evidenceShow = command({
   name: 'evidence show',
-  summary: 'Every field of a piece of evidence; nothing is verified.',
+  summary: 'Every field of a piece of evidence or of a CoRIM; nothing is verified.',
   examples: ['cvmp evidence show report.bin', 'cvmp evidence show web.evidence --json'],
   positionals: ['FILE'],
   options: {},
-  notes: 'FILE is an SEV-SNP attestation report, or what cvmp cvm verify --out kept.',
+  notes:
+    'FILE is an SEV-SNP attestation report, what cvmp cvm verify --out kept, or a manifest of\n' +
+    'reference values (CoRIM), signed or not.',
   async run({ positionals: [file] }, context) {
-    const evidence = readEvidence(await readTypedBytes(context, file!));
+    const bytes = await readTypedBytes(context, file!);
+    if (looksLikeCorim(bytes)) {
+      const corim = showCorim(bytes);
+      return { json: { kind: 'corim', corim }, text: treeText(corim) };
+    }
+    const evidence = readEvidence(bytes);
     const report = reportTree(evidence.report);
     const certificates = evidence.endorsements.certificates.map(certificateTree);
     return {

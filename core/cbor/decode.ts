@@ -1,4 +1,4 @@
-import { Decoder, Tag as ForeignTag } from 'cbor-x';
+import { addExtension, Decoder, Tag as ForeignTag } from 'cbor-x';
 import { CvmpError } from '../errors.js';
 import { type ScanRules, scan } from './scan.js';
 import { type CborMap, type CborValue, Tag } from './value.js';
@@ -29,13 +29,18 @@ const decoder = new Decoder({
   copyBuffers: true,
 } as ConstructorParameters<typeof Decoder>[0]);
 
+// Epoch times (tag 1) stay what they are: a Date would lose whether they were integers.
+addExtension({ tag: 1, decode: (value: unknown) => new ForeignTag(value, 1) } as Parameters<
+  typeof addExtension
+>[0]);
+
 /** Tags that the decoder behind the scanner would turn into something else (Date, Set, bignum). */
 function isInterpreted(tag: number): boolean {
   return (
-    tag < 7 ||
+    (tag < 7 && tag !== 1) ||
     [14, 15, 25, 27, 28, 29, 51, 105, 256, 258, 259].includes(tag) ||
     (tag >= 64 && tag <= 87) ||
-    tag >= 0xdff9
+    (tag >= 0xdff9 && tag <= 0xdfff)
   );
 }
 

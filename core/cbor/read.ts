@@ -181,6 +181,13 @@ export class MapReader {
     return readMap(this.value(key, name), this.path(name), read);
   }
 
+  /** The entries that were not asked for, of a map that its format lets be extended. */
+  extensions(): ReadonlyMap<CborKey, CborValue> {
+    const more = new Map([...this.#map].filter(([key]) => !this.#known.has(key)));
+    for (const key of more.keys()) this.#known.add(key);
+    return more;
+  }
+
   /** The path of a field of this map. */
   path(name: string): string {
     return `${this.#field}.${name}`;

@@ -31,6 +31,20 @@ export function readPublicKey(reader: DerReader): { spki: Uint8Array; key: Publi
   return { spki: element.encoded, key: readKind(id, algorithm, bitStringBytes(bits), bits.path) };
 }
 
+/**
+ * Reads a SubjectPublicKeyInfo that stands by itself, as in a PUBLIC KEY file (RFC 7468 s.13).
+ * @throws CvmpError MALFORMED, NOT_CANONICAL
+ */
+export function readPublicKeyInfo(der: Uint8Array, path: string): PublicKeyKind {
+  // The reader reads the elements of one that is around them.
+  const length = der.length < 0x80 ? [der.length] : [0x82, der.length >> 8, der.length & 0xff];
+  const short = der.length >= 0x80 && der.length < 0x100 ? [0x81, der.length] : length;
+  const wrapped = new Uint8Array(1 + short.length + der.length);
+  wrapped.set([0x30, ...short]);
+  wrapped.set(der, 1 + short.length);
+  return readDer(wrapped, path, readPublicKey).key;
+}
+
 function readKind(
   id: string,
   algorithm: DerReader,

@@ -1,5 +1,6 @@
 import type { Judge } from './judge.js';
 import { judgeCcaToken } from './judges/cca-tokens.js';
+import { judgeManifests } from './judges/corim/manifests.js';
 import { judgeCoseWgExamples } from './judges/cose-wg-examples.js';
 import { judgeLaunchDigests } from './judges/launch-digests.js';
 import { judgeChains, judgeCrls } from './judges/snp/authorities.js';
@@ -29,4 +30,5 @@ export const judges: ReadonlyMap<string, Judge> = new Map<string, Judge>([
   ['tpm-quote', judgeTpmQuote],
   ['tcg-event-logs', judgeEventLogs],
   ['arm-cca-token', judgeCcaToken],
+  ['corim-comid-cbor', judgeManifests],
 ]);
