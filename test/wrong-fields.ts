@@ -5,12 +5,13 @@ import {
   isFieldSet,
   ScalarType,
 } from '@bufbuild/protobuf';
-import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
+import { BinaryReader, BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import {
   type FieldRules,
   FieldRulesSchema,
   field as fieldOption,
   Ignore,
+  type MapRules,
 } from '@bufbuild/protovalidate/gen/buf/validate/validate_pb.js';
 import { concat, fromUtf8, utf8 } from '#core/bytes.js';
 
@@ -25,6 +26,8 @@ export interface WrongField {
   readonly what: string;
   readonly bytes: Uint8Array;
 }
+
+type MapField = DescField & { readonly fieldKind: 'map' };
 
 const depthMax = 8;
 /** Texts of which one fits every pattern in proto/. */
@@ -50,9 +53,7 @@ function rightFields(desc: DescMessage, depth: number): Map<number, Uint8Array> 
 }
 
 function rightField(field: DescField, depth: number): Uint8Array {
-  if (field.fieldKind === 'map') {
-    return entry(field, text(1, 'k'), text(2, 'v'));
-  }
+  if (field.fieldKind === 'map') return pair(field, 0);
   const rules = field.fieldKind === 'list' ? itemRules(field) : rulesOf(field);
   return tagged(field, rightValue(field, rules, depth, 0));
 }
@@ -102,7 +103,11 @@ function wireFaults(field: DescField, depth: number): Encoding[] {
   faults.push(['another wire type', concat(tag(field.number, other), body), name]);
   faults.push(['truncated', right.length > 2 ? right.subarray(0, -1) : right.subarray(0, 1), name]);
   if (field.fieldKind === 'map') {
-    faults.push(['the same key twice', concat(right, right), `${field.name}["k"]`]);
+    faults.push([
+      'the same key twice',
+      concat(right, right),
+      `${field.name}["${keyOf(field, 0)}"]`,
+    ]);
   } else if (field.fieldKind !== 'list') {
     faults.push(['twice', concat(right, right)]);
     const mate = field.oneof?.fields.find((f) => f !== field);
@@ -126,19 +131,7 @@ function ruleFaults(field: DescField, depth: number): Encoding[] {
   const faults: Encoding[] = [];
   if (rules?.required === true) faults.push(['missing', new Uint8Array()]);
   if (field.fieldKind === 'map' && rules?.type.case === 'map') {
-    const { maxPairs, keys } = rules.type.value;
-    const many = Array.from({ length: Number(maxPairs) + 1 }, (_, i) =>
-      entry(field, text(1, `k${i}`), text(2, 'v')),
-    );
-    faults.push(['too many', concat(...many)]);
-    for (const [what, value] of wrongValues(keys)) {
-      const key = fromUtf8(value.subarray(1));
-      faults.push([
-        `a key ${what}`,
-        entry(field, text(1, key), text(2, 'v')),
-        `${field.name}["${key}"]`,
-      ]);
-    }
+    faults.push(...mapFaults(field, rules.type.value));
   } else if (field.fieldKind === 'list') {
     faults.push(...listFaults(field, rules, depth));
   } else {
@@ -147,6 +140,57 @@ function ruleFaults(field: DescField, depth: number): Encoding[] {
     }
   }
   return faults;
+}
+
+function mapFaults(field: MapField, { minPairs, maxPairs, keys, values }: MapRules): Encoding[] {
+  const many = Array.from({ length: Number(maxPairs) + 1 }, (_, i) => pair(field, i));
+  const faults: Encoding[] = [['too many', concat(...many)]];
+  if (minPairs > 0n) faults.push(['too few', new Uint8Array()]);
+  const named = (key: string) => `${field.name}["${key}"]`;
+  const right = keyOf(field, 0);
+  for (const [what, value] of wrongValues(values)) {
+    const bytes = entry(field, keyBytes(field, right), part(2, value));
+    faults.push([`a value ${what}`, bytes, `${field.name}[${quoted(field, right)}]`]);
+  }
+  for (const [what, value] of wrongValues(keys)) {
+    const isText = field.mapKey === ScalarType.STRING;
+    const key = isText ? fromUtf8(value.subarray(1)) : String(new BinaryReader(value).uint64());
+    const bytes = entry(field, keyBytes(field, key), part(2, rightMapValue(values)));
+    faults.push([`a key ${what}`, bytes, isText ? named(key) : `${field.name}[${key}]`]);
+  }
+  if (field.mapKey === ScalarType.UINT32) {
+    const key = String(2n ** 32n);
+    const bytes = entry(field, keyBytes(field, key), part(2, rightMapValue(values)));
+    faults.push(['a key beyond 32 bits', bytes]);
+  }
+  return faults;
+}
+
+const quoted = (field: MapField, key: string) =>
+  field.mapKey === ScalarType.STRING ? `"${key}"` : key;
+
+/** One right pair, another for each number. */
+function pair(field: MapField, nth: number): Uint8Array {
+  const rules = rulesOf(field);
+  const values = rules?.type.case === 'map' ? rules.type.value.values : undefined;
+  return entry(field, keyBytes(field, keyOf(field, nth)), part(2, rightMapValue(values)));
+}
+
+/** A zero key may be left out on the wire: none of ours is. */
+function keyOf(field: MapField, nth: number): string {
+  return field.mapKey === ScalarType.STRING ? `k${nth === 0 ? '' : nth}` : `${nth}`;
+}
+
+function keyBytes(field: MapField, key: string): Uint8Array {
+  return field.mapKey === ScalarType.STRING
+    ? part(1, lengthPrefixed(utf8(key)))
+    : concat(tag(1, WireType.Varint), varint(BigInt(key)));
+}
+
+function rightMapValue(rules: FieldRules | undefined): Uint8Array {
+  const type = rules?.type;
+  const least = type?.case === 'bytes' || type?.case === 'string' ? type.value.minLen : 1n;
+  return lengthPrefixed(new Uint8Array(Math.max(1, Number(least))).fill(0x61));
 }
 
 function listFaults(
@@ -296,8 +340,9 @@ function entry(field: DescField, ...parts: readonly Uint8Array[]): Uint8Array {
   return concat(tag(field.number, WireType.LengthDelimited), lengthPrefixed(concat(...parts)));
 }
 
-function text(number: number, value: string): Uint8Array {
-  return concat(tag(number, WireType.LengthDelimited), lengthPrefixed(utf8(value)));
+/** A part of an entry, its value with its length. */
+function part(number: number, value: Uint8Array): Uint8Array {
+  return concat(tag(number, WireType.LengthDelimited), value);
 }
 
 function lengthPrefixed(bytes: Uint8Array): Uint8Array {

@@ -1,4 +1,3 @@
-import { type Timestamp, timestampMs } from '@bufbuild/protobuf/wkt';
 import type { EcPublicKey } from '#core/cose/key.js';
 import { openSign1 } from '#core/cose/sign1.js';
 import { CvmpError } from '#core/errors.js';
@@ -7,9 +6,10 @@ import { checkPolicy, type KnownFormats } from '#core/keying/policy-rules.js';
 import { schemes } from '#core/schemes.js';
 import type { KeyRules as KeyRulesMessage, SetKeyPolicy } from '#gen/cvmp/v1/policy_pb.js';
 import { SetKeyPolicySchema } from '#gen/cvmp/v1/policy_pb.js';
+import { formatLevelsOf, formatRulesOf } from './format-rules.js';
 import { purposeOf } from './key.js';
+import { momentOf } from './rule-lists.js';
 import { policyType } from './signed-policy.js';
-import { snpLevelOf, snpRulesOf } from './snp-rules.js';
 import { readMessage, validate } from './validate.js';
 
 /** The level rules of every evidence format that there is. */
@@ -42,10 +42,6 @@ export async function readSignedPolicy(
 export function policyOf(message: SetKeyPolicy): KeyingPolicy {
   validate(SetKeyPolicySchema, message, 'policy');
   const { appraisal } = message;
-  const formats = new Map<string, unknown>();
-  if (appraisal?.snp !== undefined) {
-    formats.set('snp', snpRulesOf(appraisal.snp, 'policy.appraisal.snp'));
-  }
   const policy: KeyingPolicy = {
     tenantId: message.tenantId,
     policyId: message.policyId,
@@ -57,7 +53,7 @@ export function policyOf(message: SetKeyPolicy): KeyingPolicy {
     appraisal: {
       allowSimulated: appraisal?.allowSimulated ?? false,
       channelBinding: 'required',
-      formats,
+      formats: formatRulesOf(appraisal, 'policy.appraisal'),
     },
     levels: message.levels.map(levelOf),
     svnFloor: message.svnFloor,
@@ -67,10 +63,9 @@ export function policyOf(message: SetKeyPolicy): KeyingPolicy {
   return policy;
 }
 
-function levelOf({ n, name, snp }: SetKeyPolicy['levels'][number], i: number): SvnLevel {
-  const formats = new Map<string, unknown>();
-  if (snp !== undefined) formats.set('snp', snpLevelOf(snp, `policy.levels[${i}].snp`));
-  return { n, name, formats };
+function levelOf(message: SetKeyPolicy['levels'][number], i: number): SvnLevel {
+  const { n, name } = message;
+  return { n, name, formats: formatLevelsOf(message, `policy.levels[${i}]`) };
 }
 
 function keyRulesOf(message: KeyRulesMessage | undefined): KeyRules {
@@ -89,13 +84,4 @@ function versionOf(version: bigint): number {
   throw new CvmpError('INVALID_FIELD', 'policy.version is beyond 2^53', {
     field: 'policy.version',
   });
-}
-
-/** Milliseconds; RFC 3339's years are all that a Timestamp may say. */
-function momentOf(timestamp: Timestamp | undefined, field: string): number | undefined {
-  if (timestamp === undefined) return undefined;
-  const { seconds, nanos } = timestamp;
-  const isTime = seconds >= 0n && seconds < 253_402_300_800n && nanos >= 0 && nanos < 1e9;
-  if (!isTime) throw new CvmpError('INVALID_FIELD', `${field} is no time since 1970`, { field });
-  return timestampMs(timestamp);
 }

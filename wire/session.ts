@@ -11,6 +11,8 @@ import type { SessionCodec } from '#core/session/messages.js';
 import {
   ChallengeSchema,
   ClientInitSchema,
+  CredentialActivationSchema,
+  CredentialChallengeSchema,
   EvidenceSchema,
   SessionAcceptSchema,
   type Suite,
@@ -46,6 +48,14 @@ export const sessionCodec: SessionCodec = {
   evidence: {
     encode: (value) => write(EvidenceSchema, value),
     decode: (bytes) => readMessage(EvidenceSchema, bytes, 'evidence'),
+  },
+  credential: {
+    encode: (value) => write(CredentialChallengeSchema, value),
+    decode: (bytes) => readAnswer(CredentialChallengeSchema, bytes, 'credential'),
+  },
+  activation: {
+    encode: (value) => write(CredentialActivationSchema, value),
+    decode: (bytes) => readMessage(CredentialActivationSchema, bytes, 'activation'),
   },
   accept: {
     encode: (value) => write(SessionAcceptSchema, value),

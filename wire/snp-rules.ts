@@ -6,6 +6,7 @@ import type {
   SnpLevel as SnpLevelMessage,
   SnpRules as SnpRulesMessage,
 } from '#gen/cvmp/v1/policy_pb.js';
+import { once, stated, withinMask } from './rule-lists.js';
 
 /** CHIP_ID whole, or its significant bytes (Turin). */
 const chipIdLengths = [64, 8];
@@ -40,8 +41,8 @@ export function snpRulesOf(message: SnpRulesMessage, path: string): SnpRules {
     migrationAgents: message.migrationAgents,
     idKeyDigests: message.idKeyDigests,
     authorKeyDigests: message.authorKeyDigests,
-    familyId: familyId.length === 0 ? undefined : familyId,
-    imageId: imageId.length === 0 ? undefined : imageId,
+    familyId: stated(familyId),
+    imageId: stated(imageId),
     allowProvisionalFirmware: message.allowProvisionalFirmware,
   };
 }
@@ -79,15 +80,4 @@ function knownProduct(name: string, field: string): void {
 function chipId(id: Uint8Array, field: string): void {
   if (chipIdLengths.includes(id.length)) return;
   throw new CvmpError('INVALID_FIELD', `${field} has ${id.length} bytes, not 64 or 8`, { field });
-}
-
-function withinMask(mask: bigint, value: bigint, field: string): void {
-  if ((value & ~mask) === 0n) return;
-  throw new CvmpError('POLICY_INVALID', `${field} has bits outside of its mask`, { field });
-}
-
-function once(names: readonly string[], field: (i: number) => string): void {
-  const twice = names.findIndex((name, i) => names.indexOf(name) !== i);
-  if (twice < 0) return;
-  throw new CvmpError('POLICY_INVALID', `${field(twice)} comes twice`, { field: field(twice) });
 }

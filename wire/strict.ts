@@ -136,7 +136,8 @@ function mapEntry(
 ): string {
   const reader = new BinaryReader(bytes);
   const seen = new Set<number>();
-  let key = '';
+  // A key that is its type's zero may be left out.
+  let key = field.mapKey === ScalarType.STRING ? '' : '0';
   while (reader.pos < reader.len) {
     const [number, wire] = reader.tag();
     if (number > 2 || seen.has(number)) throw invalid(name, 'has a malformed entry');
@@ -153,7 +154,11 @@ function mapEntry(
       text(content, name);
       if (number === 1) key = fromUtf8(content);
     } else if (number === 1) {
-      key = String(new BinaryReader(bytes.subarray(from, reader.pos)).uint64());
+      const sub = new BinaryReader(bytes.subarray(from, reader.pos));
+      key = String(sub.uint64());
+      if (field.mapKey === ScalarType.UINT32 && BigInt(key) > 0xffff_ffffn) {
+        throw invalid(name, 'has a key beyond 32 bits');
+      }
     } else if (field.message !== undefined) {
       scan(field.message, new BinaryReader(bytes.subarray(from)).bytes(), name, depth + 1);
     }

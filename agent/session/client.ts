@@ -57,7 +57,7 @@ export async function connectSession(options: ConnectOptions): Promise<KeySessio
     const demand = await session.challenge(await stream.next('challenge'));
     const evidence = await options.attester.evidence(demand.reportData);
     stream.send('evidence', session.evidence(evidence, options.agentBuild));
-    await session.accept(await stream.next('accept'));
+    await session.accept(await activated(stream, session, options.attester));
     const grant = readGrant(session.open(await stream.next('sealed')));
     return new OpenSession(stream, session, grant, options.randomBytes);
   } catch (error) {
@@ -65,6 +65,28 @@ export async function connectSession(options: ConnectOptions): Promise<KeySessio
     stream.close();
     throw remoteError(error);
   }
+}
+
+/**
+ * Answers a credential, where the server makes one; then it accepts.
+ * @returns the accept frame
+ * @throws CvmpError UNSUPPORTED_EVIDENCE where this CVM has no TPM to ask
+ */
+async function activated(
+  stream: FrameStream,
+  session: AgentSession,
+  attester: Attester,
+): Promise<Uint8Array> {
+  const { kind, value } = await stream.nextOf(['credential', 'accept']);
+  if (kind === 'accept') return value;
+  const { credentialBlob, encryptedSecret } = await session.credential(value);
+  const secret = await attester.activateCredential?.(credentialBlob, encryptedSecret);
+  if (secret === undefined) {
+    const why = 'the Key Server asks to activate a credential, and the evidence was of no TPM';
+    throw new CvmpError('UNSUPPORTED_EVIDENCE', why);
+  }
+  stream.send('activation', session.activation(secret));
+  return stream.next('accept');
 }
 
 interface Waiting {

@@ -14,6 +14,11 @@ const answerMs = 30_000;
 type RequestCase = NonNullable<SessionRequest['frame']['case']>;
 type ResponseCase = NonNullable<SessionResponse['frame']['case']>;
 
+interface Frame<K extends ResponseCase> {
+  readonly kind: K;
+  readonly value: Uint8Array;
+}
+
 /** The bidirectional stream as frames of bytes. */
 export class FrameStream {
   readonly #connection: Connection;
@@ -33,19 +38,29 @@ export class FrameStream {
 
   /** The next frame, which must be of this kind. @throws CvmpError, ConnectError */
   async next(kind: ResponseCase): Promise<Uint8Array> {
-    return this.#take(kind, await within(this.#responses.next()));
+    return (await this.nextOf([kind])).value;
+  }
+
+  /** The next frame, which must be of one of these kinds. @throws CvmpError, ConnectError */
+  async nextOf<K extends ResponseCase>(kinds: readonly K[]): Promise<Frame<K>> {
+    return this.#take(kinds, await within(this.#responses.next()));
   }
 
   /** {@link next}, however long it takes. */
   async whenever(kind: ResponseCase): Promise<Uint8Array> {
-    return this.#take(kind, await this.#responses.next());
+    return this.#take([kind], await this.#responses.next()).value;
   }
 
-  #take(kind: ResponseCase, step: IteratorResult<SessionResponse>): Uint8Array {
+  #take<K extends ResponseCase>(
+    kinds: readonly K[],
+    step: IteratorResult<SessionResponse>,
+  ): Frame<K> {
     if (step.done === true) throw new CvmpError('UNAVAILABLE', 'the Key Server ended the stream');
     const { frame } = step.value;
-    if (frame.case === kind) return frame.value;
-    throw new CvmpError('PROTOCOL_ORDER', `the Key Server sent ${frame.case}, not ${kind}`);
+    const kind = kinds.find((one) => one === frame.case);
+    if (kind !== undefined && frame.value !== undefined) return { kind, value: frame.value };
+    const what = `the Key Server sent ${frame.case}, not ${kinds.join(' or ')}`;
+    throw new CvmpError('PROTOCOL_ORDER', what);
   }
 
   close(): void {

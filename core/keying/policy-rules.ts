@@ -6,6 +6,9 @@ import type { KeyingPolicy } from './policy.js';
 /** The level rules of every known evidence format, by name ("snp"). */
 export type KnownFormats = ReadonlyMap<string, LevelRules<unknown>>;
 
+/** Field of a format in proto/cvmp/v1/policy.proto. */
+const fieldOf = (format: string) => format.replace('-', '_');
+
 function refuse(code: ErrorCode, field: string, what: string): never {
   throw new CvmpError(code, `policy.${field} ${what}`, { field: `policy.${field}` });
 }
@@ -40,19 +43,27 @@ function checkFormats({ appraisal, levels }: KeyingPolicy, formats: KnownFormats
   for (const format of named) {
     const rules = formats.get(format);
     if (rules === undefined) {
-      refuse('UNSUPPORTED_EVIDENCE', `appraisal.${format}`, 'is not a known evidence format');
+      refuse(
+        'UNSUPPORTED_EVIDENCE',
+        `appraisal.${fieldOf(format)}`,
+        'is not a known evidence format',
+      );
     }
     for (const [i, level] of levels.entries()) {
       const rule = level.formats.get(format);
       if (rule === undefined) {
         // A level that says nothing about an admitted format would be had for nothing.
-        refuse('POLICY_INVALID', `levels[${i}].${format}`, 'is missing; an empty rule is a rule');
+        refuse(
+          'POLICY_INVALID',
+          `levels[${i}].${fieldOf(format)}`,
+          'is missing; an empty rule is a rule',
+        );
       }
       for (const lower of levels.slice(0, i)) {
         const field = rules.decreasing(lower.formats.get(format), rule);
         if (field === undefined) continue;
         const what = `is weaker than in level ${lower.n}: a level implies those below it`;
-        refuse('POLICY_INVALID', `levels[${i}].${format}.${field}`, what);
+        refuse('POLICY_INVALID', `levels[${i}].${fieldOf(format)}.${field}`, what);
       }
     }
   }
@@ -110,7 +121,7 @@ function checkNotRelaxed(
   if (before[0] === undefined) return;
   const after = next.levels.map((level) => level.formats.get(format));
   for (let n = 1; n <= before.length; n++) {
-    const place = `levels[${n - 1}].${format}`;
+    const place = `levels[${n - 1}].${fieldOf(format)}`;
     if (after[n - 1] === undefined) {
       refuse('POLICY_NOT_TIGHTER', place, 'is missing; the current version has it');
     }

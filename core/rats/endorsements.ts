@@ -57,6 +57,11 @@ export interface TrustAnchor {
   readonly name: string;
   /** SHA-256 over the DER SubjectPublicKeyInfo, 32 bytes. */
   readonly spkiDigest: Uint8Array;
+  /**
+   * The Verifier's owner says that this is a maker of TPMs, or a cloud whose vTPMs he trusts.
+   * Evidence under any other root that is not pinned in the code counts as simulated.
+   */
+  readonly isTpmMaker?: boolean;
 }
 
 /** Joins what came with the evidence and what the Verifier holds. */

@@ -1,3 +1,4 @@
+import type { KeyToActivate } from './activation.js';
 import type { FailedCheck } from './attestation-result.js';
 import type { Claims } from './claims.js';
 import type { CmwCollection } from './cmw.js';
@@ -33,6 +34,17 @@ export interface EvidenceScheme<E, C extends Claims, Rules, Level> {
     anchors: readonly TrustAnchor[],
     at: number,
   ): Promise<readonly EndorsementNeed[]>;
+
+  /**
+   * The key that must be activated before verify, where the evidence rests on one.
+   * @throws CvmpError with a code of the evidence section of the error table
+   */
+  toActivate?(
+    evidence: E,
+    endorsements: Endorsements,
+    anchors: readonly TrustAnchor[],
+    at: number,
+  ): Promise<KeyToActivate | undefined>;
 
   /**
    * Chain and revocation, signature of the hardware, equality of certificate and evidence

@@ -1,9 +1,16 @@
 import { crypto } from '#crypto';
 import { equalBytes, toHex } from '../bytes.js';
 import { CvmpError } from '../errors.js';
+import type { Activate } from './activation.js';
 import type { Claims, ConfigBinding } from './claims.js';
 import { decodeCmw } from './cmw.js';
-import type { EndorsementNeed, Endorsements, TrustAnchor } from './endorsements.js';
+import {
+  type EndorsementNeed,
+  type Endorsements,
+  joinEndorsements,
+  noEndorsements,
+  type TrustAnchor,
+} from './endorsements.js';
 import type { AnyScheme } from './scheme.js';
 
 /** Evidence of a CVM, with what it must have been made over. */
@@ -23,6 +30,8 @@ export interface VerifierInputs {
   readonly anchors: readonly TrustAnchor[];
   /** Time of evaluation, milliseconds since 1970. */
   readonly at: number;
+  /** Runs the credential legs; absent: there is nobody to run them with. */
+  readonly activate?: Activate;
 }
 
 /** Claims that passed every cryptographic step, and the scheme that reads them. */
@@ -41,12 +50,14 @@ export interface VerifiedEvidence {
  */
 export async function verifyEvidence(
   request: EvidenceRequest,
-  { schemes, endorsements, anchors, at }: VerifierInputs,
+  inputs: VerifierInputs,
 ): Promise<VerifiedEvidence> {
+  const { schemes, anchors, at } = inputs;
   // 1, 2: size, shape, canonical encoding.
   const collection = decodeCmw(request.collection);
   const scheme = schemeOf(collection, schemes);
   const evidence = scheme.parse(collection);
+  const endorsements = await withActivatedKey(scheme, evidence, inputs);
   // 4, 5, 6: chain, signature, certificate against report. Stops forged and foreign evidence.
   const claims = await scheme.verify(evidence, endorsements, anchors, at);
   // 7: stops replay and relay of genuine evidence.
@@ -54,6 +65,22 @@ export async function verifyEvidence(
   // 9: stops a host that starts the CVM with a config document of its own.
   requireConfigDocument(claims.configBinding, request.configDocument);
   return { scheme, claims, evidenceDigest: crypto.hash('sha256', request.collection) };
+}
+
+/**
+ * What the Verifier holds, and what it comes to know by itself: that a key lies in the TPM that the
+ * evidence names. Stops an AK of which nobody knows where it lies.
+ */
+async function withActivatedKey(
+  scheme: AnyScheme,
+  evidence: unknown,
+  { endorsements, anchors, at, activate }: VerifierInputs,
+): Promise<Endorsements> {
+  if (activate === undefined) return endorsements;
+  const key = await scheme.toActivate?.(evidence, endorsements, anchors, at);
+  if (key === undefined) return endorsements;
+  await activate(key);
+  return joinEndorsements(endorsements, { ...noEndorsements, documents: [key.endorsement] });
 }
 
 /**

@@ -10,6 +10,7 @@ import {
 import { openSign1, parseSign1, verifySign1 } from '../cose/sign1.js';
 import type { EcPrivateKey } from '../crypto.js';
 import { CvmpError } from '../errors.js';
+import type { Credential } from '../rats/activation.js';
 import {
   type ConfigDocument,
   decodeConfigDocument,
@@ -18,7 +19,12 @@ import {
 import { type ExportKeyingMaterial, reportData } from './binding.js';
 import { Channel } from './channel.js';
 import { demandLength, demandSize } from './demands.js';
-import { deriveSessionKeys, transcriptOf } from './key-schedule.js';
+import {
+  activationProof,
+  deriveSessionKeys,
+  extendTranscript,
+  transcriptOf,
+} from './key-schedule.js';
 import {
   type Challenge,
   frameBytesMax,
@@ -59,13 +65,15 @@ interface Challenged {
   readonly ephA: EcPublicKey;
   /** Of ephA. */
   readonly key: EcPrivateKey;
-  /** Over the first three messages, once the third is made. */
+  /** Over the first three messages, once the third is made; over five after an activation. */
   transcript?: Uint8Array;
+  /** Credential frame that waits for its activation. */
+  credential?: Uint8Array;
 }
 
 /**
  * The Key Agent's end of a session (protocol.md s.6.2), in the order of its methods:
- * clientInit, challenge, evidence, accept, then seal and open. No I/O, no clock; one use.
+ * clientInit, challenge, evidence, (credential, activation,) accept, then seal and open. No I/O, no clock; one use.
  * Any failure, and any call out of order, ends it for good.
  */
 export class AgentSession {
@@ -74,10 +82,9 @@ export class AgentSession {
   readonly #versions: readonly number[];
   readonly #suites: readonly number[];
   readonly #nonceA: Uint8Array;
-  readonly #phases = new Phases<'new' | 'initiated' | 'challenged' | 'attested' | 'open'>(
-    'new',
-    () => this.#forget(),
-  );
+  readonly #phases = new Phases<
+    'new' | 'initiated' | 'challenged' | 'attested' | 'activating' | 'activated' | 'open'
+  >('new', () => this.#forget());
   #clientInitFrame: Uint8Array = new Uint8Array();
   #challenged: Challenged | undefined;
   #channel: Channel | undefined;
@@ -161,11 +168,44 @@ export class AgentSession {
   }
 
   /**
+   * The server asks the TPM to open a credential before it takes the evidence.
+   * @throws CvmpError SERVER_UNTRUSTED, BINDING_MISMATCH, MALFORMED, SIZE
+   */
+  async credential(frame: Uint8Array): Promise<Credential> {
+    return this.#phases.step('attested', 'activating', async () => {
+      demandSize(frame, frameBytesMax.credential, 'credential');
+      const challenged = this.#known();
+      const rules = { typ: messageType.credential };
+      const { payload } = await openSign1(frame, challenged.ksKey, rules).catch(distrust);
+      const { sessionId, ...credential } = this.#options.codec.credential.decode(payload);
+      if (!equalBytes(sessionId, challenged.challenge.sessionId)) {
+        throw new CvmpError('BINDING_MISMATCH', 'the credential is of another session');
+      }
+      challenged.credential = frame.slice();
+      return credential;
+    });
+  }
+
+  /** The activation frame. @param secret as the TPM opened it; it is overwritten */
+  activation(secret: Uint8Array): Uint8Array {
+    return this.#phases.stepNow('activating', 'activated', () => {
+      const challenged = this.#known();
+      const { challenge, transcript, credential } = challenged;
+      const proof = activationProof(secret, transcript!, credential!);
+      secret.fill(0);
+      const frame = this.#options.codec.activation.encode({ proof });
+      const suite = suiteOf(challenge.suite);
+      challenged.transcript = extendTranscript(suite, transcript!, credential!, frame);
+      return frame;
+    });
+  }
+
+  /**
    * The server took the evidence; from here on frames are sealed.
    * @throws CvmpError SERVER_UNTRUSTED, BINDING_MISMATCH, MALFORMED, SIZE
    */
   async accept(frame: Uint8Array): Promise<void> {
-    await this.#phases.step('attested', 'open', async () => {
+    await this.#phases.step(['attested', 'activated'], 'open', async () => {
       demandSize(frame, frameBytesMax.accept, 'accept');
       const { challenge, ksKey, ephK, key, transcript } = this.#known();
       const rules = { typ: messageType.accept };

@@ -14,6 +14,30 @@ export function transcriptOf(
   return crypto.hash(suite.hash, encode(['CVMP/1 transcript', clientInit, challenge, evidence]));
 }
 
+/** Goes on with a transcript where the evidence rests on an AK to activate. */
+export function extendTranscript(
+  suite: Suite,
+  transcript: Uint8Array,
+  credential: Uint8Array,
+  activation: Uint8Array,
+): Uint8Array {
+  const input = encode(['CVMP/1 activated transcript', transcript, credential, activation]);
+  return crypto.hash(suite.hash, input);
+}
+
+/**
+ * Shows that the agent's TPM opened the credential of this handshake, and gives the secret to
+ * nobody: HMAC-SHA-256 over the transcript of the first three messages and the credential as sent
+ * (32 bytes).
+ */
+export function activationProof(
+  secret: Uint8Array,
+  transcript: Uint8Array,
+  credential: Uint8Array,
+): Uint8Array {
+  return crypto.hmac('sha256', secret, encode(['CVMP/1 activation', transcript, credential]));
+}
+
 export interface SessionKeys {
   readonly agentToServer: SequenceKeys;
   readonly serverToAgent: SequenceKeys;

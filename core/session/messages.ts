@@ -1,5 +1,5 @@
 /**
- * The four handshake messages as plain values, and what turns them into bytes. Their encoding is
+ * The handshake messages as plain values, and what turns them into bytes. Their encoding is
  * Protobuf (proto/cvmp/v1/key.proto); core knows no stubs, so the codec is passed in
  * (wire/session.ts).
  */
@@ -46,11 +46,30 @@ export interface Evidence {
   readonly agentBuild: string;
 }
 
+/** Payload of the server's signed credential, where the evidence rests on an AK to activate. */
+export interface CredentialChallenge {
+  /** 16 bytes. */
+  readonly sessionId: Uint8Array;
+  /** TPM2B_ID_OBJECT. */
+  readonly credentialBlob: Uint8Array;
+  /** TPM2B_ENCRYPTED_SECRET. */
+  readonly encryptedSecret: Uint8Array;
+}
+
+/** The agent's answer to a credential. */
+export interface CredentialActivation {
+  /** 32 bytes, see activationProof. */
+  readonly proof: Uint8Array;
+}
+
 /** Payload of the server's signed acceptance. */
 export interface SessionAccept {
   /** 16 bytes. */
   readonly sessionId: Uint8Array;
-  /** Digest over ClientInit, Challenge and Evidence as sent, by the suite's hash. */
+  /**
+   * Digest over ClientInit, Challenge and Evidence as sent, and credential and activation where
+   * there were any, by the suite's hash.
+   */
   readonly transcript: Uint8Array;
 }
 
@@ -64,12 +83,15 @@ export interface SessionCodec {
   readonly clientInit: Codec<ClientInit>;
   readonly challenge: Codec<Challenge>;
   readonly evidence: Codec<Evidence>;
+  readonly credential: Codec<CredentialChallenge>;
+  readonly activation: Codec<CredentialActivation>;
   readonly accept: Codec<SessionAccept>;
 }
 
-/** `typ` of the two signed messages. */
+/** `typ` of the signed messages. */
 export const messageType = {
   challenge: 'application/cvmp-challenge+protobuf',
+  credential: 'application/cvmp-credential+protobuf',
   accept: 'application/cvmp-session-accept+protobuf',
 } as const;
 
@@ -78,6 +100,8 @@ export const frameBytesMax = {
   clientInit: 4096,
   challenge: 4096,
   evidence: 1_114_112,
+  credential: 4096,
+  activation: 256,
   accept: 4096,
   sealedToServer: 16_384,
   /** The first one carries the tenant's signed policy. */

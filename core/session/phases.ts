@@ -18,8 +18,8 @@ export class Phases<Phase extends string> {
     return this.#phase === 'dead';
   }
 
-  /** Moves from one phase to the next by `work`. @throws CvmpError PROTOCOL_ORDER */
-  async step<T>(from: Phase, to: Phase, work: () => Promise<T>): Promise<T> {
+  /** Moves from one phase (of these) to the next by `work`. @throws CvmpError PROTOCOL_ORDER */
+  async step<T>(from: Phase | readonly Phase[], to: Phase, work: () => Promise<T>): Promise<T> {
     this.#demand(from);
     this.#phase = 'busy';
     try {
@@ -35,7 +35,7 @@ export class Phases<Phase extends string> {
   }
 
   /** {@link step} without waiting. */
-  stepNow<T>(from: Phase, to: Phase, work: () => T): T {
+  stepNow<T>(from: Phase | readonly Phase[], to: Phase, work: () => T): T {
     this.#demand(from);
     try {
       const result = work();
@@ -52,8 +52,9 @@ export class Phases<Phase extends string> {
     this.#forget();
   }
 
-  #demand(phase: Phase): void {
-    if (this.#phase === phase) return;
+  #demand(phases: Phase | readonly Phase[]): void {
+    const allowed: readonly unknown[] = typeof phases === 'string' ? [phases] : phases;
+    if (allowed.includes(this.#phase)) return;
     const error = this.#wrongOrder();
     this.end();
     throw error;

@@ -1,4 +1,5 @@
 import { crypto } from '#crypto';
+import { equalBytes } from '../bytes.js';
 import type { CborKey, CborValue } from '../cbor/value.js';
 import { label } from '../cose/headers.js';
 import {
@@ -11,6 +12,7 @@ import {
 import { sign1 } from '../cose/sign1.js';
 import type { EcPrivateKey } from '../crypto.js';
 import { CvmpError } from '../errors.js';
+import type { Credential } from '../rats/activation.js';
 import {
   type ConfigDocument,
   decodeConfigDocument,
@@ -19,7 +21,12 @@ import {
 import { type ExportKeyingMaterial, reportData } from './binding.js';
 import { Channel } from './channel.js';
 import { demandLength, demandSize } from './demands.js';
-import { deriveSessionKeys, transcriptOf } from './key-schedule.js';
+import {
+  activationProof,
+  deriveSessionKeys,
+  extendTranscript,
+  transcriptOf,
+} from './key-schedule.js';
 import {
   type Challenge,
   type ClientInit,
@@ -62,6 +69,9 @@ export interface SessionEvidence {
 
 const challengeSecondsDefault = 60;
 
+/** Bytes of a credential's secret; no TPM takes more. */
+const secretLength = 32;
+
 /** What the server holds between the challenge and its acceptance. */
 interface Challenged {
   readonly challenge: Challenge;
@@ -78,20 +88,23 @@ interface Attested {
   readonly key: EcPrivateKey;
   readonly ephA: EcPublicKey;
   readonly transcript: Uint8Array;
+  /** Between credential and activation. */
+  readonly credential?: { readonly frame: Uint8Array; readonly proof: Uint8Array };
 }
 
 /**
  * The Key Server's end of a session (protocol.md s.6.2), in the order of its methods: clientInit,
  * evidence, accept, then seal and open. Between evidence and accept the caller verifies and
- * appraises; it refuses by close. No I/O, no clock; one use. Any failure, and any call out of
+ * appraises, with one credential and its activation where the evidence asks for them; it refuses by
+ * close. No I/O, no clock; one use. Any failure, and any call out of
  * order, ends it for good.
  */
 export class ServerSession {
   readonly #options: ServerSessionOptions;
   readonly #identity: EcPublicKey;
-  readonly #phases = new Phases<'new' | 'challenged' | 'attested' | 'open'>('new', () =>
-    this.#forget(),
-  );
+  readonly #phases = new Phases<
+    'new' | 'challenged' | 'attested' | 'activating' | 'activated' | 'open'
+  >('new', () => this.#forget());
   #challenged: Challenged | undefined;
   #attested: Attested | undefined;
   #channel: Channel | undefined;
@@ -188,13 +201,59 @@ export class ServerSession {
   }
 
   /**
+   * Asks the agent to open a credential; nothing is accepted before it did.
+   * @param seal makes the credential of a secret (32 bytes)
+   * @returns the credential frame
+   * @throws CvmpError PROTOCOL_ORDER, and what `seal` throws
+   */
+  async credential(seal: (secret: Uint8Array) => Promise<Credential>): Promise<Uint8Array> {
+    return this.#phases.step('attested', 'activating', async () => {
+      const attested = this.#attested!;
+      const secret = (this.#options.randomBytes ?? crypto.randomBytes)(secretLength);
+      const { credentialBlob, encryptedSecret } = await seal(secret);
+      const { sessionId } = attested.challenge;
+      const frame = await this.#sign(
+        this.#options.codec.credential.encode({ sessionId, credentialBlob, encryptedSecret }),
+        messageType.credential,
+      );
+      const proof = activationProof(secret, attested.transcript, frame);
+      secret.fill(0);
+      this.#attested = { ...attested, credential: { frame, proof } };
+      return frame;
+    });
+  }
+
+  /**
+   * Takes the agent's answer to the credential. Stops an AK that is not in the TPM of its EK.
+   * @throws CvmpError AK_UNTRUSTED, NONCE_EXPIRED, MALFORMED, SIZE, INVALID_FIELD, PROTOCOL_ORDER
+   */
+  activation(frame: Uint8Array, nowMs: number): void {
+    this.#phases.stepNow('activating', 'activated', () => {
+      demandSize(frame, frameBytesMax.activation, 'activation');
+      const { credential, challenge, transcript, ...attested } = this.#attested!;
+      if (nowMs >= challenge.notAfter * 1000) {
+        throw new CvmpError('NONCE_EXPIRED', 'the activation came after the end of its challenge');
+      }
+      const { proof } = this.#options.codec.activation.decode(frame);
+      if (!equalBytes(proof, credential!.proof)) {
+        throw new CvmpError('AK_UNTRUSTED', 'the TPM of the EK did not open the credential', {
+          field: 'activation.proof',
+        });
+      }
+      const suite = suiteOf(challenge.suite);
+      const extended = extendTranscript(suite, transcript, credential!.frame, frame);
+      this.#attested = { ...attested, challenge, transcript: extended };
+    });
+  }
+
+  /**
    * Says that the evidence was verified and appraised. Whether the agent holds the private half of
    * eph_a shows with its first sealed frame.
    * @returns the accept frame
    * @throws CvmpError MALFORMED where eph_a is not on its curve, PROTOCOL_ORDER
    */
   async accept(): Promise<Uint8Array> {
-    return this.#phases.step('attested', 'open', async () => {
+    return this.#phases.step(['attested', 'activated'], 'open', async () => {
       const { challenge, key, ephA, transcript } = this.#attested!;
       const { sessionId } = challenge;
       this.#attested = undefined;

@@ -118,6 +118,18 @@ const keyRules: readonly Check<TpmClaims, TpmRules>[] = [
         : `the project is ${project ?? 'not stated'}`;
     },
   },
+  {
+    name: 'ek',
+    code: 'POLICY_CHIP',
+    fault: ({ ak }, { ekAllow, ekDeny }) => {
+      const found = ak.by === 'activated-credential' ? ak.ek.ekDigest : undefined;
+      const isListed = (list: readonly Uint8Array[]) =>
+        found !== undefined && list.some((one) => equalBytes(one, found));
+      if (isListed(ekDeny)) return `EK ${toHex(found!)} is refused`;
+      if (ekAllow.length === 0 || isListed(ekAllow)) return undefined;
+      return found === undefined ? 'no EK is proven' : `EK ${toHex(found)} is not admitted`;
+    },
+  },
 ];
 
 /** Every rule that the measurements break; `format` begins the names of the checks. */

@@ -9,7 +9,7 @@ import type { PcrValues } from './quote.js';
 /** What vouches for an AK (protocol.md s.4, AK trust). */
 export type AkTrust =
   /** Its TPM opened a credential that this server made for its EK. */
-  | { readonly by: 'activated-credential' }
+  | { readonly by: 'activated-credential'; readonly ek: ActivatedKey }
   /** A certificate under a pinned root; of Google Cloud it names the instance. */
   | {
       readonly by: 'certificate';
@@ -18,6 +18,18 @@ export type AkTrust =
     }
   /** Azure's paravisor, in runtime data that a hardware report was made over. */
   | { readonly by: 'azure-hcl' };
+
+/** An AK that was activated, and by which EK. */
+export interface ActivatedKey {
+  /** nameAlg || digest of the AK. */
+  readonly akName: Uint8Array;
+  /** SHA-256 over the SubjectPublicKeyInfo of the EK (32 bytes). */
+  readonly ekDigest: Uint8Array;
+  /** Root that the EK certificate ends in. */
+  readonly anchorName: string;
+  /** Whether that root is none that the configuration names as a maker of TPMs. */
+  readonly simulated: boolean;
+}
 
 /** What a verified TPM quote proves, whatever vouches for its AK. */
 export interface Measurements {

@@ -30,6 +30,8 @@ export interface TpmMaterial {
   readonly akPublic?: Uint8Array;
   /** DER: AK certificate first, then what is needed to verify it. */
   readonly certificates?: readonly Uint8Array[];
+  /** DER: EK certificate first, then what is needed to verify it; beside `akPublic`. */
+  readonly ekCertificates?: readonly Uint8Array[];
   /** Digests that were extended into the PCR of the config document, in order. */
   readonly configExtensions: readonly Uint8Array[];
   /** As read from securityfs. */
@@ -43,6 +45,7 @@ export interface TpmEvidence {
   readonly pcrs: PcrValues;
   readonly akPublic: PublicArea | undefined;
   readonly certificates: readonly Uint8Array[];
+  readonly ekCertificates: readonly Uint8Array[];
   readonly configExtensions: readonly Uint8Array[];
   readonly eventLog: EventLog | undefined;
 }
@@ -56,6 +59,7 @@ export function tpmCollection(material: TpmMaterial): CmwCollection {
   ]);
   if (material.akPublic !== undefined) map.set(4, material.akPublic);
   if (material.certificates !== undefined) map.set(5, [...material.certificates]);
+  if (material.ekCertificates !== undefined) map.set(7, [...material.ekCertificates]);
   const indicator = cmwIndicator.evidence;
   const records: [string, CmwRecord][] = [
     [tpmLabels.quote, { mediaType: quoteType, value: encode(map), indicator }],
@@ -76,15 +80,19 @@ export function isTpmCollection(collection: CmwCollection): boolean {
 /** @throws CvmpError MALFORMED, NOT_CANONICAL, SIZE, UNSUPPORTED_* */
 export function parseTpmCollection(collection: CmwCollection): TpmEvidence {
   const bytes = recordOf(collection, tpmLabels.quote, quoteType);
-  const material = decodeMap(bytes, tpmLabels.quote, (m) => ({
-    quote: parseQuote(m.bytes(1, 'attest')),
-    signature: parseTpmSignature(m.bytes(2, 'signature')),
-    pcrs: readPcrs(m.value(3, 'pcrs')),
-    akPublic: m.optional(4, () => parsePublicArea(m.bytes(4, 'ak_public'))),
-    certificates:
-      m.optional(5, () => m.array(5, 'certificates', { max: certificatesMax }, asBytes)) ?? [],
-    configExtensions: m.array(6, 'config_extensions', { max: extensionsMax }, asBytes),
-  }));
+  const material = decodeMap(bytes, tpmLabels.quote, (m) => {
+    const chain = (key: number, name: string) =>
+      m.optional(key, () => m.array(key, name, { max: certificatesMax }, asBytes)) ?? [];
+    return {
+      quote: parseQuote(m.bytes(1, 'attest')),
+      signature: parseTpmSignature(m.bytes(2, 'signature')),
+      pcrs: readPcrs(m.value(3, 'pcrs')),
+      akPublic: m.optional(4, () => parsePublicArea(m.bytes(4, 'ak_public'))),
+      certificates: chain(5, 'certificates'),
+      configExtensions: m.array(6, 'config_extensions', { max: extensionsMax }, asBytes),
+      ekCertificates: chain(7, 'ek_certificates'),
+    };
+  });
   const eventLog = collection.has(tpmLabels.log)
     ? parseEventLog(recordOf(collection, tpmLabels.log, logType))
     : undefined;

@@ -34,6 +34,9 @@ export interface TpmRules extends BootRules {
   readonly akTrust: readonly AkTrust['by'][];
   /** Admitted projects of Google Cloud by id; empty: any. */
   readonly googleProjects: readonly string[];
+  /** Admitted TPMs by SHA-256 (32 bytes) over the EK's SubjectPublicKeyInfo; empty: any. */
+  readonly ekAllow: readonly Uint8Array[];
+  readonly ekDeny: readonly Uint8Array[];
 }
 
 /** Rules that admit nothing yet: give them references. The defaults of protocol.md s.6.8. */
@@ -47,7 +50,13 @@ export const defaultBootRules: BootRules = {
   dbxHolds: [],
 };
 
-export const defaultRules: TpmRules = { ...defaultBootRules, akTrust: [], googleProjects: [] };
+export const defaultRules: TpmRules = {
+  ...defaultBootRules,
+  akTrust: [],
+  googleProjects: [],
+  ekAllow: [],
+  ekDeny: [],
+};
 
 /** What TPM evidence must show to be of a level. */
 export interface TpmLevel {

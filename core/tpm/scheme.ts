@@ -1,4 +1,5 @@
 import type { EvidenceScheme } from '../rats/scheme.js';
+import { akToActivate } from './ak/activation.js';
 import { appraise, deny, lacks } from './appraise.js';
 import type { TpmClaims } from './claims.js';
 import { isTpmCollection, parseTpmCollection, type TpmEvidence } from './evidence.js';
@@ -10,6 +11,7 @@ export const tpmScheme: EvidenceScheme<TpmEvidence, TpmClaims, TpmRules, TpmLeve
   format: 'tpm',
   admits: isTpmCollection,
   parse: parseTpmCollection,
+  toActivate: akToActivate,
   verify: verifyTpmEvidence,
   deny,
   appraise,

@@ -4,6 +4,7 @@ import { CvmpError } from '../errors.js';
 import { type Endorsements, joinEndorsements, type TrustAnchor } from '../rats/endorsements.js';
 import { type Certificate, parseCertificate } from '../x509/certificate.js';
 import { keyUsageBit, permitsUsage } from '../x509/extensions.js';
+import { findActivatedKey } from './ak/activation.js';
 import { verifyKeyCertificate } from './ak/chain.js';
 import { hasGoogleInstance, readGoogleInstance } from './ak/google.js';
 import { googleRoot } from './ak/trust-anchors.js';
@@ -11,12 +12,6 @@ import type { AkTrust, TpmClaims } from './claims.js';
 import type { TpmEvidence } from './evidence.js';
 import { configBindingOf, launchMeasurementOf, verifyMeasurements } from './measurements.js';
 import { isAttestationKey } from './public-area.js';
-
-/**
- * The server's own word that a TPM opened the credential that it made for this AK: the AK's name.
- * Only the verifier itself makes such a document; none that comes with evidence is looked at.
- */
-export const activatedAkType = 'application/vnd.cvmp.activated-ak';
 
 /**
  * Verifies TPM evidence in the order of protocol.md s.4: the AK first, then what it signed.
@@ -34,18 +29,31 @@ export async function verifyTpmEvidence(
   const akDigest = crypto.hash('sha256', spki);
   return {
     format: 'tpm',
-    // A vTPM is software of its host. Google vouches for those of its confidential VMs; who trusts
-    // another host says so.
-    simulated: ak.by !== 'certificate' || !isGoogle(ak.anchor),
+    simulated: isSimulated(ak),
     reportData: measurements.quote.extraData,
     configBinding: configBindingOf(measurements, evidence),
     launchMeasurement: launchMeasurementOf(measurements),
     instanceId: akDigest,
-    chipId: undefined,
+    chipId: ak.by === 'activated-credential' ? ak.ek.ekDigest : undefined,
     measurements,
     ak,
     akDigest,
   };
+}
+
+/**
+ * A vTPM is software of its host. Google vouches for those of its confidential VMs; who trusts a
+ * maker of TPMs or another host says so.
+ */
+function isSimulated(ak: AkTrust): boolean {
+  switch (ak.by) {
+    case 'certificate':
+      return !isGoogle(ak.anchor) && ak.anchor.isTpmMaker !== true;
+    case 'activated-credential':
+      return ak.ek.simulated;
+    default:
+      return true;
+  }
 }
 
 /** Step 1: a quote proves nothing but that its key signed it. */
@@ -65,12 +73,10 @@ async function trustAk(
     return { ak: trustByCertificate(certificate, anchor), spki: certificate.spki };
   }
   if (akPublic !== undefined) {
-    const isActivated = (endorsements.documents ?? []).some(
-      ({ mediaType, value }) => mediaType === activatedAkType && equalBytes(value, akPublic.name),
-    );
+    const ek = findActivatedKey(akPublic.name, endorsements);
     // An unrestricted key would sign a quote that its owner wrote himself.
-    if (isActivated && isAttestationKey(akPublic)) {
-      return { ak: { by: 'activated-credential' }, spki: akPublic.spki };
+    if (ek !== undefined && isAttestationKey(akPublic)) {
+      return { ak: { by: 'activated-credential', ek }, spki: akPublic.spki };
     }
   }
   throw new CvmpError('AK_UNTRUSTED', 'neither a certificate nor an activated credential', {

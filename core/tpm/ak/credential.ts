@@ -4,16 +4,9 @@ import { oid } from '../../asn1/values.js';
 import { concat, utf8 } from '../../bytes.js';
 import { coordinateLength, type EcCurve, type HashName } from '../../crypto.js';
 import { CvmpError } from '../../errors.js';
+import type { Credential } from '../../rats/activation.js';
 import type { Certificate } from '../../x509/certificate.js';
 import { extensionOid, keyUsageBit, permitsUsage } from '../../x509/extensions.js';
-
-/** A credential that only the TPM with both keys can open (TPM 2.0 Part 1, 24). */
-export interface MadeCredential {
-  /** TPM2B_ID_OBJECT, for TPM2_ActivateCredential. */
-  readonly credentialBlob: Uint8Array;
-  /** TPM2B_ENCRYPTED_SECRET. */
-  readonly encryptedSecret: Uint8Array;
-}
 
 /** Of the EK templates L-1, L-2, H-3 (TCG EK Credential Profile, B.3, B.4). */
 interface EkProfile {
@@ -44,7 +37,7 @@ export async function makeCredential(
   ek: Certificate,
   akName: Uint8Array,
   secret: Uint8Array,
-): Promise<MadeCredential> {
+): Promise<Credential> {
   if (secret.length > secretLengthMax) {
     throw new CvmpError('SIZE', `a credential of ${secret.length} bytes`);
   }

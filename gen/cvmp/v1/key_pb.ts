@@ -13,7 +13,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file cvmp/v1/key.proto.
  */
 export const file_cvmp_v1_key: GenFile = /*@__PURE__*/
-  fileDesc("ChFjdm1wL3YxL2tleS5wcm90bxIHY3ZtcC52MSKDAQoOU2Vzc2lvblJlcXVlc3QSIQoLY2xpZW50X2luaXQYASABKAxCCrpIB3oFEAEYgCBIABIfCghldmlkZW5jZRgCIAEoDEILukgIegYQARiAgERIABIdCgZzZWFsZWQYAyABKAxCC7pICHoGEAEYgIABSABCDgoFZnJhbWUSBbpIAggBIloKD1Nlc3Npb25SZXNwb25zZRITCgljaGFsbGVuZ2UYASABKAxIABIQCgZhY2NlcHQYAiABKAxIABIQCgZzZWFsZWQYAyABKAxIAEIOCgVmcmFtZRIFukgCCAEiygEKCkNsaWVudEluaXQSHgoIdmVyc2lvbnMYASADKA1CDLpICZIBBggBEAgYARIsCgZzdWl0ZXMYAiADKA4yDi5jdm1wLnYxLlN1aXRlQgy6SAmSAQYIARAIGAESGAoHbm9uY2VfYRgDIAEoDEIHukgEegJoIBItChFldmlkZW5jZV9wcm9maWxlcxgEIAMoCUISukgPkgEMCAEQCCIGcgQQARggEiUKE2NyaXRpY2FsX2V4dGVuc2lvbnMYBSADKAlCCLpIBZIBAhAIIpECCglDaGFsbGVuZ2USGwoKc2Vzc2lvbl9pZBgBIAEoDEIHukgEegJoEBIYCgd2ZXJzaW9uGAIgASgNQge6SAQqAigBEikKBXN1aXRlGAMgASgOMg4uY3ZtcC52MS5TdWl0ZUIKukgHggEEEAEgABIYCgdub25jZV9rGAQgASgMQge6SAR6AmggEhkKBWVwaF9rGAUgASgMQgq6SAd6BRABGIACEiUKEXJlcXVpcmVkX3Byb2ZpbGVzGAYgAygJQgq6SAeSAQQIARAIEhEKCW5vdF9hZnRlchgHIAEoBBIXCgZoX2luaXQYCCABKAxCB7pIBHoCaCASGgoGa3Nfa2V5GAkgASgMQgq6SAd6BRABGIACIo4BCghFdmlkZW5jZRIZCgVlcGhfYRgBIAEoDEIKukgHegUQARiAAhIjCg9jb25maWdfZG9jdW1lbnQYAiABKAxCCrpIB3oFEAEYgCASIwoOY213X2NvbGxlY3Rpb24YAyABKAxCC7pICHoGEAEYgIBAEh0KC2FnZW50X2J1aWxkGAQgASgJQgi6SAVyAxiAASJLCg1TZXNzaW9uQWNjZXB0EhsKCnNlc3Npb25faWQYASABKAxCB7pIBHoCaBASHQoKdHJhbnNjcmlwdBgCIAEoDEIJukgGegQQIBgwIoMCCgxBZ2VudE1lc3NhZ2USGwoKcmVxdWVzdF9pZBgBIAEoDEIHukgEegJoEBItCglrZXlfYWxsb2MYAiABKAsyGC5jdm1wLnYxLktleUFsbG9jUmVxdWVzdEgAEjEKC2tleV9hY3F1aXJlGAMgASgLMhouY3ZtcC52MS5LZXlBY3F1aXJlUmVxdWVzdEgAEi8KCmtleV91cGRhdGUYBCABKAsyGS5jdm1wLnYxLktleVVwZGF0ZVJlcXVlc3RIABIxCgtrZXlfY29uZmlybRgFIAEoCzIaLmN2bXAudjEuS2V5Q29uZmlybVJlcXVlc3RIAEIQCgdyZXF1ZXN0EgW6SAIIASLVAgoNU2VydmVyTWVzc2FnZRIbCgpyZXF1ZXN0X2lkGAEgASgMQge6SAR6AhgQEiYKBWdyYW50GAIgASgLMhUuY3ZtcC52MS5TZXNzaW9uR3JhbnRIABIuCglrZXlfYWxsb2MYAyABKAsyGS5jdm1wLnYxLktleUFsbG9jUmVzcG9uc2VIABIyCgtrZXlfYWNxdWlyZRgEIAEoCzIbLmN2bXAudjEuS2V5QWNxdWlyZVJlc3BvbnNlSAASMAoKa2V5X3VwZGF0ZRgFIAEoCzIaLmN2bXAudjEuS2V5VXBkYXRlUmVzcG9uc2VIABIyCgtrZXlfY29uZmlybRgGIAEoCzIbLmN2bXAudjEuS2V5Q29uZmlybVJlc3BvbnNlSAASIgoFZXJyb3IYByABKAsyES5jdm1wLnYxLktleUVycm9ySABCEQoIcmVzcG9uc2USBbpIAggBIqUBCgxTZXNzaW9uR3JhbnQSDQoFbGV2ZWwYASABKA0SMQoNbGVhc2VfZXhwaXJlcxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFQoNc2lnbmVkX3BvbGljeRgDIAEoDBIVCg1pbl9mbGlnaHRfbWF4GAQgASgNEhEKCXNpbXVsYXRlZBgFIAEoCBISCgp0ZW5hbnRfa2V5GAYgASgMIqYBCg9LZXlBbGxvY1JlcXVlc3QSGgoGa2V5X2lkGAEgASgMQgq6SAfYAQF6AmgQEi4KB3B1cnBvc2UYAiABKA4yEy5jdm1wLnYxLktleVB1cnBvc2VCCLpIBYIBAhABEhwKBmxlbmd0aBgDIAEoDUIMukgJ2AEBKgQYQCgQEgsKA3N2bhgEIAEoDRIcCgthcHBfY29udGV4dBgFIAEoDEIHukgEegIYQCKpAQoQS2V5QWxsb2NSZXNwb25zZRIXCgZrZXlfaWQYASABKAxCB7pIBHoCaBASFAoMc2VjdXJpdHlfa2V5GAIgASgMEgsKA3N2bhgDIAEoDRIRCglzdm5fZmxvb3IYBCABKA0SEwoLc3ZuX3JldGlyZWQYBSABKA0SDQoFZXBvY2gYBiABKA0SCwoDa2N2GAcgASgMEhUKDXBvbGljeV9kaWdlc3QYCCABKAwiawoRS2V5QWNxdWlyZVJlcXVlc3QSFwoGa2V5X2lkGAEgASgMQge6SAR6AmgQEgsKA3N2bhgCIAEoDRIwCgZyZWFzb24YAyABKA4yFi5jdm1wLnYxLkFjcXVpcmVSZWFzb25CCLpIBYIBAhABIqEBChJLZXlBY3F1aXJlUmVzcG9uc2USFAoMc2VjdXJpdHlfa2V5GAEgASgMEgsKA3N2bhgCIAEoDRIRCglzdm5fZmxvb3IYAyABKA0SEwoLc3ZuX3JldGlyZWQYBCABKA0SDQoFbGV2ZWwYBSABKA0SFQoNcmVrZXlfYWR2aXNlZBgGIAEoCBILCgNrY3YYByABKAwSDQoFZXBvY2gYCCABKA0ibQoQS2V5VXBkYXRlUmVxdWVzdBIXCgZrZXlfaWQYASABKAxCB7pIBHoCaBASEgoKdGFyZ2V0X3N2bhgCIAEoDRIWCg5leHBlY3RlZF9mbG9vchgDIAEoDRIUCgxyZXRpcmVfYmVsb3cYBCABKA0iXwoRS2V5VXBkYXRlUmVzcG9uc2USEQoJb2xkX2Zsb29yGAEgASgNEhEKCW5ld19mbG9vchgCIAEoDRITCgtzdm5fcmV0aXJlZBgDIAEoDRIPCgdjaGFuZ2VkGAQgASgIIk8KEUtleUNvbmZpcm1SZXF1ZXN0EhcKBmtleV9pZBgBIAEoDEIHukgEegJoEBILCgNzdm4YAiABKA0SFAoDa2N2GAMgASgMQge6SAR6AmgIIicKEktleUNvbmZpcm1SZXNwb25zZRIRCglzdm5fZmxvb3IYASABKA0iOAoIS2V5RXJyb3ISDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEg0KBWZpZWxkGAMgASgJKj4KBVN1aXRlEhUKEVNVSVRFX1VOU1BFQ0lGSUVEEAASDgoKU1VJVEVfUDI1NhABEg4KClNVSVRFX1AzODQQAipVCgpLZXlQdXJwb3NlEhsKF0tFWV9QVVJQT1NFX1VOU1BFQ0lGSUVEEAASFAoQS0VZX1BVUlBPU0VfRElTSxABEhQKEEtFWV9QVVJQT1NFX0RBVEEQAip+Cg1BY3F1aXJlUmVhc29uEh4KGkFDUVVJUkVfUkVBU09OX1VOU1BFQ0lGSUVEEAASFwoTQUNRVUlSRV9SRUFTT05fQk9PVBABEhgKFEFDUVVJUkVfUkVBU09OX1JFS0VZEAISGgoWQUNRVUlSRV9SRUFTT05fTUlHUkFURRADMk4KCktleVNlcnZpY2USQAoHU2Vzc2lvbhIXLmN2bXAudjEuU2Vzc2lvblJlcXVlc3QaGC5jdm1wLnYxLlNlc3Npb25SZXNwb25zZSgBMAFiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_timestamp]);
+  fileDesc("ChFjdm1wL3YxL2tleS5wcm90bxIHY3ZtcC52MSKlAQoOU2Vzc2lvblJlcXVlc3QSIQoLY2xpZW50X2luaXQYASABKAxCCrpIB3oFEAEYgCBIABIfCghldmlkZW5jZRgCIAEoDEILukgIegYQARiAgERIABIdCgZzZWFsZWQYAyABKAxCC7pICHoGEAEYgIABSAASIAoKYWN0aXZhdGlvbhgEIAEoDEIKukgHegUQARiAAkgAQg4KBWZyYW1lEgW6SAIIASJwCg9TZXNzaW9uUmVzcG9uc2USEwoJY2hhbGxlbmdlGAEgASgMSAASEAoGYWNjZXB0GAIgASgMSAASEAoGc2VhbGVkGAMgASgMSAASFAoKY3JlZGVudGlhbBgEIAEoDEgAQg4KBWZyYW1lEgW6SAIIASLKAQoKQ2xpZW50SW5pdBIeCgh2ZXJzaW9ucxgBIAMoDUIMukgJkgEGCAEQCBgBEiwKBnN1aXRlcxgCIAMoDjIOLmN2bXAudjEuU3VpdGVCDLpICZIBBggBEAgYARIYCgdub25jZV9hGAMgASgMQge6SAR6AmggEi0KEWV2aWRlbmNlX3Byb2ZpbGVzGAQgAygJQhK6SA+SAQwIARAIIgZyBBABGCASJQoTY3JpdGljYWxfZXh0ZW5zaW9ucxgFIAMoCUIIukgFkgECEAgikQIKCUNoYWxsZW5nZRIbCgpzZXNzaW9uX2lkGAEgASgMQge6SAR6AmgQEhgKB3ZlcnNpb24YAiABKA1CB7pIBCoCKAESKQoFc3VpdGUYAyABKA4yDi5jdm1wLnYxLlN1aXRlQgq6SAeCAQQQASAAEhgKB25vbmNlX2sYBCABKAxCB7pIBHoCaCASGQoFZXBoX2sYBSABKAxCCrpIB3oFEAEYgAISJQoRcmVxdWlyZWRfcHJvZmlsZXMYBiADKAlCCrpIB5IBBAgBEAgSEQoJbm90X2FmdGVyGAcgASgEEhcKBmhfaW5pdBgIIAEoDEIHukgEegJoIBIaCgZrc19rZXkYCSABKAxCCrpIB3oFEAEYgAIijgEKCEV2aWRlbmNlEhkKBWVwaF9hGAEgASgMQgq6SAd6BRABGIACEiMKD2NvbmZpZ19kb2N1bWVudBgCIAEoDEIKukgHegUQARiAIBIjCg5jbXdfY29sbGVjdGlvbhgDIAEoDEILukgIegYQARiAgEASHQoLYWdlbnRfYnVpbGQYBCABKAlCCLpIBXIDGIABIn0KE0NyZWRlbnRpYWxDaGFsbGVuZ2USGwoKc2Vzc2lvbl9pZBgBIAEoDEIHukgEegJoEBIjCg9jcmVkZW50aWFsX2Jsb2IYAiABKAxCCrpIB3oFEAEYgAISJAoQZW5jcnlwdGVkX3NlY3JldBgDIAEoDEIKukgHegUQARiACCIuChRDcmVkZW50aWFsQWN0aXZhdGlvbhIWCgVwcm9vZhgBIAEoDEIHukgEegJoICJLCg1TZXNzaW9uQWNjZXB0EhsKCnNlc3Npb25faWQYASABKAxCB7pIBHoCaBASHQoKdHJhbnNjcmlwdBgCIAEoDEIJukgGegQQIBgwIoMCCgxBZ2VudE1lc3NhZ2USGwoKcmVxdWVzdF9pZBgBIAEoDEIHukgEegJoEBItCglrZXlfYWxsb2MYAiABKAsyGC5jdm1wLnYxLktleUFsbG9jUmVxdWVzdEgAEjEKC2tleV9hY3F1aXJlGAMgASgLMhouY3ZtcC52MS5LZXlBY3F1aXJlUmVxdWVzdEgAEi8KCmtleV91cGRhdGUYBCABKAsyGS5jdm1wLnYxLktleVVwZGF0ZVJlcXVlc3RIABIxCgtrZXlfY29uZmlybRgFIAEoCzIaLmN2bXAudjEuS2V5Q29uZmlybVJlcXVlc3RIAEIQCgdyZXF1ZXN0EgW6SAIIASLVAgoNU2VydmVyTWVzc2FnZRIbCgpyZXF1ZXN0X2lkGAEgASgMQge6SAR6AhgQEiYKBWdyYW50GAIgASgLMhUuY3ZtcC52MS5TZXNzaW9uR3JhbnRIABIuCglrZXlfYWxsb2MYAyABKAsyGS5jdm1wLnYxLktleUFsbG9jUmVzcG9uc2VIABIyCgtrZXlfYWNxdWlyZRgEIAEoCzIbLmN2bXAudjEuS2V5QWNxdWlyZVJlc3BvbnNlSAASMAoKa2V5X3VwZGF0ZRgFIAEoCzIaLmN2bXAudjEuS2V5VXBkYXRlUmVzcG9uc2VIABIyCgtrZXlfY29uZmlybRgGIAEoCzIbLmN2bXAudjEuS2V5Q29uZmlybVJlc3BvbnNlSAASIgoFZXJyb3IYByABKAsyES5jdm1wLnYxLktleUVycm9ySABCEQoIcmVzcG9uc2USBbpIAggBIqUBCgxTZXNzaW9uR3JhbnQSDQoFbGV2ZWwYASABKA0SMQoNbGVhc2VfZXhwaXJlcxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFQoNc2lnbmVkX3BvbGljeRgDIAEoDBIVCg1pbl9mbGlnaHRfbWF4GAQgASgNEhEKCXNpbXVsYXRlZBgFIAEoCBISCgp0ZW5hbnRfa2V5GAYgASgMIqYBCg9LZXlBbGxvY1JlcXVlc3QSGgoGa2V5X2lkGAEgASgMQgq6SAfYAQF6AmgQEi4KB3B1cnBvc2UYAiABKA4yEy5jdm1wLnYxLktleVB1cnBvc2VCCLpIBYIBAhABEhwKBmxlbmd0aBgDIAEoDUIMukgJ2AEBKgQYQCgQEgsKA3N2bhgEIAEoDRIcCgthcHBfY29udGV4dBgFIAEoDEIHukgEegIYQCKpAQoQS2V5QWxsb2NSZXNwb25zZRIXCgZrZXlfaWQYASABKAxCB7pIBHoCaBASFAoMc2VjdXJpdHlfa2V5GAIgASgMEgsKA3N2bhgDIAEoDRIRCglzdm5fZmxvb3IYBCABKA0SEwoLc3ZuX3JldGlyZWQYBSABKA0SDQoFZXBvY2gYBiABKA0SCwoDa2N2GAcgASgMEhUKDXBvbGljeV9kaWdlc3QYCCABKAwiawoRS2V5QWNxdWlyZVJlcXVlc3QSFwoGa2V5X2lkGAEgASgMQge6SAR6AmgQEgsKA3N2bhgCIAEoDRIwCgZyZWFzb24YAyABKA4yFi5jdm1wLnYxLkFjcXVpcmVSZWFzb25CCLpIBYIBAhABIqEBChJLZXlBY3F1aXJlUmVzcG9uc2USFAoMc2VjdXJpdHlfa2V5GAEgASgMEgsKA3N2bhgCIAEoDRIRCglzdm5fZmxvb3IYAyABKA0SEwoLc3ZuX3JldGlyZWQYBCABKA0SDQoFbGV2ZWwYBSABKA0SFQoNcmVrZXlfYWR2aXNlZBgGIAEoCBILCgNrY3YYByABKAwSDQoFZXBvY2gYCCABKA0ibQoQS2V5VXBkYXRlUmVxdWVzdBIXCgZrZXlfaWQYASABKAxCB7pIBHoCaBASEgoKdGFyZ2V0X3N2bhgCIAEoDRIWCg5leHBlY3RlZF9mbG9vchgDIAEoDRIUCgxyZXRpcmVfYmVsb3cYBCABKA0iXwoRS2V5VXBkYXRlUmVzcG9uc2USEQoJb2xkX2Zsb29yGAEgASgNEhEKCW5ld19mbG9vchgCIAEoDRITCgtzdm5fcmV0aXJlZBgDIAEoDRIPCgdjaGFuZ2VkGAQgASgIIk8KEUtleUNvbmZpcm1SZXF1ZXN0EhcKBmtleV9pZBgBIAEoDEIHukgEegJoEBILCgNzdm4YAiABKA0SFAoDa2N2GAMgASgMQge6SAR6AmgIIicKEktleUNvbmZpcm1SZXNwb25zZRIRCglzdm5fZmxvb3IYASABKA0iOAoIS2V5RXJyb3ISDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEg0KBWZpZWxkGAMgASgJKj4KBVN1aXRlEhUKEVNVSVRFX1VOU1BFQ0lGSUVEEAASDgoKU1VJVEVfUDI1NhABEg4KClNVSVRFX1AzODQQAipVCgpLZXlQdXJwb3NlEhsKF0tFWV9QVVJQT1NFX1VOU1BFQ0lGSUVEEAASFAoQS0VZX1BVUlBPU0VfRElTSxABEhQKEEtFWV9QVVJQT1NFX0RBVEEQAip+Cg1BY3F1aXJlUmVhc29uEh4KGkFDUVVJUkVfUkVBU09OX1VOU1BFQ0lGSUVEEAASFwoTQUNRVUlSRV9SRUFTT05fQk9PVBABEhgKFEFDUVVJUkVfUkVBU09OX1JFS0VZEAISGgoWQUNRVUlSRV9SRUFTT05fTUlHUkFURRADMk4KCktleVNlcnZpY2USQAoHU2Vzc2lvbhIXLmN2bXAudjEuU2Vzc2lvblJlcXVlc3QaGC5jdm1wLnYxLlNlc3Npb25SZXNwb25zZSgBMAFiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_timestamp]);
 
 /**
  * Frames from Key Agent to Key Server.
@@ -50,6 +50,14 @@ export type SessionRequest = Message<"cvmp.v1.SessionRequest"> & {
      */
     value: Uint8Array;
     case: "sealed";
+  } | {
+    /**
+     * Serialised CredentialActivation, hashed as received.
+     *
+     * @generated from field: bytes activation = 4;
+     */
+    value: Uint8Array;
+    case: "activation";
   } | { case: undefined; value?: undefined };
 };
 
@@ -95,6 +103,14 @@ export type SessionResponse = Message<"cvmp.v1.SessionResponse"> & {
      */
     value: Uint8Array;
     case: "sealed";
+  } | {
+    /**
+     * COSE_Sign1 by the Key Server's identity key; payload: serialised CredentialChallenge.
+     *
+     * @generated from field: bytes credential = 4;
+     */
+    value: Uint8Array;
+    case: "credential";
   } | { case: undefined; value?: undefined };
 };
 
@@ -275,6 +291,64 @@ export const EvidenceSchema: GenMessage<Evidence> = /*@__PURE__*/
   messageDesc(file_cvmp_v1_key, 4);
 
 /**
+ * A credential for the TPM of the evidence (TPM 2.0 Part 1, 24). Only the TPM whose EK certificate
+ * the server verified opens it, and only while it holds the AK of the evidence.
+ *
+ * @generated from message cvmp.v1.CredentialChallenge
+ */
+export type CredentialChallenge = Message<"cvmp.v1.CredentialChallenge"> & {
+  /**
+   * Id of this session.
+   *
+   * @generated from field: bytes session_id = 1;
+   */
+  sessionId: Uint8Array;
+
+  /**
+   * TPM2B_ID_OBJECT, for TPM2_ActivateCredential.
+   *
+   * @generated from field: bytes credential_blob = 2;
+   */
+  credentialBlob: Uint8Array;
+
+  /**
+   * TPM2B_ENCRYPTED_SECRET.
+   *
+   * @generated from field: bytes encrypted_secret = 3;
+   */
+  encryptedSecret: Uint8Array;
+};
+
+/**
+ * Describes the message cvmp.v1.CredentialChallenge.
+ * Use `create(CredentialChallengeSchema)` to create a new message.
+ */
+export const CredentialChallengeSchema: GenMessage<CredentialChallenge> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_key, 5);
+
+/**
+ * Proves that the credential was opened.
+ *
+ * @generated from message cvmp.v1.CredentialActivation
+ */
+export type CredentialActivation = Message<"cvmp.v1.CredentialActivation"> & {
+  /**
+   * HMAC-SHA-256 under the secret of the credential over the handshake up to the credential frame
+   * (docs/protocol.md).
+   *
+   * @generated from field: bytes proof = 1;
+   */
+  proof: Uint8Array;
+};
+
+/**
+ * Describes the message cvmp.v1.CredentialActivation.
+ * Use `create(CredentialActivationSchema)` to create a new message.
+ */
+export const CredentialActivationSchema: GenMessage<CredentialActivation> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_key, 6);
+
+/**
  * Signed by the server when it has accepted the evidence.
  *
  * @generated from message cvmp.v1.SessionAccept
@@ -288,7 +362,8 @@ export type SessionAccept = Message<"cvmp.v1.SessionAccept"> & {
   sessionId: Uint8Array;
 
   /**
-   * Hash of ClientInit, Challenge and Evidence as sent (the suite's hash).
+   * Hash of ClientInit, Challenge and Evidence as sent, and of credential and activation where there
+   * were any (the suite's hash).
    *
    * @generated from field: bytes transcript = 2;
    */
@@ -300,7 +375,7 @@ export type SessionAccept = Message<"cvmp.v1.SessionAccept"> & {
  * Use `create(SessionAcceptSchema)` to create a new message.
  */
 export const SessionAcceptSchema: GenMessage<SessionAccept> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_key, 5);
+  messageDesc(file_cvmp_v1_key, 7);
 
 /**
  * Plaintext of a sealed frame to the server.
@@ -360,7 +435,7 @@ export type AgentMessage = Message<"cvmp.v1.AgentMessage"> & {
  * Use `create(AgentMessageSchema)` to create a new message.
  */
 export const AgentMessageSchema: GenMessage<AgentMessage> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_key, 6);
+  messageDesc(file_cvmp_v1_key, 8);
 
 /**
  * Plaintext of a sealed frame to the agent.
@@ -436,7 +511,7 @@ export type ServerMessage = Message<"cvmp.v1.ServerMessage"> & {
  * Use `create(ServerMessageSchema)` to create a new message.
  */
 export const ServerMessageSchema: GenMessage<ServerMessage> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_key, 7);
+  messageDesc(file_cvmp_v1_key, 9);
 
 /**
  * What the appraisal gave this session.
@@ -493,7 +568,7 @@ export type SessionGrant = Message<"cvmp.v1.SessionGrant"> & {
  * Use `create(SessionGrantSchema)` to create a new message.
  */
 export const SessionGrantSchema: GenMessage<SessionGrant> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_key, 8);
+  messageDesc(file_cvmp_v1_key, 10);
 
 /**
  * Asks for a new KeyID and root key (Figure 4), or, naming a KeyID, for a new Security Key from
@@ -544,7 +619,7 @@ export type KeyAllocRequest = Message<"cvmp.v1.KeyAllocRequest"> & {
  * Use `create(KeyAllocRequestSchema)` to create a new message.
  */
 export const KeyAllocRequestSchema: GenMessage<KeyAllocRequest> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_key, 9);
+  messageDesc(file_cvmp_v1_key, 11);
 
 /**
  * A Security Key that was allocated.
@@ -614,7 +689,7 @@ export type KeyAllocResponse = Message<"cvmp.v1.KeyAllocResponse"> & {
  * Use `create(KeyAllocResponseSchema)` to create a new message.
  */
 export const KeyAllocResponseSchema: GenMessage<KeyAllocResponse> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_key, 10);
+  messageDesc(file_cvmp_v1_key, 12);
 
 /**
  * Fetches a key by its KeyID (Figure 5).
@@ -650,7 +725,7 @@ export type KeyAcquireRequest = Message<"cvmp.v1.KeyAcquireRequest"> & {
  * Use `create(KeyAcquireRequestSchema)` to create a new message.
  */
 export const KeyAcquireRequestSchema: GenMessage<KeyAcquireRequest> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_key, 11);
+  messageDesc(file_cvmp_v1_key, 13);
 
 /**
  * The Security Key asked for.
@@ -720,7 +795,7 @@ export type KeyAcquireResponse = Message<"cvmp.v1.KeyAcquireResponse"> & {
  * Use `create(KeyAcquireResponseSchema)` to create a new message.
  */
 export const KeyAcquireResponseSchema: GenMessage<KeyAcquireResponse> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_key, 12);
+  messageDesc(file_cvmp_v1_key, 14);
 
 /**
  * Raises the floor of a key (Figure 6); it never falls.
@@ -762,7 +837,7 @@ export type KeyUpdateRequest = Message<"cvmp.v1.KeyUpdateRequest"> & {
  * Use `create(KeyUpdateRequestSchema)` to create a new message.
  */
 export const KeyUpdateRequestSchema: GenMessage<KeyUpdateRequest> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_key, 13);
+  messageDesc(file_cvmp_v1_key, 15);
 
 /**
  * The floor after the update.
@@ -804,7 +879,7 @@ export type KeyUpdateResponse = Message<"cvmp.v1.KeyUpdateResponse"> & {
  * Use `create(KeyUpdateResponseSchema)` to create a new message.
  */
 export const KeyUpdateResponseSchema: GenMessage<KeyUpdateResponse> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_key, 14);
+  messageDesc(file_cvmp_v1_key, 16);
 
 /**
  * Says that a key is in use; makes a pre-active key active (SP 800-57 part 1 s.7).
@@ -839,7 +914,7 @@ export type KeyConfirmRequest = Message<"cvmp.v1.KeyConfirmRequest"> & {
  * Use `create(KeyConfirmRequestSchema)` to create a new message.
  */
 export const KeyConfirmRequestSchema: GenMessage<KeyConfirmRequest> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_key, 15);
+  messageDesc(file_cvmp_v1_key, 17);
 
 /**
  * The key is active.
@@ -860,7 +935,7 @@ export type KeyConfirmResponse = Message<"cvmp.v1.KeyConfirmResponse"> & {
  * Use `create(KeyConfirmResponseSchema)` to create a new message.
  */
 export const KeyConfirmResponseSchema: GenMessage<KeyConfirmResponse> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_key, 16);
+  messageDesc(file_cvmp_v1_key, 18);
 
 /**
  * A refused request inside an attested session.
@@ -895,7 +970,7 @@ export type KeyError = Message<"cvmp.v1.KeyError"> & {
  * Use `create(KeyErrorSchema)` to create a new message.
  */
 export const KeyErrorSchema: GenMessage<KeyError> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_key, 17);
+  messageDesc(file_cvmp_v1_key, 19);
 
 /**
  * Cipher suites of a session.
@@ -1035,7 +1110,8 @@ export const AcquireReasonSchema: GenEnum<AcquireReason> = /*@__PURE__*/
 export const KeyService: GenService<{
   /**
    * One attested session. Order: client_init, challenge, evidence, accept, then sealed frames both
-   * ways. Requests are pipelined and answered by request id, in any order.
+   * ways. Where the evidence is a TPM's whose AK has no certificate, credential and activation come
+   * between evidence and accept. Requests are pipelined and answered by request id, in any order.
    *
    * @generated from rpc cvmp.v1.KeyService.Session
    */

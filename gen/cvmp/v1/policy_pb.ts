@@ -5,10 +5,16 @@
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
+import type { CcaLevel, CcaRules } from "./cca_rules_pb.js";
+import { file_cvmp_v1_cca_rules } from "./cca_rules_pb.js";
 import type { SnpTcb } from "./evidence_pb.js";
 import { file_cvmp_v1_evidence } from "./evidence_pb.js";
 import type { KeyPurpose } from "./key_pb.js";
 import { file_cvmp_v1_key } from "./key_pb.js";
+import type { TdxLevel, TdxRules } from "./tdx_rules_pb.js";
+import { file_cvmp_v1_tdx_rules } from "./tdx_rules_pb.js";
+import type { BootRules, TpmLevel, TpmRules } from "./tpm_rules_pb.js";
+import { file_cvmp_v1_tpm_rules } from "./tpm_rules_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
@@ -17,7 +23,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file cvmp/v1/policy.proto.
  */
 export const file_cvmp_v1_policy: GenFile = /*@__PURE__*/
-  fileDesc("ChRjdm1wL3YxL3BvbGljeS5wcm90bxIHY3ZtcC52MSJKChNTZXRLZXlQb2xpY3lSZXF1ZXN0EiIKDXNpZ25lZF9wb2xpY3kYASABKAxCC7pICHoGEAEYgIAQEg8KB2RyeV9ydW4YAiABKAgiYQoUU2V0S2V5UG9saWN5UmVzcG9uc2USFwoPc2lnbmVkX3Jlc3BvbnNlGAEgASgMEjAKD3BvbGljeV9yZXNwb25zZRgCIAEoCzIXLmN2bXAudjEuUG9saWN5UmVzcG9uc2UiZgoTR2V0S2V5UG9saWN5UmVxdWVzdBI+Cglwb2xpY3lfaWQYASABKAlCK7pIKHImMiReW2EtejAtOV0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPyQSDwoHdmVyc2lvbhgCIAEoBCJkChRHZXRLZXlQb2xpY3lSZXNwb25zZRIVCg1zaWduZWRfcG9saWN5GAEgASgMEiUKBnBvbGljeRgCIAEoCzIVLmN2bXAudjEuU2V0S2V5UG9saWN5Eg4KBmRpZ2VzdBgDIAEoDCJTChZMaXN0S2V5UG9saWNpZXNSZXF1ZXN0EhsKCXBhZ2Vfc2l6ZRgBIAEoDUIIukgFKgMY6AcSHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMYgAEiXAoXTGlzdEtleVBvbGljaWVzUmVzcG9uc2USKAoIcG9saWNpZXMYASADKAsyFi5jdm1wLnYxLlBvbGljeVN1bW1hcnkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJImYKDVBvbGljeVN1bW1hcnkSEQoJcG9saWN5X2lkGAEgASgJEg8KB3ZlcnNpb24YAiABKAQSDgoGZGlnZXN0GAMgASgMEhEKCXN2bl9mbG9vchgEIAEoDRIOCgZsZXZlbHMYBSABKA0isAQKDFNldEtleVBvbGljeRI+Cgl0ZW5hbnRfaWQYASABKAlCK7pIKHImMiReW2EtejAtOV0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPyQSPgoJcG9saWN5X2lkGAIgASgJQiu6SChyJjIkXlthLXowLTldKFthLXowLTktXXswLDYxfVthLXowLTldKT8kEhgKB3ZlcnNpb24YAyABKARCB7pIBDICKAESHwoLcHJldl9kaWdlc3QYBCABKAxCCrpIB9gBAXoCaCASLgoKbm90X2JlZm9yZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLQoJbm90X2FmdGVyGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBJeCgljdm1fbmFtZXMYByADKAlCS7pISJIBRQgBEIACGAEiPHI6MjheKFthLXowLTldKFthLXowLTktXXswLDYxfVthLXowLTldKT98W2EtejAtOS1dezAsNjJ9XCopJBIzCglhcHByYWlzYWwYCCABKAsyGC5jdm1wLnYxLkFwcHJhaXNhbFBvbGljeUIGukgDyAEBEi0KBmxldmVscxgJIAMoCzIRLmN2bXAudjEuU3ZuTGV2ZWxCCrpIB5IBBAgBEEASHAoJc3ZuX2Zsb29yGAogASgNQgm6SAYqBBhAKAESJAoJa2V5X3J1bGVzGAsgASgLMhEuY3ZtcC52MS5LZXlSdWxlcyKGAQoPQXBwcmFpc2FsUG9saWN5EhcKD2FsbG93X3NpbXVsYXRlZBgBIAEoCBI6Cg9jaGFubmVsX2JpbmRpbmcYAiABKA4yFy5jdm1wLnYxLkNoYW5uZWxCaW5kaW5nQgi6SAWCAQIQARIeCgNzbnAYAyABKAsyES5jdm1wLnYxLlNucFJ1bGVzIloKFFJlZmVyZW5jZU1lYXN1cmVtZW50EhcKBmRpZ2VzdBgBIAEoDEIHukgEegJoMBIRCglpbWFnZV9zdm4YAiABKA0SFgoEbmFtZRgDIAEoCUIIukgFcgMYgAEi4gQKCFNucFJ1bGVzEkAKDG1lYXN1cmVtZW50cxgBIAMoCzIdLmN2bXAudjEuUmVmZXJlbmNlTWVhc3VyZW1lbnRCC7pICJIBBQgBEIAIEhUKBHZtcGwYAiABKA1CB7pIBCoCGAMSJAoIcHJvZHVjdHMYAyADKAlCErpID5IBDBAQGAEiBnIEEAEYIBIlCgpjaGlwX2FsbG93GAQgAygMQhG6SA6SAQsQgCAiBnoEEAgYQBIkCgljaGlwX2RlbnkYBSADKAxCEbpIDpIBCxCAICIGegQQCBhAEhkKEWd1ZXN0X3BvbGljeV9tYXNrGAYgASgEEhoKEmd1ZXN0X3BvbGljeV92YWx1ZRgHIAEoBBIaChJwbGF0Zm9ybV9pbmZvX21hc2sYCCABKAQSGwoTcGxhdGZvcm1faW5mb192YWx1ZRgJIAEoBBIiCgdjc3BfaWRzGAogAygJQhG6SA6SAQsQQCIHcgUQARiAAhIXCg9hbGxvd19yZXBvcnRfdjIYCyABKAgSKAoQbWlncmF0aW9uX2FnZW50cxgMIAMoDEIOukgLkgEIEEAiBHoCaCASJgoOaWRfa2V5X2RpZ2VzdHMYDSADKAxCDrpIC5IBCBBAIgR6AmgwEioKEmF1dGhvcl9rZXlfZGlnZXN0cxgOIAMoDEIOukgLkgEIEEAiBHoCaDASHQoJZmFtaWx5X2lkGA8gASgMQgq6SAfYAQF6AmgQEhwKCGltYWdlX2lkGBAgASgMQgq6SAfYAQF6AmgQEiIKGmFsbG93X3Byb3Zpc2lvbmFsX2Zpcm13YXJlGBEgASgIIlgKCFN2bkxldmVsEhQKAW4YASABKA1CCbpIBioEGEAoARIeCgNzbnAYAiABKAsyES5jdm1wLnYxLlNucExldmVsEhYKBG5hbWUYAyABKAlCCLpIBXIDGIABIoYBCghTbnBMZXZlbBIxCgd0Y2JfbWluGAEgAygLMhYuY3ZtcC52MS5TbnBQcm9kdWN0VGNiQgi6SAWSAQIQEBIVCg1ndWVzdF9zdm5fbWluGAIgASgNEhUKDWltYWdlX3N2bl9taW4YAyABKA0SGQoRbWl0aWdhdGlvbl92ZWN0b3IYBCABKAQiUQoNU25wUHJvZHVjdFRjYhIaCgdwcm9kdWN0GAEgASgJQgm6SAZyBBABGCASJAoDdGNiGAIgASgLMg8uY3ZtcC52MS5TbnBUY2JCBrpIA8gBASKiAQoIS2V5UnVsZXMSOgoIcHVycG9zZXMYASADKA4yEy5jdm1wLnYxLktleVB1cnBvc2VCE7pIEJIBDRAIGAEiB4IBBBABIAASGwoIa2V5c19tYXgYAiABKA1CCbpIBioEGMCEPRIaChJ0ZW5hbnRfb25seV9yYWlzZXMYAyABKAgSIQoNbGVhc2Vfc2Vjb25kcxgEIAEoDUIKukgHKgUYgJqeASK6AQoOUG9saWN5UmVzcG9uc2USEQoJcG9saWN5X2lkGAEgASgJEg8KB3ZlcnNpb24YAiABKAQSDgoGZGlnZXN0GAMgASgMEhAKCGFjY2VwdGVkGAQgASgIEhEKCXN2bl9mbG9vchgFIAEoDRITCgtrZXlzX3JhaXNlZBgGIAEoDRIQCgh3YXJuaW5ncxgHIAMoCRIoCgR0aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCpPCg5DaGFubmVsQmluZGluZxIfChtDSEFOTkVMX0JJTkRJTkdfVU5TUEVDSUZJRUQQABIcChhDSEFOTkVMX0JJTkRJTkdfUkVRVUlSRUQQATL/AQoNUG9saWN5U2VydmljZRJLCgxTZXRLZXlQb2xpY3kSHC5jdm1wLnYxLlNldEtleVBvbGljeVJlcXVlc3QaHS5jdm1wLnYxLlNldEtleVBvbGljeVJlc3BvbnNlEksKDEdldEtleVBvbGljeRIcLmN2bXAudjEuR2V0S2V5UG9saWN5UmVxdWVzdBodLmN2bXAudjEuR2V0S2V5UG9saWN5UmVzcG9uc2USVAoPTGlzdEtleVBvbGljaWVzEh8uY3ZtcC52MS5MaXN0S2V5UG9saWNpZXNSZXF1ZXN0GiAuY3ZtcC52MS5MaXN0S2V5UG9saWNpZXNSZXNwb25zZWIGcHJvdG8z", [file_buf_validate_validate, file_cvmp_v1_evidence, file_cvmp_v1_key, file_google_protobuf_timestamp]);
+  fileDesc("ChRjdm1wL3YxL3BvbGljeS5wcm90bxIHY3ZtcC52MSJKChNTZXRLZXlQb2xpY3lSZXF1ZXN0EiIKDXNpZ25lZF9wb2xpY3kYASABKAxCC7pICHoGEAEYgIAQEg8KB2RyeV9ydW4YAiABKAgiYQoUU2V0S2V5UG9saWN5UmVzcG9uc2USFwoPc2lnbmVkX3Jlc3BvbnNlGAEgASgMEjAKD3BvbGljeV9yZXNwb25zZRgCIAEoCzIXLmN2bXAudjEuUG9saWN5UmVzcG9uc2UiZgoTR2V0S2V5UG9saWN5UmVxdWVzdBI+Cglwb2xpY3lfaWQYASABKAlCK7pIKHImMiReW2EtejAtOV0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPyQSDwoHdmVyc2lvbhgCIAEoBCJkChRHZXRLZXlQb2xpY3lSZXNwb25zZRIVCg1zaWduZWRfcG9saWN5GAEgASgMEiUKBnBvbGljeRgCIAEoCzIVLmN2bXAudjEuU2V0S2V5UG9saWN5Eg4KBmRpZ2VzdBgDIAEoDCJTChZMaXN0S2V5UG9saWNpZXNSZXF1ZXN0EhsKCXBhZ2Vfc2l6ZRgBIAEoDUIIukgFKgMY6AcSHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMYgAEiXAoXTGlzdEtleVBvbGljaWVzUmVzcG9uc2USKAoIcG9saWNpZXMYASADKAsyFi5jdm1wLnYxLlBvbGljeVN1bW1hcnkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJImYKDVBvbGljeVN1bW1hcnkSEQoJcG9saWN5X2lkGAEgASgJEg8KB3ZlcnNpb24YAiABKAQSDgoGZGlnZXN0GAMgASgMEhEKCXN2bl9mbG9vchgEIAEoDRIOCgZsZXZlbHMYBSABKA0isAQKDFNldEtleVBvbGljeRI+Cgl0ZW5hbnRfaWQYASABKAlCK7pIKHImMiReW2EtejAtOV0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPyQSPgoJcG9saWN5X2lkGAIgASgJQiu6SChyJjIkXlthLXowLTldKFthLXowLTktXXswLDYxfVthLXowLTldKT8kEhgKB3ZlcnNpb24YAyABKARCB7pIBDICKAESHwoLcHJldl9kaWdlc3QYBCABKAxCCrpIB9gBAXoCaCASLgoKbm90X2JlZm9yZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLQoJbm90X2FmdGVyGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBJeCgljdm1fbmFtZXMYByADKAlCS7pISJIBRQgBEIACGAEiPHI6MjheKFthLXowLTldKFthLXowLTktXXswLDYxfVthLXowLTldKT98W2EtejAtOS1dezAsNjJ9XCopJBIzCglhcHByYWlzYWwYCCABKAsyGC5jdm1wLnYxLkFwcHJhaXNhbFBvbGljeUIGukgDyAEBEi0KBmxldmVscxgJIAMoCzIRLmN2bXAudjEuU3ZuTGV2ZWxCCrpIB5IBBAgBEEASHAoJc3ZuX2Zsb29yGAogASgNQgm6SAYqBBhAKAESJAoJa2V5X3J1bGVzGAsgASgLMhEuY3ZtcC52MS5LZXlSdWxlcyK8AgoPQXBwcmFpc2FsUG9saWN5EhcKD2FsbG93X3NpbXVsYXRlZBgBIAEoCBI6Cg9jaGFubmVsX2JpbmRpbmcYAiABKA4yFy5jdm1wLnYxLkNoYW5uZWxCaW5kaW5nQgi6SAWCAQIQARIeCgNzbnAYAyABKAsyES5jdm1wLnYxLlNucFJ1bGVzEh4KA3RkeBgEIAEoCzIRLmN2bXAudjEuVGR4UnVsZXMSHgoDdHBtGAUgASgLMhEuY3ZtcC52MS5UcG1SdWxlcxIpCglhenVyZV9zbnAYBiABKAsyFi5jdm1wLnYxLkF6dXJlU25wUnVsZXMSKQoJYXp1cmVfdGR4GAcgASgLMhYuY3ZtcC52MS5BenVyZVRkeFJ1bGVzEh4KA2NjYRgIIAEoCzIRLmN2bXAudjEuQ2NhUnVsZXMiZgoNQXp1cmVTbnBSdWxlcxIrCghoYXJkd2FyZRgBIAEoCzIRLmN2bXAudjEuU25wUnVsZXNCBrpIA8gBARIoCgRib290GAIgASgLMhIuY3ZtcC52MS5Cb290UnVsZXNCBrpIA8gBASJmCg1BenVyZVRkeFJ1bGVzEisKCGhhcmR3YXJlGAEgASgLMhEuY3ZtcC52MS5UZHhSdWxlc0IGukgDyAEBEigKBGJvb3QYAiABKAsyEi5jdm1wLnYxLkJvb3RSdWxlc0IGukgDyAEBIloKFFJlZmVyZW5jZU1lYXN1cmVtZW50EhcKBmRpZ2VzdBgBIAEoDEIHukgEegJoMBIRCglpbWFnZV9zdm4YAiABKA0SFgoEbmFtZRgDIAEoCUIIukgFcgMYgAEi4gQKCFNucFJ1bGVzEkAKDG1lYXN1cmVtZW50cxgBIAMoCzIdLmN2bXAudjEuUmVmZXJlbmNlTWVhc3VyZW1lbnRCC7pICJIBBQgBEIAIEhUKBHZtcGwYAiABKA1CB7pIBCoCGAMSJAoIcHJvZHVjdHMYAyADKAlCErpID5IBDBAQGAEiBnIEEAEYIBIlCgpjaGlwX2FsbG93GAQgAygMQhG6SA6SAQsQgCAiBnoEEAgYQBIkCgljaGlwX2RlbnkYBSADKAxCEbpIDpIBCxCAICIGegQQCBhAEhkKEWd1ZXN0X3BvbGljeV9tYXNrGAYgASgEEhoKEmd1ZXN0X3BvbGljeV92YWx1ZRgHIAEoBBIaChJwbGF0Zm9ybV9pbmZvX21hc2sYCCABKAQSGwoTcGxhdGZvcm1faW5mb192YWx1ZRgJIAEoBBIiCgdjc3BfaWRzGAogAygJQhG6SA6SAQsQQCIHcgUQARiAAhIXCg9hbGxvd19yZXBvcnRfdjIYCyABKAgSKAoQbWlncmF0aW9uX2FnZW50cxgMIAMoDEIOukgLkgEIEEAiBHoCaCASJgoOaWRfa2V5X2RpZ2VzdHMYDSADKAxCDrpIC5IBCBBAIgR6AmgwEioKEmF1dGhvcl9rZXlfZGlnZXN0cxgOIAMoDEIOukgLkgEIEEAiBHoCaDASHQoJZmFtaWx5X2lkGA8gASgMQgq6SAfYAQF6AmgQEhwKCGltYWdlX2lkGBAgASgMQgq6SAfYAQF6AmgQEiIKGmFsbG93X3Byb3Zpc2lvbmFsX2Zpcm13YXJlGBEgASgIIo4CCghTdm5MZXZlbBIUCgFuGAEgASgNQgm6SAYqBBhAKAESHgoDc25wGAIgASgLMhEuY3ZtcC52MS5TbnBMZXZlbBIWCgRuYW1lGAMgASgJQgi6SAVyAxiAARIeCgN0ZHgYBCABKAsyES5jdm1wLnYxLlRkeExldmVsEh4KA3RwbRgFIAEoCzIRLmN2bXAudjEuVHBtTGV2ZWwSKQoJYXp1cmVfc25wGAYgASgLMhYuY3ZtcC52MS5BenVyZVNucExldmVsEikKCWF6dXJlX3RkeBgHIAEoCzIWLmN2bXAudjEuQXp1cmVUZHhMZXZlbBIeCgNjY2EYCCABKAsyES5jdm1wLnYxLkNjYUxldmVsIlUKDUF6dXJlU25wTGV2ZWwSIwoIaGFyZHdhcmUYASABKAsyES5jdm1wLnYxLlNucExldmVsEh8KBGJvb3QYAiABKAsyES5jdm1wLnYxLlRwbUxldmVsIlUKDUF6dXJlVGR4TGV2ZWwSIwoIaGFyZHdhcmUYASABKAsyES5jdm1wLnYxLlRkeExldmVsEh8KBGJvb3QYAiABKAsyES5jdm1wLnYxLlRwbUxldmVsIoYBCghTbnBMZXZlbBIxCgd0Y2JfbWluGAEgAygLMhYuY3ZtcC52MS5TbnBQcm9kdWN0VGNiQgi6SAWSAQIQEBIVCg1ndWVzdF9zdm5fbWluGAIgASgNEhUKDWltYWdlX3N2bl9taW4YAyABKA0SGQoRbWl0aWdhdGlvbl92ZWN0b3IYBCABKAQiUQoNU25wUHJvZHVjdFRjYhIaCgdwcm9kdWN0GAEgASgJQgm6SAZyBBABGCASJAoDdGNiGAIgASgLMg8uY3ZtcC52MS5TbnBUY2JCBrpIA8gBASKiAQoIS2V5UnVsZXMSOgoIcHVycG9zZXMYASADKA4yEy5jdm1wLnYxLktleVB1cnBvc2VCE7pIEJIBDRAIGAEiB4IBBBABIAASGwoIa2V5c19tYXgYAiABKA1CCbpIBioEGMCEPRIaChJ0ZW5hbnRfb25seV9yYWlzZXMYAyABKAgSIQoNbGVhc2Vfc2Vjb25kcxgEIAEoDUIKukgHKgUYgJqeASK6AQoOUG9saWN5UmVzcG9uc2USEQoJcG9saWN5X2lkGAEgASgJEg8KB3ZlcnNpb24YAiABKAQSDgoGZGlnZXN0GAMgASgMEhAKCGFjY2VwdGVkGAQgASgIEhEKCXN2bl9mbG9vchgFIAEoDRITCgtrZXlzX3JhaXNlZBgGIAEoDRIQCgh3YXJuaW5ncxgHIAMoCRIoCgR0aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCpPCg5DaGFubmVsQmluZGluZxIfChtDSEFOTkVMX0JJTkRJTkdfVU5TUEVDSUZJRUQQABIcChhDSEFOTkVMX0JJTkRJTkdfUkVRVUlSRUQQATL/AQoNUG9saWN5U2VydmljZRJLCgxTZXRLZXlQb2xpY3kSHC5jdm1wLnYxLlNldEtleVBvbGljeVJlcXVlc3QaHS5jdm1wLnYxLlNldEtleVBvbGljeVJlc3BvbnNlEksKDEdldEtleVBvbGljeRIcLmN2bXAudjEuR2V0S2V5UG9saWN5UmVxdWVzdBodLmN2bXAudjEuR2V0S2V5UG9saWN5UmVzcG9uc2USVAoPTGlzdEtleVBvbGljaWVzEh8uY3ZtcC52MS5MaXN0S2V5UG9saWNpZXNSZXF1ZXN0GiAuY3ZtcC52MS5MaXN0S2V5UG9saWNpZXNSZXNwb25zZWIGcHJvdG8z", [file_buf_validate_validate, file_cvmp_v1_cca_rules, file_cvmp_v1_evidence, file_cvmp_v1_key, file_cvmp_v1_tdx_rules, file_cvmp_v1_tpm_rules, file_google_protobuf_timestamp]);
 
 /**
  * Carries a signed policy.
@@ -364,6 +370,41 @@ export type AppraisalPolicy = Message<"cvmp.v1.AppraisalPolicy"> & {
    * @generated from field: cvmp.v1.SnpRules snp = 3;
    */
   snp?: SnpRules | undefined;
+
+  /**
+   * Rules for Intel TDX.
+   *
+   * @generated from field: cvmp.v1.TdxRules tdx = 4;
+   */
+  tdx?: TdxRules | undefined;
+
+  /**
+   * Rules for a TPM by itself.
+   *
+   * @generated from field: cvmp.v1.TpmRules tpm = 5;
+   */
+  tpm?: TpmRules | undefined;
+
+  /**
+   * Rules for Azure CVMs on AMD SEV-SNP.
+   *
+   * @generated from field: cvmp.v1.AzureSnpRules azure_snp = 6;
+   */
+  azureSnp?: AzureSnpRules | undefined;
+
+  /**
+   * Rules for Azure CVMs on Intel TDX.
+   *
+   * @generated from field: cvmp.v1.AzureTdxRules azure_tdx = 7;
+   */
+  azureTdx?: AzureTdxRules | undefined;
+
+  /**
+   * Rules for Arm CCA.
+   *
+   * @generated from field: cvmp.v1.CcaRules cca = 8;
+   */
+  cca?: CcaRules | undefined;
 };
 
 /**
@@ -372,6 +413,63 @@ export type AppraisalPolicy = Message<"cvmp.v1.AppraisalPolicy"> & {
  */
 export const AppraisalPolicySchema: GenMessage<AppraisalPolicy> = /*@__PURE__*/
   messageDesc(file_cvmp_v1_policy, 8);
+
+/**
+ * Rules for the composite evidence of an Azure CVM on AMD SEV-SNP: hardware report, HCL report and
+ * vTPM quote, judged as one. Both parts must hold.
+ *
+ * @generated from message cvmp.v1.AzureSnpRules
+ */
+export type AzureSnpRules = Message<"cvmp.v1.AzureSnpRules"> & {
+  /**
+   * For Azure's paravisor and what is below it; its VMPL is 0.
+   *
+   * @generated from field: cvmp.v1.SnpRules hardware = 1;
+   */
+  hardware?: SnpRules | undefined;
+
+  /**
+   * For what the guest booted.
+   *
+   * @generated from field: cvmp.v1.BootRules boot = 2;
+   */
+  boot?: BootRules | undefined;
+};
+
+/**
+ * Describes the message cvmp.v1.AzureSnpRules.
+ * Use `create(AzureSnpRulesSchema)` to create a new message.
+ */
+export const AzureSnpRulesSchema: GenMessage<AzureSnpRules> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_policy, 9);
+
+/**
+ * Rules for the composite evidence of an Azure CVM on Intel TDX; see AzureSnpRules.
+ *
+ * @generated from message cvmp.v1.AzureTdxRules
+ */
+export type AzureTdxRules = Message<"cvmp.v1.AzureTdxRules"> & {
+  /**
+   * For Azure's paravisor and what is below it.
+   *
+   * @generated from field: cvmp.v1.TdxRules hardware = 1;
+   */
+  hardware?: TdxRules | undefined;
+
+  /**
+   * For what the guest booted.
+   *
+   * @generated from field: cvmp.v1.BootRules boot = 2;
+   */
+  boot?: BootRules | undefined;
+};
+
+/**
+ * Describes the message cvmp.v1.AzureTdxRules.
+ * Use `create(AzureTdxRulesSchema)` to create a new message.
+ */
+export const AzureTdxRulesSchema: GenMessage<AzureTdxRules> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_policy, 10);
 
 /**
  * A launch measurement that a tenant admits.
@@ -406,7 +504,7 @@ export type ReferenceMeasurement = Message<"cvmp.v1.ReferenceMeasurement"> & {
  * Use `create(ReferenceMeasurementSchema)` to create a new message.
  */
 export const ReferenceMeasurementSchema: GenMessage<ReferenceMeasurement> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 9);
+  messageDesc(file_cvmp_v1_policy, 11);
 
 /**
  * Rules for an SNP attestation report (SEV-SNP ABI, ATTESTATION_REPORT). Debug, unsigned and
@@ -541,7 +639,7 @@ export type SnpRules = Message<"cvmp.v1.SnpRules"> & {
  * Use `create(SnpRulesSchema)` to create a new message.
  */
 export const SnpRulesSchema: GenMessage<SnpRules> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 10);
+  messageDesc(file_cvmp_v1_policy, 12);
 
 /**
  * One SVN level. Every rule that is given must hold, in addition to those of the levels below.
@@ -569,6 +667,41 @@ export type SvnLevel = Message<"cvmp.v1.SvnLevel"> & {
    * @generated from field: string name = 3;
    */
   name: string;
+
+  /**
+   * Rule for Intel TDX.
+   *
+   * @generated from field: cvmp.v1.TdxLevel tdx = 4;
+   */
+  tdx?: TdxLevel | undefined;
+
+  /**
+   * Rule for a TPM by itself.
+   *
+   * @generated from field: cvmp.v1.TpmLevel tpm = 5;
+   */
+  tpm?: TpmLevel | undefined;
+
+  /**
+   * Rule for Azure CVMs on AMD SEV-SNP.
+   *
+   * @generated from field: cvmp.v1.AzureSnpLevel azure_snp = 6;
+   */
+  azureSnp?: AzureSnpLevel | undefined;
+
+  /**
+   * Rule for Azure CVMs on Intel TDX.
+   *
+   * @generated from field: cvmp.v1.AzureTdxLevel azure_tdx = 7;
+   */
+  azureTdx?: AzureTdxLevel | undefined;
+
+  /**
+   * Rule for Arm CCA.
+   *
+   * @generated from field: cvmp.v1.CcaLevel cca = 8;
+   */
+  cca?: CcaLevel | undefined;
 };
 
 /**
@@ -576,7 +709,63 @@ export type SvnLevel = Message<"cvmp.v1.SvnLevel"> & {
  * Use `create(SvnLevelSchema)` to create a new message.
  */
 export const SvnLevelSchema: GenMessage<SvnLevel> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 11);
+  messageDesc(file_cvmp_v1_policy, 13);
+
+/**
+ * What the evidence of an Azure CVM on AMD SEV-SNP must show to be of a level.
+ *
+ * @generated from message cvmp.v1.AzureSnpLevel
+ */
+export type AzureSnpLevel = Message<"cvmp.v1.AzureSnpLevel"> & {
+  /**
+   * Absent: as an empty rule.
+   *
+   * @generated from field: cvmp.v1.SnpLevel hardware = 1;
+   */
+  hardware?: SnpLevel | undefined;
+
+  /**
+   * Absent: as an empty rule.
+   *
+   * @generated from field: cvmp.v1.TpmLevel boot = 2;
+   */
+  boot?: TpmLevel | undefined;
+};
+
+/**
+ * Describes the message cvmp.v1.AzureSnpLevel.
+ * Use `create(AzureSnpLevelSchema)` to create a new message.
+ */
+export const AzureSnpLevelSchema: GenMessage<AzureSnpLevel> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_policy, 14);
+
+/**
+ * What the evidence of an Azure CVM on Intel TDX must show to be of a level.
+ *
+ * @generated from message cvmp.v1.AzureTdxLevel
+ */
+export type AzureTdxLevel = Message<"cvmp.v1.AzureTdxLevel"> & {
+  /**
+   * Absent: as an empty rule.
+   *
+   * @generated from field: cvmp.v1.TdxLevel hardware = 1;
+   */
+  hardware?: TdxLevel | undefined;
+
+  /**
+   * Absent: as an empty rule.
+   *
+   * @generated from field: cvmp.v1.TpmLevel boot = 2;
+   */
+  boot?: TpmLevel | undefined;
+};
+
+/**
+ * Describes the message cvmp.v1.AzureTdxLevel.
+ * Use `create(AzureTdxLevelSchema)` to create a new message.
+ */
+export const AzureTdxLevelSchema: GenMessage<AzureTdxLevel> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_policy, 15);
 
 /**
  * What an SNP report must show to be of a level.
@@ -618,7 +807,7 @@ export type SnpLevel = Message<"cvmp.v1.SnpLevel"> & {
  * Use `create(SnpLevelSchema)` to create a new message.
  */
 export const SnpLevelSchema: GenMessage<SnpLevel> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 12);
+  messageDesc(file_cvmp_v1_policy, 16);
 
 /**
  * Lowest TCB of a product, each component by itself: REPORTED, COMMITTED and LAUNCH must reach it.
@@ -646,7 +835,7 @@ export type SnpProductTcb = Message<"cvmp.v1.SnpProductTcb"> & {
  * Use `create(SnpProductTcbSchema)` to create a new message.
  */
 export const SnpProductTcbSchema: GenMessage<SnpProductTcb> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 13);
+  messageDesc(file_cvmp_v1_policy, 17);
 
 /**
  * What agents may ask for.
@@ -688,7 +877,7 @@ export type KeyRules = Message<"cvmp.v1.KeyRules"> & {
  * Use `create(KeyRulesSchema)` to create a new message.
  */
 export const KeyRulesSchema: GenMessage<KeyRules> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 14);
+  messageDesc(file_cvmp_v1_policy, 18);
 
 /**
  * What became of a policy; signed by the Key Server.
@@ -758,7 +947,7 @@ export type PolicyResponse = Message<"cvmp.v1.PolicyResponse"> & {
  * Use `create(PolicyResponseSchema)` to create a new message.
  */
 export const PolicyResponseSchema: GenMessage<PolicyResponse> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 15);
+  messageDesc(file_cvmp_v1_policy, 19);
 
 /**
  * How a session is bound to its TLS connection (protocol.md s.6.2).

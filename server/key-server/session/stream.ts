@@ -1,6 +1,7 @@
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import type { EcPrivateKey } from '#core/crypto.js';
 import { CvmpError } from '#core/errors.js';
+import type { KeyToActivate } from '#core/rats/activation.js';
 import { ServerSession } from '#core/session/server.js';
 import {
   type AgentMessage,
@@ -41,7 +42,7 @@ export interface SessionParts {
   readonly now: () => number;
 }
 
-type FrameCase = 'challenge' | 'accept' | 'sealed';
+type FrameCase = 'challenge' | 'credential' | 'accept' | 'sealed';
 
 /**
  * One Session stream: attest once, then many pipelined requests, answered as they are done. What it
@@ -54,6 +55,10 @@ export class SessionStream implements StreamReceiver<typeof SessionRequestSchema
   readonly #session: ServerSession;
   readonly #ended: () => void;
   #grant: SessionGrant | undefined;
+  /** Goes on with the attestation that waits for an activation. */
+  #activated:
+    | { readonly resolve: () => void; readonly reject: (error: unknown) => void }
+    | undefined;
   #inFlight = 0;
   #halfClosed = false;
   #timer: NodeJS.Timeout;
@@ -87,6 +92,9 @@ export class SessionStream implements StreamReceiver<typeof SessionRequestSchema
       case 'evidence':
         this.#run(this.#evidence(frame.value));
         break;
+      case 'activation':
+        this.#activation(frame.value);
+        break;
       case 'sealed':
         this.#request(frame.value);
         break;
@@ -110,6 +118,7 @@ export class SessionStream implements StreamReceiver<typeof SessionRequestSchema
     clearTimeout(this.#timer);
     this.#session.close();
     this.#grant = undefined;
+    this.#activated?.reject(gone());
     this.#ended();
   }
 
@@ -120,12 +129,34 @@ export class SessionStream implements StreamReceiver<typeof SessionRequestSchema
   async #evidence(bytes: Uint8Array): Promise<void> {
     const { verifier, limits, now } = this.#parts;
     const evidence = this.#session.evidence(bytes, now());
-    const attested = await verifier.attest(evidence, this.#context);
+    const attested = await verifier.attest(evidence, this.#context, (key) => this.#activate(key));
     const accept = await this.#session.accept();
     this.#grant = attested.grant;
     this.#send('accept', accept);
     this.#answer(grantMessage(attested, limits.inFlightMax));
     this.#waitForRequests();
+  }
+
+  /** Both credential legs: the attestation goes on only with the right answer. */
+  async #activate(key: KeyToActivate): Promise<void> {
+    this.#send('credential', await this.#session.credential((secret) => key.seal(secret)));
+    await new Promise<void>((resolve, reject) => {
+      this.#activated = { resolve, reject };
+      if (this.#closed) reject(gone());
+    });
+  }
+
+  /** What is wrong with the answer is for the attestation to tell, and to record. */
+  #activation(bytes: Uint8Array): void {
+    const waiting = this.#activated;
+    this.#activated = undefined;
+    try {
+      this.#session.activation(bytes, this.#parts.now());
+      waiting?.resolve();
+    } catch (error) {
+      if (waiting === undefined) throw error;
+      waiting.reject(error);
+    }
   }
 
   /** Opens in the order of arrival; answers come in the order in which they are ready. */
@@ -217,6 +248,10 @@ function requestIdOf(plaintext: Uint8Array): Uint8Array | undefined {
   } catch {
     return undefined;
   }
+}
+
+function gone(): CvmpError {
+  return new CvmpError('CANCELLED', 'the agent left before it activated its credential');
 }
 
 /** A session without a connection of its own has nothing to be bound to. */

@@ -1,6 +1,7 @@
 import { equalBytes, toHex } from '#core/bytes.js';
 import { CvmpError, type ErrorCode } from '#core/errors.js';
 import { checkValidity } from '#core/keying/rules.js';
+import type { Activate } from '#core/rats/activation.js';
 import { appraise } from '#core/rats/appraise.js';
 import type { AttestationResult, FailedCheck } from '#core/rats/attestation-result.js';
 import type { Endorsements, TrustAnchor } from '#core/rats/endorsements.js';
@@ -62,9 +63,14 @@ export class Verifier {
 
   /**
    * Decides on evidence and records the decision, granted or refused, before it returns.
+   * @param activate runs the credential legs of the session, where the evidence needs them
    * @throws CvmpError with the first failure as its code; the audit record has all of them
    */
-  async attest(evidence: SessionEvidence, call: CallContext): Promise<Attested> {
+  async attest(
+    evidence: SessionEvidence,
+    call: CallContext,
+    activate: Activate,
+  ): Promise<Attested> {
     const findings: Findings = {};
     const evidenceDigest = crypto.hash('sha256', evidence.collection);
     const record = (code: ErrorCode | undefined) =>
@@ -80,7 +86,7 @@ export class Verifier {
         code,
       });
     try {
-      const attested = await this.#decide(evidence, findings, evidenceDigest);
+      const attested = await this.#decide(evidence, findings, evidenceDigest, activate);
       await record(undefined);
       return attested;
     } catch (error) {
@@ -94,8 +100,9 @@ export class Verifier {
     evidence: SessionEvidence,
     findings: Findings,
     evidenceDigest: Uint8Array,
+    activate: Activate,
   ): Promise<Attested> {
-    const verified = await this.#verify(evidence);
+    const verified = await this.#verify(evidence, activate);
     // From here on the tenant is the one that the hardware names.
     findings.tenantId = evidence.document.tenantId;
     findings.cvmName = evidence.document.cvmName;
@@ -119,12 +126,12 @@ export class Verifier {
     return { grant, tenant, simulated: result.simulated };
   }
 
-  async #verify(evidence: SessionEvidence): Promise<VerifiedEvidence> {
+  async #verify(evidence: SessionEvidence, activate: Activate): Promise<VerifiedEvidence> {
     const { anchors, source, revocation, now } = this.#options;
     const inputs = { schemes, anchors, endorsements: this.#options.endorsements, at: now() };
     const needs = await endorsementNeeds(evidence.collection, inputs);
     const endorsements = await obtainAll(source, needs, revocation, inputs.endorsements);
-    return verifyEvidence(evidence, { ...inputs, endorsements, at: now() });
+    return verifyEvidence(evidence, { ...inputs, endorsements, activate, at: now() });
   }
 
   /** An unknown tenant has no policy; who asks need not learn which of the two is missing. */

@@ -4,7 +4,7 @@ import { explainedRegisters } from '#core/eventlog/replay.js';
 import { readSecureBoot } from '#core/eventlog/secure-boot.js';
 import { appraise, deny, lacks } from '#core/tpm/appraise.js';
 import { parseQuote } from '#core/tpm/attest.js';
-import type { AkTrust, TpmClaims } from '#core/tpm/claims.js';
+import type { ActivatedKey, AkTrust, TpmClaims } from '#core/tpm/claims.js';
 import { defaultRules, type TpmLevel, type TpmRules, tpmLevelRules } from '#core/tpm/rules.js';
 import { crypto } from '#crypto';
 import {
@@ -20,6 +20,13 @@ import {
 import { FakeTpm } from '../../fakes/tpm.js';
 
 const tpm = new FakeTpm();
+const ek: ActivatedKey = {
+  akName: tpm.akName(),
+  ekDigest: new Uint8Array(32).fill(7),
+  anchorName: 'maker',
+  simulated: false,
+};
+const activated: AkTrust = { by: 'activated-credential', ek };
 const google: AkTrust = {
   by: 'certificate',
   anchor: { format: 'tpm', name: 'cloud', spkiDigest: new Uint8Array(32) },
@@ -182,10 +189,19 @@ describe('rules of a policy for TPM evidence (protocol.md s.4, s.6.8)', () => {
     ['another project', () => claimsOf(boot), { googleProjects: ['other'] }, ['google-project']],
     [
       'an AK without a project',
-      () => claimsOf(boot, { ak: { by: 'activated-credential' } }),
+      () => claimsOf(boot, { ak: activated }),
       { googleProjects: ['project'] },
       ['google-project'],
     ],
+    ['an admitted EK', () => claimsOf(boot, { ak: activated }), { ekAllow: [ek.ekDigest] }, []],
+    [
+      'another EK',
+      () => claimsOf(boot, { ak: activated }),
+      { ekAllow: [new Uint8Array(32)] },
+      ['ek'],
+    ],
+    ['a refused EK', () => claimsOf(boot, { ak: activated }), { ekDeny: [ek.ekDigest] }, ['ek']],
+    ['an EK that nothing proves', () => claimsOf(boot), { ekAllow: [ek.ekDigest] }, ['ek']],
     [
       'all failures are listed',
       () => claimsOf([...soundBoot(0), runtime], { logged: soundBoot(0) }),

@@ -4,10 +4,11 @@ import { encodeCmw } from '#core/rats/cmw.js';
 import { type Endorsements, noEndorsements, type TrustAnchor } from '#core/rats/endorsements.js';
 import type { AnyScheme } from '#core/rats/scheme.js';
 import { verifyEvidence } from '#core/rats/verify.js';
+import { activatedAkType, encodeActivatedKey } from '#core/tpm/ak/activation.js';
 import { parseTpmCollection, type TpmMaterial, tpmCollection } from '#core/tpm/evidence.js';
 import { configPcr } from '#core/tpm/measurements.js';
 import { tpmScheme } from '#core/tpm/scheme.js';
-import { activatedAkType, verifyTpmEvidence } from '#core/tpm/verify.js';
+import { verifyTpmEvidence } from '#core/tpm/verify.js';
 import { crypto } from '#crypto';
 import {
   type CertificateContent,
@@ -246,7 +247,13 @@ describe('step 1: trust in the AK', () => {
 
   const byCredential = (attributes: number | undefined, name: Uint8Array) => {
     const akPublic = attributes === undefined ? tpm.akPublic() : tpm.akPublic(attributes);
-    const documents = [{ mediaType: activatedAkType, value: name }];
+    const value = encodeActivatedKey({
+      akName: name,
+      ekDigest: new Uint8Array(32).fill(7),
+      anchorName: 'maker',
+      simulated: false,
+    });
+    const documents = [{ mediaType: activatedAkType, value }];
     return verify(
       { ...material({ akPublic }), certificates: [] },
       { ...noEndorsements, documents },
@@ -254,7 +261,9 @@ describe('step 1: trust in the AK', () => {
   };
 
   it('an AK whose credential this server saw activated is trusted', async () => {
-    expect((await byCredential(undefined, tpm.akName())).ak.by).toBe('activated-credential');
+    const claims = await byCredential(undefined, tpm.akName());
+    expect(claims).toMatchObject({ simulated: false, ak: { by: 'activated-credential' } });
+    expect(claims.chipId).toEqual(new Uint8Array(32).fill(7));
   });
 
   it('another AK than the activated one is not', async () => {
