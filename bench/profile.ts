@@ -9,7 +9,7 @@ import { startKeyServer } from './parties/key-server.js';
 
 const inFlight = 64;
 const requestsAtOnce = 4000;
-const rows = 40;
+const rows = 60;
 
 interface Profile {
   readonly nodes: readonly {
@@ -69,11 +69,13 @@ function profileText({ nodes, samples, timeDeltas }: Profile): string {
     for (const name of names) add(total, name, time);
   }
   const percent = (time = 0) => ((100 * time) / busy).toFixed(1).padStart(6);
-  const lines = [...total]
-    .sort(([, a], [, b]) => b - a)
-    .slice(0, rows)
-    .map(([name, time]) => `${percent(time)} ${percent(self.get(name))}  ${name}`);
-  return ` total   self  function (percent of busy time)\n${lines.join('\n')}\n`;
+  const top = (times: Map<string, number>) =>
+    [...times]
+      .sort(([, a], [, b]) => b - a)
+      .slice(0, rows)
+      .map(([name]) => `${percent(total.get(name))} ${percent(self.get(name))}  ${name}\n`);
+  const head = ' total   self  function (percent of busy time)\n';
+  return `${head}${top(total).join('')}\nby self\n${head}${top(self).join('')}`;
 }
 
 function add(times: Map<string, number>, name: string, time: number): void {

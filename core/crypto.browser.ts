@@ -98,10 +98,15 @@ export const crypto: Crypto = {
   },
 
   hmac(name, key, ...parts) {
-    const h = hmac.create(hashes[name], key);
+    const h = hmac.create(
+      hashes[name],
+      key instanceof Uint8Array ? key : (key.native as Uint8Array),
+    );
     for (const part of parts) h.update(part);
     return h.digest();
   },
+
+  hmacKey: (key) => ({ native: key.slice() }),
 
   aesGcmSeal: (key, iv, plaintext, aad) => gcm(key, iv, aad).encrypt(plaintext),
 

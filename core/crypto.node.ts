@@ -6,6 +6,7 @@ import {
   createHmac,
   createPrivateKey,
   createPublicKey,
+  createSecretKey,
   diffieHellman,
   generateKeyPair,
   hash as hashOnce,
@@ -165,10 +166,13 @@ export const crypto: Crypto = {
   },
 
   hmac(name, key, ...parts) {
-    const h = createHmac(name, key);
+    const h = createHmac(name, key instanceof Uint8Array ? key : (key.native as KeyObject));
     for (const part of parts) h.update(part);
     return new Uint8Array(h.digest());
   },
+
+  // Outside of the JavaScript heap, and overwritten when it is collected.
+  hmacKey: (key) => ({ native: createSecretKey(key) }),
 
   aesGcmSeal(key, iv, plaintext, aad) {
     const cipher = createCipheriv(gcm(key), key, iv, { authTagLength: tagLength });

@@ -9,6 +9,11 @@
 export type EcCurve = 'P-256' | 'P-384';
 export type HashName = 'sha256' | 'sha384' | 'sha512';
 
+/** An HMAC key inside the implementation that took it: nothing reads it back. */
+export interface HmacKey {
+  readonly native: unknown;
+}
+
 /**
  * Signature algorithms. ECDSA signatures are raw r || s (IEEE P1363);
  * PS* is RSASSA-PSS with MGF1 of the same hash and salt length = hash length.
@@ -27,7 +32,9 @@ export interface Crypto {
   /** Cryptographically secure random bytes. */
   randomBytes(length: number): Uint8Array;
   hash(name: HashName, ...parts: readonly Uint8Array[]): Uint8Array;
-  hmac(name: HashName, key: Uint8Array, ...parts: readonly Uint8Array[]): Uint8Array;
+  hmac(name: HashName, key: Uint8Array | HmacKey, ...parts: readonly Uint8Array[]): Uint8Array;
+  /** Takes a copy; the caller zeroises its own. */
+  hmacKey(key: Uint8Array): HmacKey;
 
   /**
    * AES-GCM with a 128-bit tag appended to the ciphertext.

@@ -1,5 +1,5 @@
 import { crypto } from '#crypto';
-import type { HashName } from './crypto.js';
+import type { HashName, HmacKey } from './crypto.js';
 import { CvmpError } from './errors.js';
 
 const hashLength: Record<HashName, number> = { sha256: 32, sha384: 48, sha512: 64 };
@@ -20,7 +20,7 @@ export function hkdfExtract(hash: HashName, salt: Uint8Array, keyMaterial: Uint8
  */
 export function hkdfExpand(
   hash: HashName,
-  pseudorandomKey: Uint8Array,
+  pseudorandomKey: Uint8Array | HmacKey,
   info: Uint8Array,
   length: number,
 ): Uint8Array {

@@ -1,7 +1,8 @@
-import type { DescMessage, MessageShape } from '@bufbuild/protobuf';
+import { type DescMessage, type MessageShape, toBinary } from '@bufbuild/protobuf';
 import { pathToString } from '@bufbuild/protobuf/reflect';
 import { createValidator } from '@bufbuild/protovalidate';
 import { CvmpError } from '#core/errors.js';
+import { readShort, writeShort } from './short-cuts.js';
 import { decodeStrict } from './strict.js';
 
 const validator = createValidator({ failFast: true });
@@ -38,7 +39,17 @@ export function readMessage<D extends DescMessage>(
   bytes: Uint8Array,
   path = '',
 ): MessageShape<D> {
+  const short = readShort(schema, bytes);
+  if (short !== undefined) return short as MessageShape<D>;
   const message = decodeStrict(schema, bytes, path);
   validate(schema, message, path);
   return message;
+}
+
+/** Serialises what one of our programs answers. */
+export function writeMessage<D extends DescMessage>(
+  schema: D,
+  message: MessageShape<D>,
+): Uint8Array {
+  return writeShort(schema, message) ?? toBinary(schema, message);
 }

@@ -191,9 +191,16 @@ class CborWriter {
       this.#length = at + 5;
     } else {
       this.#byte(first | 27);
-      this.#view.setBigUint64(at + 1, BigInt(argument));
+      if (typeof argument === 'bigint') this.#view.setBigUint64(at + 1, argument);
+      else this.#safeInteger(at + 1, argument);
       this.#length = at + 9;
     }
+  }
+
+  /** A time costs a third as much without BigInt. */
+  #safeInteger(at: number, value: number): void {
+    this.#view.setUint32(at, Math.floor(value / 2 ** 32));
+    this.#view.setUint32(at + 4, value % 2 ** 32);
   }
 
   #byte(byte: number): void {

@@ -1,6 +1,7 @@
 import { crypto } from '#crypto';
 import { utf8 } from '../bytes.js';
 import { encode } from '../cbor/encode.js';
+import type { HmacKey } from '../crypto.js';
 import { hkdfExpand } from '../hkdf.js';
 import type { KeyPurpose } from './policy.js';
 
@@ -27,15 +28,20 @@ const kcvLabel = utf8('CVMP/1 kcv');
 
 /**
  * SK_svn = HKDF-Expand(SHA-256, root key, det-CBOR ["CVMP/1 SK", tenant, KeyID, epoch, purpose,
- * app_context, svn, length], length) (protocol.md s.6.3). The caller zeroises both keys.
+ * app_context, svn, length], length) (protocol.md s.6.3). The caller zeroises the result.
  * @param rootKey 32 random bytes: uniform, so HKDF needs no Extract (RFC 5869 s.3.3)
  */
 export function deriveSecurityKey(
-  rootKey: Uint8Array,
+  rootKey: Uint8Array | HmacKey,
   context: DerivationContext,
   svn: number,
 ): Uint8Array {
-  const info = encode([
+  return expandSecurityKey(rootKey, derivationInfo(context, svn), context.length);
+}
+
+/** What is expanded: {@link deriveSecurityKey} in two steps, for who keeps the first. */
+export function derivationInfo(context: DerivationContext, svn: number): Uint8Array {
+  return encode([
     'CVMP/1 SK',
     context.tenantId,
     context.keyId,
@@ -45,7 +51,15 @@ export function deriveSecurityKey(
     svn,
     context.length,
   ]);
-  return hkdfExpand('sha256', rootKey, info, context.length);
+}
+
+/** @param info of {@link derivationInfo} */
+export function expandSecurityKey(
+  rootKey: Uint8Array | HmacKey,
+  info: Uint8Array,
+  length: number,
+): Uint8Array {
+  return hkdfExpand('sha256', rootKey, info, length);
 }
 
 /** HMAC-SHA256(SK, "CVMP/1 kcv"), first 8 bytes: tells a wrong key before a disk is written. */

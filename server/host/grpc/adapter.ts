@@ -1,4 +1,4 @@
-import { create, type DescMessage, toBinary } from '@bufbuild/protobuf';
+import { create, type DescMessage, type Message } from '@bufbuild/protobuf';
 import {
   type handleBidiStreamingCall,
   type handleServerStreamingCall,
@@ -10,7 +10,7 @@ import {
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
 import { CvmpError } from '#core/errors.js';
-import { readMessage } from '#wire/validate.js';
+import { readMessage, writeMessage } from '#wire/validate.js';
 import type { Call } from '../calls.js';
 import {
   type BoundMethod,
@@ -179,7 +179,7 @@ function bidiStreaming(
 }
 
 function encode(schema: Bound<'unary'>['method']['output'], message: unknown): Buffer {
-  const bytes = toBinary(schema, message as Parameters<typeof toBinary>[1]);
+  const bytes = writeMessage(schema, message as Message);
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 

@@ -13,7 +13,7 @@ export type AuditEventDraft = { -readonly [K in keyof AuditEvent]: AuditEvent[K]
 /** How something is decided; both steps may throw CvmpError to refuse. */
 export interface Deciding<Loaded, T> {
   /** Reads what the decision needs, so that it is in memory. */
-  readonly load: () => Promise<Loaded>;
+  readonly load: () => Loaded | Promise<Loaded>;
   /** Decides on what is in memory now, which may be newer than what was loaded. */
   readonly decide: (loaded: Loaded, event: AuditEventDraft) => Decision<T>;
   /** Drops what was read from memory, after something changed elsewhere. */
@@ -36,9 +36,12 @@ export async function deciding<Loaded, T>(
   for (let attempt = 1; attempt <= attemptsMax; attempt++) {
     const record: AuditEventDraft = { ...event };
     try {
-      const { puts, deletes, unchanged, submitted, answer } = decide(await load(), record);
+      const found = load();
+      const loaded = found instanceof Promise ? await found : found;
+      const { puts, deletes, unchanged, submitted, answer } = decide(loaded, record);
       await journal.submit({ puts, deletes, unchanged, submitted, event: record });
-      return await answer();
+      const answered = answer();
+      return answered instanceof Promise ? await answered : answered;
     } catch (error) {
       if (error instanceof StaleRead) {
         forget?.();

@@ -1,5 +1,5 @@
 import { CvmpError } from '#core/errors.js';
-import { keyCheckValue, purposeNumbers, rootKeyLength } from '#core/keying/derivation.js';
+import { purposeNumbers, rootKeyLength } from '#core/keying/derivation.js';
 import { decodeKeyRecord, encodeKeyRecord, type KeyRecord } from '#core/keying/key-record.js';
 import * as rules from '#core/keying/rules.js';
 import type { Page, PageRequest } from '#server/host/paging.js';
@@ -14,8 +14,9 @@ import { hex, KeyDirectory, keyPlace } from './key-directory.js';
 import type { PolicyStore } from './policies.js';
 import { type Held, SealedRecords, unchanged } from './records.js';
 import { type Outcome, type Requests, requestDigest } from './requests.js';
-import { deriveOnce, reveal } from './reveal.js';
+import { derive, reveal } from './reveal.js';
 import { type Scene, sceneOf } from './scene.js';
+import type { TenantPolicies } from './tenant-policies.js';
 
 const keyIdLength = 16;
 const cacheMax = 50_000;
@@ -44,13 +45,19 @@ interface Asked {
   readonly digest: Uint8Array | undefined;
 }
 
-/** A request with all that it is decided on. */
-interface Matter extends Scene {
-  readonly asked: Asked;
+/** What was read for a request. */
+interface Loaded {
+  readonly own: TenantPolicies;
+  readonly keys: TenantKeys;
   /** What became of the same request before. */
   readonly outcome: Outcome | undefined;
   /** The key that it names, if there is one. */
   readonly held: Held<KeyRecord> | undefined;
+}
+
+/** A request with all that it is decided on. */
+interface Matter extends Scene, Pick<Loaded, 'outcome' | 'held'> {
+  readonly asked: Asked;
   readonly counts: Held<KeyCounts>;
 }
 
@@ -118,10 +125,9 @@ export class KeyRelease implements contract.Keys {
     return this.#decide(asked, (matter) => {
       const held = existing(matter);
       const { svnFloor } = rules.confirmable(held.value, matter.proven, svn);
-      const key = deriveOnce(matter.keys, held.value, svn);
-      const expected = keyCheckValue(key);
-      key.fill(0);
-      const next = rules.confirm(held.value, kcv, expected);
+      const expected = derive(matter.keys, held.value, svn);
+      expected.securityKey.fill(0);
+      const next = rules.confirm(held.value, kcv, expected.kcv);
       const answer = () => svnFloor;
       if (next.state === held.value.state) return { unchanged: basis(matter, held), answer };
       return this.#write(matter, held, next, { puts: [], answer });
@@ -140,8 +146,20 @@ export class KeyRelease implements contract.Keys {
     const { operation, grant, requestId, keyId, svn } = asked;
     const { journal, policies, counts, now } = this.#tools;
     const { tenantId, cvmName, evidenceDigest } = grant;
-    const about = { tenantId, cvmName, keyId, svn, evidenceDigest, requestId: hex(requestId) };
-    const event = { operation, ...about };
+    // Every field, so that what is found later changes no shape: spreads cost here (measured).
+    const event: contract.AuditEvent = {
+      operation,
+      tenantId,
+      code: undefined,
+      failedChecks: undefined,
+      cvmName,
+      keyId,
+      svn,
+      level: undefined,
+      evidenceDigest,
+      policyDigest: undefined,
+      requestId: hex(requestId),
+    };
     return deciding(journal, event, {
       load: () => this.#load(asked),
       decide: (loaded, record) => {
@@ -172,24 +190,30 @@ export class KeyRelease implements contract.Keys {
     });
   }
 
-  async #load({ grant, requestId, keyId, digest }: Asked) {
+  /** At once, where a request changes nothing and all that it needs is in memory. */
+  #load(asked: Asked): Loaded | Promise<Loaded> {
+    const { tenantId } = asked.grant;
+    const own = this.#tools.policies.peek(tenantId);
+    const keys = this.#tools.keyring.peek(tenantId);
+    const known = asked.digest === undefined && asked.keyId !== undefined;
+    const held = known ? this.#records.peek(keyPlace(tenantId, asked.keyId)) : undefined;
+    if (own === undefined || keys === undefined || held === undefined) return this.#read(asked);
+    return { own, keys, outcome: undefined, held };
+  }
+
+  async #read({ grant, requestId, keyId, digest }: Asked): Promise<Loaded> {
     const { tenantId, cvmName } = grant;
     const { journal, policies, keyring, requests, counts } = this.#tools;
-    const own = policies.peek(tenantId) ?? (await policies.of(tenantId));
-    const keys = keyring.peek(tenantId) ?? (await keyring.of(tenantId, journal));
-    const outcome = await requests.find(tenantId, requestId, digest, keys.records);
+    const own = await policies.of(tenantId);
+    const keys = await keyring.of(tenantId, journal);
+    const outcome = digest && (await requests.find(tenantId, requestId, digest, keys.records));
     const named = keyId ?? outcome?.keyId;
-    const held = named && (await this.#read(tenantId, named, keys));
+    const held = named && (await this.#records.read(keyPlace(tenantId, named), keys.records));
     const policyId = own.covering(cvmName)?.policy.policyId;
     if (digest !== undefined && policyId !== undefined) {
       await counts.read(countsKey(tenantId, policyId), keys.records);
     }
     return { own, keys, outcome, held };
-  }
-
-  async #read(tenantId: string, keyId: Uint8Array, keys: TenantKeys) {
-    const key = keyPlace(tenantId, keyId);
-    return this.#records.peek(key) ?? (await this.#records.read(key, keys.records));
   }
 
   /** A new KeyID with a new root key. */

@@ -59,20 +59,19 @@ export class Requests {
 
   /**
    * What became of this request, if it was asked before.
-   * @param digest undefined: of a request that leaves no record
    * @throws CvmpError IDEMPOTENCY_MISMATCH where the id was used for another request
    */
   async find(
     tenantId: string,
     requestId: Uint8Array,
-    digest: Uint8Array | undefined,
+    digest: Uint8Array,
     sealer: RecordSealer,
   ): Promise<Outcome | undefined> {
     const key = requestKey(tenantId, requestId);
     const stored = await this.#journal.get(key);
     if (stored === undefined) return undefined;
     const remembered = decodeRemembered(sealer.open(key, stored));
-    if (digest === undefined || !equalBytes(remembered.digest, digest)) {
+    if (!equalBytes(remembered.digest, digest)) {
       throw new CvmpError('IDEMPOTENCY_MISMATCH', 'the request id was used for another request');
     }
     return remembered;

@@ -1,16 +1,44 @@
-import { deriveSecurityKey, keyCheckValue } from '#core/keying/derivation.js';
+import type { HmacKey } from '#core/crypto.js';
+import { derivationInfo, expandSecurityKey, keyCheckValue } from '#core/keying/derivation.js';
 import type { KeyRecord } from '#core/keying/key-record.js';
 import type { Release } from '#core/keying/rules.js';
 import type { TenantKeys } from '../store/keyring.js';
 import type { ReleasedKey } from './contract.js';
 import type { Scene } from './scene.js';
 
-/** The caller zeroises the result. @throws CvmpError STORE_CORRUPT */
-export function deriveOnce(keys: TenantKeys, record: KeyRecord, svn: number): Uint8Array {
-  const rootKey = keys.unwrapRootKey(record.wrappedRootKey, record);
-  const securityKey = deriveSecurityKey(rootKey, record, svn);
-  rootKey.fill(0);
-  return securityKey;
+/** What of a derivation is the same each time, and no Security Key: kept while the record is. */
+interface Derivation {
+  readonly rootKey: HmacKey;
+  readonly svn: number;
+  readonly info: Uint8Array;
+  readonly kcv: Uint8Array;
+}
+
+// Unwrapping, encoding and checking cost four times what the derivation itself does (measured).
+const kept = new WeakMap<KeyRecord, Derivation>();
+
+interface Derived {
+  /** The caller zeroises it. */
+  readonly securityKey: Uint8Array;
+  /** Key check value (8 bytes). */
+  readonly kcv: Uint8Array;
+}
+
+/** @throws CvmpError STORE_CORRUPT */
+export function derive(keys: TenantKeys, record: KeyRecord, svn: number): Derived {
+  const known = kept.get(record);
+  if (known?.svn === svn) {
+    return {
+      securityKey: expandSecurityKey(known.rootKey, known.info, record.length),
+      kcv: known.kcv,
+    };
+  }
+  const rootKey = known?.rootKey ?? keys.unwrapRootKey(record.wrappedRootKey, record);
+  const info = derivationInfo(record, svn);
+  const securityKey = expandSecurityKey(rootKey, info, record.length);
+  const kcv = keyCheckValue(securityKey);
+  kept.set(record, { rootKey, svn, info, kcv });
+  return { securityKey, kcv };
 }
 
 /** The Security Key that a durable decision released. @throws CvmpError STORE_CORRUPT */
@@ -20,7 +48,7 @@ export function reveal(
   release: Release,
 ): ReleasedKey {
   const { svn, svnFloor, svnRetired, rekeyAdvised } = release;
-  const securityKey = deriveOnce(keys, record, svn);
+  const { securityKey, kcv } = derive(keys, record, svn);
   return {
     keyId: record.keyId,
     securityKey,
@@ -28,7 +56,7 @@ export function reveal(
     svnFloor,
     svnRetired,
     epoch: record.epoch,
-    kcv: keyCheckValue(securityKey),
+    kcv,
     level: proven.level,
     rekeyAdvised,
     policyDigest: policy.digest,

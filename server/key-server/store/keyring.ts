@@ -1,6 +1,6 @@
 import { utf8 } from '#core/bytes.js';
 import { encode } from '#core/cbor/encode.js';
-import type { Crypto } from '#core/crypto.js';
+import type { Crypto, HmacKey } from '#core/crypto.js';
 import { CvmpError } from '#core/errors.js';
 import { hkdfExpand } from '#core/hkdf.js';
 import type { MasterKey } from './master-key.js';
@@ -24,8 +24,8 @@ export interface TenantKeys {
   readonly records: RecordSealer;
   /** AES-256-GCM: iv (12 bytes), ciphertext, tag. Cached records hold root keys only so. */
   wrapRootKey(rootKey: Uint8Array, context: RootKeyContext): Uint8Array;
-  /** The caller zeroises the result. @throws CvmpError STORE_CORRUPT */
-  unwrapRootKey(wrapped: Uint8Array, context: RootKeyContext): Uint8Array;
+  /** To derive from; the key itself stays where nothing reads it. @throws CvmpError STORE_CORRUPT */
+  unwrapRootKey(wrapped: Uint8Array, context: RootKeyContext): HmacKey;
 }
 
 interface Tools {
@@ -52,7 +52,7 @@ export async function openKeyring(store: Store, tools: Tools): Promise<Keyring> 
 /**
  * Keys that records are sealed under: one KEK for the server's own records and one for each tenant,
  * so that destroying a tenant's makes all of its records unreadable, in backups too where KEKs are
- * kept apart. KEKs in use stay in memory; root keys never do.
+ * kept apart. KEKs in use stay in memory, root keys in use outside of the JavaScript heap.
  */
 export class Keyring {
   readonly server: RecordSealer;
@@ -146,11 +146,15 @@ function tenantKeys(place: Place, tools: Tools, kek: Uint8Array): TenantKeys {
     },
     unwrapRootKey(wrapped, context) {
       const [iv, sealed] = [wrapped.subarray(0, ivLength), wrapped.subarray(ivLength)];
+      let rootKey: Uint8Array;
       try {
-        return tools.crypto.aesGcmOpen(wrapKey, iv, sealed, aad(context));
+        rootKey = tools.crypto.aesGcmOpen(wrapKey, iv, sealed, aad(context));
       } catch (cause) {
         throw new CvmpError('STORE_CORRUPT', 'a root key does not unwrap', { cause });
       }
+      const handle = tools.crypto.hmacKey(rootKey);
+      rootKey.fill(0);
+      return handle;
     },
   };
 }

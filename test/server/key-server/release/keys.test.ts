@@ -303,16 +303,20 @@ describe('the same request again (protocol.md s.6.5)', () => {
     expect(await refusalOf(again)).toBe('SVN_BELOW_FLOOR');
   });
 
-  it('with other content it is refused, whichever operation it is', async () => {
+  it('with other content it is refused, whatever else it would change', async () => {
     const grant = grantOf(policy, 2);
     const id = requestId();
-    const { keyId, kcv } = await state.keys.allocate(grant, id, newKey);
+    const { keyId } = await state.keys.allocate(grant, id, newKey);
     const others = [
       state.keys.allocate(grant, id, { ...newKey, length: 64 }),
       state.keys.allocate(grant, id, { ...newKey, keyId }),
       state.keys.allocate({ ...grant, cvmName: 'web-2' }, id, newKey),
-      state.keys.acquire(grant, id, { keyId, svn: undefined, reason: 'boot' }),
-      state.keys.confirm(grant, id, { keyId, svn: 1, kcv }),
+      state.keys.update(grant, id, {
+        keyId,
+        targetSvn: 2,
+        expectedFloor: undefined,
+        retireBelow: undefined,
+      }),
     ];
     const codes = await Promise.all(others.map(refusalOf));
     expect(new Set(codes)).toEqual(new Set(['IDEMPOTENCY_MISMATCH']));
