@@ -43,7 +43,7 @@ const coreRanks: readonly (readonly string[])[] = [
   ['cose', 'x509', 'eventlog', 'firmware'],
   ['rats'],
   ['snp', 'tdx', 'tpm', 'cca', 'keying', 'corim', 'ear'],
-  ['azure'],
+  ['azure', 'svsm'],
   ['session', 'schemes'],
 ];
 
@@ -76,6 +76,7 @@ const arrows: readonly (readonly [room: string, allowed: readonly string[]])[] =
       'core/guid',
       'core/firmware',
       'core/snp',
+      'core/svsm/manifest',
       'core/tdx',
       'core/rats',
       ...encodings,

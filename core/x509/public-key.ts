@@ -1,4 +1,4 @@
-import { type DerReader, derError, readDer } from '../asn1/read.js';
+import { DerReader, derError, readDer } from '../asn1/read.js';
 import { tag } from '../asn1/tags.js';
 import { bitStringBytes, nullValue, oid, unsignedBytes } from '../asn1/values.js';
 import { coordinateLength, type EcCurve } from '../crypto.js';
@@ -36,13 +36,10 @@ export function readPublicKey(reader: DerReader): { spki: Uint8Array; key: Publi
  * @throws CvmpError MALFORMED, NOT_CANONICAL
  */
 export function readPublicKeyInfo(der: Uint8Array, path: string): PublicKeyKind {
-  // The reader reads the elements of one that is around them.
-  const length = der.length < 0x80 ? [der.length] : [0x82, der.length >> 8, der.length & 0xff];
-  const short = der.length >= 0x80 && der.length < 0x100 ? [0x81, der.length] : length;
-  const wrapped = new Uint8Array(1 + short.length + der.length);
-  wrapped.set([0x30, ...short]);
-  wrapped.set(der, 1 + short.length);
-  return readDer(wrapped, path, readPublicKey).key;
+  const outer = new DerReader(der, path);
+  const { key } = readPublicKey(outer);
+  outer.end();
+  return key;
 }
 
 function readKind(

@@ -2,6 +2,7 @@ import {
   constants,
   createDecipheriv,
   createHmac,
+  createPublicKey,
   generateKeyPairSync,
   type KeyObject,
   privateDecrypt,
@@ -143,6 +144,25 @@ export class FakeEk {
         : generateKeyPairSync('ec', { namedCurve: kind });
     this.#key = pair.privateKey;
     this.spki = new Uint8Array(pair.publicKey.export({ format: 'der', type: 'spki' }));
+  }
+
+  /** TPMT_PUBLIC by the templates L-1, L-2 and H-3 (TCG EK Credential Profile, B.3, B.4). */
+  publicArea(): Uint8Array {
+    const jwk = createPublicKey(this.#key).export({ format: 'jwk' });
+    const part = (text: string | undefined) =>
+      tpm2b(new Uint8Array(Buffer.from(text ?? '', 'base64url')));
+    const isHigh = this.kind === 'P-384';
+    const head = concat(
+      u16(this.kind === 'rsa' ? 1 : 0x23),
+      u16(isHigh ? 0x0c : 0x0b),
+      u32(0x000300b2),
+      tpm2b(new Uint8Array(isHigh ? 48 : 32).fill(7)),
+      concat(u16(6), u16(isHigh ? 256 : 128), u16(0x43)),
+      u16(0x10),
+    );
+    if (this.kind === 'rsa') return concat(head, u16(2048), u32(0), part(jwk.n));
+    const curve = u16(isHigh ? 4 : 3);
+    return concat(head, curve, u16(0x10), part(jwk.x), part(jwk.y));
   }
 
   /** The secret, or undefined where the TPM would answer TPM_RC_INTEGRITY. */

@@ -6,7 +6,10 @@ import { socketTsm } from '#agent/attester/tsm-socket.js';
 import { fromUtf8, utf8 } from '#core/bytes.js';
 import { parseCertTable } from '#core/snp/endorsement/cert-table.js';
 import { parseReport } from '#core/snp/parse.js';
+import { parseServicesManifest, vtpmServiceGuid } from '#core/svsm/manifest.js';
+import { crypto } from '#crypto';
 import type { SimulatedGuest } from '#sim/guest.js';
+import { SimulatedSvsm } from '#sim/svsm.js';
 import { SimulatedTsm, type TsmOptions } from '#sim/tsm.js';
 import { serveTsm, type TsmServer } from '#sim/tsm-server.js';
 import { launchTestGuest, simulatedProcessor } from '../fakes/simulated-hardware.js';
@@ -164,5 +167,63 @@ describe('TSM server', () => {
     expect(tsm.size).toBe(1);
     client.close();
     await expect.poll(() => tsm.size).toBe(0);
+  });
+});
+
+describe('service_provider svsm (Documentation/ABI/testing/configfs-tsm-report)', () => {
+  const manifest = Uint8Array.of(0x00, 0x23, 1, 2);
+  const make = async () => {
+    const services = [{ guid: vtpmServiceGuid, manifest }];
+    const tsm = new SimulatedTsm(new SimulatedSvsm(guest, services));
+    await tsm.mkdir('r');
+    await tsm.writeFile('r/inblob', reportData);
+    return tsm;
+  };
+  const write = (tsm: SimulatedTsm, attribute: string, text: string) =>
+    tsm.writeFile(`r/${attribute}`, utf8(text));
+
+  it('the report is of VMPL 0, over inblob and all services', async () => {
+    const tsm = await make();
+    await write(tsm, 'service_provider', 'svsm\n');
+    const blob = await tsm.readFile('r/manifestblob');
+    const report = parseReport(await tsm.readFile('r/outblob'));
+    expect(parseServicesManifest(blob)).toEqual([{ guid: vtpmServiceGuid, manifest }]);
+    expect(report.vmpl).toBe(0);
+    expect(report.reportData).toEqual(crypto.hash('sha512', reportData, blob));
+    expect(parseCertTable(await tsm.readFile('r/auxblob'))).toHaveLength(3);
+    expect(fromUtf8(await tsm.readFile('r/generation'))).toBe('2\n');
+  });
+
+  it('or over one service', async () => {
+    const tsm = await make();
+    await write(tsm, 'service_provider', 'svsm');
+    await write(tsm, 'service_guid', vtpmServiceGuid);
+    await write(tsm, 'service_manifest_version', '0\n');
+    expect(await tsm.readFile('r/manifestblob')).toEqual(manifest);
+  });
+
+  it('an unknown service or version gives EINVAL when the report is read', async () => {
+    for (const [attribute, text] of [
+      ['service_guid', '01234567-0123-0123-0123-0123456789ab'],
+      ['service_manifest_version', '2'],
+    ] as const) {
+      const tsm = await make();
+      await write(tsm, 'service_provider', 'svsm');
+      await write(tsm, attribute, text);
+      expect(await errno(tsm.readFile('r/outblob'))).toBe('EINVAL');
+    }
+    const tsm = await make();
+    expect(await errno(write(tsm, 'service_provider', 'other'))).toBe('EINVAL');
+    expect(await errno(write(tsm, 'service_guid', 'vtpm'))).toBe('EINVAL');
+    expect(await errno(write(tsm, 'service_manifest_version', '-1'))).toBe('EINVAL');
+  });
+
+  it('a plain report has an empty manifest; without an SVSM the files are not there', async () => {
+    const tsm = await make();
+    expect(await tsm.readFile('r/manifestblob')).toEqual(new Uint8Array());
+    const bare = new SimulatedTsm(guest);
+    await bare.mkdir('r');
+    expect(await errno(write(bare, 'service_provider', 'svsm'))).toBe('ENOENT');
+    expect(await errno(bare.readFile('r/manifestblob'))).toBe('ENOENT');
   });
 });

@@ -8,6 +8,9 @@ import type { Credential } from '../../rats/activation.js';
 import type { Certificate } from '../../x509/certificate.js';
 import { extensionOid, keyUsageBit, permitsUsage } from '../../x509/extensions.js';
 
+/** The public EK; of a certificate, or of anything else that is believed to name an EK. */
+export type EndorsementKey = Pick<Certificate, 'publicKey' | 'spki'>;
+
 /** Of the EK templates L-1, L-2, H-3 (TCG EK Credential Profile, B.3, B.4). */
 interface EkProfile {
   readonly hash: Extract<HashName, 'sha256' | 'sha384'>;
@@ -28,13 +31,13 @@ const ekUsage = '2.23.133.8.1';
  * TPM2_MakeCredential in software (TPM 2.0 Part 1, 24): seals a secret to the EK so that its TPM
  * opens it only where it also holds the key of this name. An AK that comes back with the secret is
  * in the TPM that the EK certificate is of.
- * @param ek certificate of the EK, verified
+ * @param ek of a verified certificate, or of an SVSM's manifest
  * @param akName nameAlg || digest
  * @param secret at most 32 bytes
  * @throws CvmpError WRONG_KEY_TYPE, SIZE, MALFORMED
  */
 export async function makeCredential(
-  ek: Certificate,
+  ek: EndorsementKey,
   akName: Uint8Array,
   secret: Uint8Array,
 ): Promise<Credential> {
@@ -79,7 +82,7 @@ interface SharedSeed {
 
 const label = 'IDENTITY';
 
-async function shareSeed({ publicKey, spki }: Certificate): Promise<SharedSeed> {
+async function shareSeed({ publicKey, spki }: EndorsementKey): Promise<SharedSeed> {
   switch (publicKey.kind) {
     case 'rsa': {
       const profile = publicKey.modulusBits > 2048 ? highProfile : lowProfile;

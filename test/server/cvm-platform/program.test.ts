@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { launchMeasurement } from '#core/snp/launch/measure.js';
@@ -22,7 +22,8 @@ describe('cvmp-platform', () => {
     for (const line of ['store: ', 'images: sample-v1, sample-v2', 'certificate: ']) {
       expect(init.stdout).toContain(line);
     }
-    expect(existsSync(join(folder.path, 'hardware', 'ark.pem'))).toBe(true);
+    const modeOf = (file: string) => statSync(join(folder.path, 'hardware', file)).mode & 0o777;
+    expect([modeOf('ark.pem'), modeOf('processor')]).toEqual([0o644, 0o600]);
     const second = await folder.run('init');
     expect(second.code).toBe(1);
     expect(second.stderr).toMatch(/^cvmp-platform: error: .*\n {2}hint: /);

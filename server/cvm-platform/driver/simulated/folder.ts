@@ -88,11 +88,15 @@ export function demandShort(runFolder: string): void {
   throw new CvmpError('CONFIG', `${field}: ${runFolder} is longer than ${room} bytes`, { field });
 }
 
-/** Replaces a file as a whole; durable when it resolves. */
-export async function writeWhole(path: string, content: Uint8Array | string): Promise<void> {
+/** Replaces a file as a whole; durable when it resolves. @param mode permissions, for others none */
+export async function writeWhole(
+  path: string,
+  content: Uint8Array | string,
+  mode = 0o600,
+): Promise<void> {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   const fresh = `${path}.new`;
-  const file = await open(fresh, 'w', 0o600);
+  const file = await open(fresh, 'w', mode);
   try {
     await file.writeFile(content);
     await file.sync();

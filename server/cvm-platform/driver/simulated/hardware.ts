@@ -31,7 +31,8 @@ export async function createHardware(
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const authority = await SimulatedAuthority.create(product, now());
   const processor = SecurityProcessor.create(authority, now);
-  await writeWhole(trustAnchorFile(folder), authority.arkPem);
+  // Public: who runs the Key Server copies it from here.
+  await writeWhole(trustAnchorFile(folder), authority.arkPem, 0o644);
   await writeWhole(processorFile(folder), processor.export());
 }
 
