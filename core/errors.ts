@@ -222,7 +222,7 @@ export const errorTable = {
   RUNTIME_DATA_MISMATCH: row(
     'UNAUTHENTICATED',
     'The runtime data is not what the hardware report was made over.',
-    'Send the HCL report and the hardware evidence of one boot.',
+    'Send the HCL report, or the manifest of the SVSM, with the hardware evidence made over it.',
   ),
   REALM_KEY_MISMATCH: row(
     'UNAUTHENTICATED',

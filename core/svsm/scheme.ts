@@ -27,6 +27,7 @@ export const svsmScheme: EvidenceScheme<SvsmEvidence, SvsmClaims, SvsmRules, Svs
   format: 'svsm',
   admits: isSvsmCollection,
   parse: parseSvsmCollection,
+  needs: async (evidence, ...held) => (await snpScheme.needs?.(evidence.hardware, ...held)) ?? [],
 
   async toActivate(evidence) {
     if (evidence.tpm === undefined) return undefined;
