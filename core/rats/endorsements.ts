@@ -37,7 +37,8 @@ export type VendorStatement =
     }
   /** TDX TCB Info of a platform family; `fmspc` has 6 bytes (Intel PCS). */
   | { readonly kind: 'intel-tcb-info'; readonly fmspc: Uint8Array }
-  | { readonly kind: 'intel-qe-identity' | 'intel-root-crl' }
+  | { readonly kind: 'intel-qe-identity' }
+  | { readonly kind: 'intel-root-crl' }
   | { readonly kind: 'intel-pck-crl'; readonly ca: 'platform' | 'processor' };
 
 /** A statement that evidence cannot do without, or is judged better with. */

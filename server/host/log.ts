@@ -21,6 +21,7 @@ export const logField = {
   cvmId: 'cvm_id',
   cvmIds: 'cvm_ids',
   operation: 'operation',
+  endorsement: 'endorsement',
 } as const;
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';

@@ -16,6 +16,25 @@ export interface Program<C> {
   readonly init: (config: C, options: InitOptions) => Promise<readonly string[]>;
   /** Starts serving. */
   readonly serve: (config: C) => Promise<Running>;
+  /** What else it can be told, by two words: "endorsements list". */
+  readonly commands?: Readonly<Record<string, ProgramCommand<C>>>;
+}
+
+/** Something that a program does once, and ends. */
+export interface ProgramCommand<C> {
+  readonly summary: string;
+  /** Options with a value, each repeatable: what each means, by its name. */
+  readonly options?: Readonly<Record<string, string>>;
+  /** What its positionals are ("FILE..."); absent: it takes none. */
+  readonly positionals?: string;
+  /** Gives lines for the person who called it. */
+  readonly run: (config: C, given: CommandArguments) => Promise<readonly string[]>;
+}
+
+export interface CommandArguments {
+  readonly positionals: readonly string[];
+  /** Values of an option; none where it was not given. */
+  readonly option: (name: string) => readonly string[];
 }
 
 export interface InitOptions {
@@ -52,10 +71,14 @@ export async function runProgram<C>(program: Program<C>, process: ProgramProcess
       return 0;
     }
     const { value, printed } = load(command.configFile, program.read);
+    const print = (lines: readonly string[]) => {
+      for (const line of lines) process.stdout(`${line}\n`);
+    };
+    const once = program.commands?.[command.verb];
     if (command.printConfig) process.stdout(printed);
-    else if (command.verb === 'init') {
-      for (const line of await program.init(value, command)) process.stdout(`${line}\n`);
-    } else {
+    else if (once !== undefined) print(await once.run(value, command.given));
+    else if (command.verb === 'init') print(await program.init(value, command));
+    else {
       const running = await program.serve(value);
       await untilStopped(process.signals, running.log, () => process.exit(1));
       await running.stop();
@@ -69,42 +92,65 @@ export async function runProgram<C>(program: Program<C>, process: ProgramProcess
 }
 
 interface Command extends InitOptions {
-  readonly verb: 'init' | 'serve';
+  /** init, serve, or the two words of another command. */
+  readonly verb: string;
   readonly configFile: string;
   readonly printConfig: boolean;
+  readonly given: CommandArguments;
 }
 
-type Named = Pick<Program<unknown>, 'name' | 'initFlags'>;
+type Named = Pick<Program<never>, 'name' | 'initFlags' | 'commands'>;
 
 /** @returns undefined where help is asked. @throws CvmpError USAGE */
 function readCommand(program: Named, args: readonly string[]): Command | undefined {
   const flagNames = Object.keys(program.initFlags ?? {});
-  const { values, positionals } = parse(args, flagNames);
+  const commands = program.commands ?? {};
+  const optionNames = Object.values(commands).flatMap(({ options = {} }) => Object.keys(options));
+  const { values, positionals } = parse(args, flagNames, optionNames);
   if (values.help) return undefined;
-  const [verb, ...rest] = positionals;
+  const words = commands[positionals.slice(0, 2).join(' ')] === undefined ? 1 : 2;
+  const verb = positionals.slice(0, words).join(' ');
+  const rest = positionals.slice(words);
   const configFile = values.config;
-  const known = verb === 'init' || verb === 'serve';
-  if (!known || rest.length > 0 || configFile === undefined) {
+  const once = commands[verb];
+  const known = verb === 'init' || verb === 'serve' || once !== undefined;
+  const given: Readonly<Record<string, unknown>> = values;
+  const foreign = optionNames.some(
+    (name) => given[name] !== undefined && once?.options?.[name] === undefined,
+  );
+  const tooMany = rest.length > 0 && once?.positionals === undefined;
+  if (!known || tooMany || foreign || configFile === undefined) {
     throw new CvmpError('USAGE', `wrong usage\n${usage(program)}`);
   }
-  const given: Readonly<Record<string, unknown>> = values;
   return {
     verb,
     configFile,
     printConfig: values['print-config'],
     selfSignedNames: values['self-signed'],
     flags: new Set(flagNames.filter((name) => given[name] === true)),
+    given: {
+      positionals: rest,
+      option: (name) => [given[name] ?? []].flat().map(String),
+    },
   };
 }
 
-function parse(args: readonly string[], flagNames: readonly string[]) {
+function parse(
+  args: readonly string[],
+  flagNames: readonly string[],
+  optionNames: readonly string[],
+) {
   const flags = Object.fromEntries(flagNames.map((name) => [name, { type: 'boolean' } as const]));
+  const valued = Object.fromEntries(
+    optionNames.map((name) => [name, { type: 'string', multiple: true } as const]),
+  );
   try {
     return parseArgs({
       args: [...args],
       allowPositionals: true,
       options: {
         ...flags,
+        ...valued,
         config: { type: 'string' },
         'print-config': { type: 'boolean', default: false },
         'self-signed': { type: 'string', multiple: true, default: [] },
@@ -126,12 +172,17 @@ function load<C>(file: string, read: (config: ConfigReader) => C) {
   return readConfig(text, file, read);
 }
 
-function usage({ name, initFlags = {} }: Named): string {
+function usage({ name, initFlags = {}, commands = {} }: Named): string {
   return [
     'examples:',
     `  ${name} init --config FILE --self-signed localhost   make store, keys and a certificate`,
     `  ${name} serve --config FILE                          serve until SIGTERM or Ctrl-C`,
     `  ${name} serve --config FILE --print-config           show every setting and its reason`,
+    ...Object.entries(commands).flatMap(([verb, { summary, options = {}, positionals }]) => {
+      const values = Object.entries(options).map(([option, help]) => `[--${option} ${help}]...`);
+      const words = [name, verb, '--config FILE', ...values, positionals].filter(Boolean);
+      return [`  ${words.join(' ')}`, `      ${summary}`];
+    }),
     '',
     'options:',
     '  --config FILE        configuration, YAML',

@@ -1,5 +1,6 @@
 import type { ConfigReader } from '#server/host/config/reader.js';
 import { type HostSettings, readHostSettings } from '#server/host/config/settings.js';
+import { type EndorsementSettings, readEndorsementSettings } from './endorsements/settings.js';
 import type { SessionLimits } from './session/stream.js';
 
 /** What the Key Server's configuration file says. Paths are absolute. */
@@ -18,6 +19,7 @@ export interface KeyServerSettings {
     /** Certificates and revocation lists for agents whose host gives none along. */
     readonly endorsementFiles: readonly string[];
   };
+  readonly endorsements: EndorsementSettings;
   readonly session: SessionLimits;
 }
 
@@ -53,6 +55,7 @@ export function readKeyServerSettings(config: ConfigReader): KeyServerSettings {
         why: 'agents bring their certificates along',
       }),
     })),
+    endorsements: config.section('endorsements', readEndorsementSettings),
     session: config.section('session', readSessionLimits),
   };
 }

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import { toHex } from '#core/bytes.js';
 import { ecPublicKey, thumbprint } from '#core/cose/key.js';
+import type { TrustAnchor } from '#core/rats/endorsements.js';
 import { crypto } from '#crypto';
 import { tenantService } from '#server/host/callers/tenants.js';
 import {
@@ -15,6 +16,9 @@ import { createLog } from '#server/host/log.js';
 import type { InitOptions, Program, Running } from '#server/host/program.js';
 import { auditService } from './audit-service.js';
 import { type KeyServerSettings, readKeyServerSettings } from './config.js';
+import { systemClock } from './endorsements/clock.js';
+import { endorsementCommands } from './endorsements/commands.js';
+import { openEndorsements } from './endorsements/open.js';
 import { keyAdminService } from './key-admin-service.js';
 import { keyService } from './key-service.js';
 import { policyService } from './policy-service.js';
@@ -22,8 +26,7 @@ import type { KeyServerState } from './release/contract.js';
 import { initState, openState } from './release/open.js';
 import { createMasterKeyFile, readMasterKeyFile } from './store/master-key.js';
 import { heldEndorsements, type NamedFile, trustAnchors } from './verifier/anchors.js';
-import { Verifier } from './verifier/attest.js';
-import { noSource } from './verifier/source.js';
+import { Verifier, type VerifierOptions } from './verifier/attest.js';
 
 /** `cvmp-key-server`. @param now milliseconds since the epoch */
 export function keyServer(now: () => number): Program<KeyServerSettings> {
@@ -32,6 +35,13 @@ export function keyServer(now: () => number): Program<KeyServerSettings> {
     read: readKeyServerSettings,
     init: (settings, options) => init(settings, options, now),
     serve: (settings) => serve(settings, now),
+    commands: endorsementCommands((settings) => ({
+      settings: settings.endorsements,
+      anchors: anchorsOf(settings),
+      clock: systemClock(now, true),
+      random: Math.random,
+      log: createLog(settings.host.name, 'silent'),
+    })),
   };
 }
 
@@ -65,39 +75,55 @@ async function serve(settings: KeyServerSettings, now: () => number): Promise<Ru
   const masterKey = readMasterKeyFile(settings.store.masterKeyFile);
   const { randomBytes } = crypto;
   const state = await openState(settings.store.folder, { masterKey, now, randomBytes });
+  const anchors = anchorsOf(settings);
+  const endorsements = openEndorsements(
+    settings.endorsements,
+    { anchors, clock: systemClock(now, false), random: Math.random, log },
+    settings.endorsements.mode === 'fetch',
+  );
   try {
-    const host = await listen(settings, state, log, now);
+    const host = await listen(settings, state, { anchors, source: endorsements.keeper, log, now });
+    if (settings.endorsements.mode === 'fetch') endorsements.startRefresh();
     const watch = followHealth(host, state);
     return {
       log,
       async stop() {
         clearInterval(watch);
         await host.stop(settings.host.shutdownGraceSeconds);
+        await endorsements.close();
         await state.close();
       },
     };
   } catch (error) {
+    await endorsements.close();
     await state.close();
     throw error;
   }
 }
 
+function anchorsOf({ verifier }: KeyServerSettings): readonly TrustAnchor[] {
+  return trustAnchors(readAll(verifier.trustAnchorFiles, 'verifier.trust_anchor_files'));
+}
+
+interface ListenParts extends Pick<VerifierOptions, 'anchors' | 'source' | 'now'> {
+  readonly log: Logger;
+}
+
 function listen(
-  { host, verifier, session }: KeyServerSettings,
+  { host, verifier, session, endorsements }: KeyServerSettings,
   state: KeyServerState,
-  log: Logger,
-  now: () => number,
+  { anchors, source, log, now }: ListenParts,
 ): Promise<Host> {
   const parts = {
     identity: state.identity,
     verifier: new Verifier({
       ...state,
-      anchors: trustAnchors(readAll(verifier.trustAnchorFiles, 'verifier.trust_anchor_files')),
+      anchors,
       endorsements: heldEndorsements(
         readAll(verifier.endorsementFiles, 'verifier.endorsement_files'),
       ),
-      source: noSource,
-      revocation: 'when_held',
+      source,
+      revocation: endorsements.revocation,
       now,
     }),
     keys: state.keys,

@@ -117,6 +117,12 @@ export class ConfigReader {
     return resolve(this.#folder, this.text(key, rule));
   }
 
+  /** A path that may be left out or empty; undefined then. */
+  optionalPath(key: string, why: string): string | undefined {
+    const text = this.text(key, { default: '', why });
+    return text === '' ? undefined : resolve(this.#folder, text);
+  }
+
   paths(key: string, rule: Optional<readonly string[]> & { max: number }): readonly string[] {
     return this.texts(key, rule).map((path) => resolve(this.#folder, path));
   }

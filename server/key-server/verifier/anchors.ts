@@ -1,6 +1,8 @@
 import { CvmpError } from '#core/errors.js';
 import type { Endorsements, TrustAnchor } from '#core/rats/endorsements.js';
 import { amdRoots } from '#core/snp/endorsement/trust-anchors.js';
+import { intelRoots } from '#core/tdx/endorsement/trust-anchors.js';
+import { googleRoot } from '#core/tpm/ak/trust-anchors.js';
 import { parseCertificate } from '#core/x509/certificate.js';
 import { looksLikePem, parsePem } from '#core/x509/pem.js';
 import { crypto } from '#crypto';
@@ -11,25 +13,29 @@ export interface NamedFile {
   readonly bytes: Uint8Array;
 }
 
+/** Roots of vendors, pinned in the code. */
+const vendorRoots: readonly TrustAnchor[] = [...amdRoots, ...intelRoots, googleRoot];
+
+/** Formats whose evidence ends in a certificate. */
+const formats = ['snp', 'tdx', 'tpm'] as const;
+
 /**
- * What evidence may end in: AMD's roots, which are pinned in the code, and the roots that the
- * configuration adds. An added root is never a vendor's: evidence under it counts as simulated, and
+ * What evidence may end in: the vendors' roots, and those that the configuration adds, each for every
+ * format: names and keys of a chain tell which it is of. An added root is never a vendor's: evidence under it counts as simulated, and
  * a Keying Policy admits it only by saying so.
  * @param files root certificates, PEM or DER
  * @throws CvmpError CONFIG
  */
 export function trustAnchors(files: readonly NamedFile[]): readonly TrustAnchor[] {
   const added = files.flatMap((file) =>
-    blocks(file, 'CERTIFICATE').map((der) => {
+    blocks(file, 'CERTIFICATE').flatMap((der) => {
       const certificate = wellFormed(file, () => parseCertificate(der, file.name));
-      return {
-        format: 'snp',
-        name: certificate.subject.commonName ?? certificate.subject.text,
-        spkiDigest: crypto.hash('sha256', certificate.spki),
-      };
+      const name = certificate.subject.commonName ?? certificate.subject.text;
+      const spkiDigest = crypto.hash('sha256', certificate.spki);
+      return formats.map((format) => ({ format, name, spkiDigest }));
     }),
   );
-  return [...amdRoots, ...added];
+  return [...vendorRoots, ...added];
 }
 
 /**
