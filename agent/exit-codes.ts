@@ -28,6 +28,7 @@ const rows: Partial<Record<ErrorCode, number>> = {
   HEADER_REFUSED: exitCodes.disk,
   TSM_UNAVAILABLE: exitCodes.tsm,
   TSM_BUSY: exitCodes.tsm,
+  TPM_UNAVAILABLE: exitCodes.tsm,
   UNAVAILABLE: exitCodes.unavailable,
   SHUTTING_DOWN: exitCodes.unavailable,
   STORE_WRITE: exitCodes.unavailable,

@@ -76,13 +76,13 @@ export async function runAgent(config: AgentConfig, io: AgentIo): Promise<number
 
 async function openAgent(config: AgentConfig, io: AgentIo, status: StatusBoard): Promise<Agent> {
   const configDocument = await readConfigDocument(config.configDocumentFile);
-  const { randomBytes } = io;
+  const { randomBytes, sleep } = io;
   return {
     config,
     io,
     status,
     configDocument,
-    attester: await openAttester(config, { configDocument, randomBytes }),
+    attester: await openAttester(config, { configDocument, randomBytes, sleep }),
   };
 }
 

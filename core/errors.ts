@@ -470,6 +470,11 @@ export const errorTable = {
     'Load the sev-guest module and mount configfs.',
   ),
   TSM_BUSY: row('ABORTED', 'Another program changed the report request in between.', 'Try again.'),
+  TPM_UNAVAILABLE: row(
+    'UNAVAILABLE',
+    'The TPM of the guest gives no evidence.',
+    'Install tpm2-tools, let the agent use /dev/tpmrm0, and see the reason in its log.',
+  ),
   HEADER_REFUSED: row(
     'FAILED_PRECONDITION',
     'The disk header is not one that the agent would have written.',

@@ -1,8 +1,8 @@
 import { encode } from '#core/cbor/encode.js';
-import { CvmpError } from '#core/errors.js';
 import { crypto } from '#crypto';
 import type { AgentConfig } from '../config.js';
 import type { TsmConfig } from '../config-attester.js';
+import { openTpmAttester } from './tpm-attester.js';
 import type { TsmFileOps } from './tsm.js';
 import { openTsmAttester } from './tsm-attester.js';
 import { fileSystemTsm } from './tsm-fs.js';
@@ -34,6 +34,7 @@ export interface AttesterOptions {
   /** Every report must bind this document. */
   readonly configDocument: Uint8Array;
   readonly randomBytes: (length: number) => Uint8Array;
+  readonly sleep: (ms: number) => Promise<void>;
 }
 
 /** The file operations that the configuration names. */
@@ -46,10 +47,11 @@ function openTsm(config: TsmConfig): TsmFileOps {
  * @throws CvmpError as {@link Attester.evidence}
  */
 export async function openAttester(
-  { tsm }: Pick<AgentConfig, 'tsm' | 'tpm' | 'stateDir'>,
+  { tsm, tpm, stateDir }: Pick<AgentConfig, 'tsm' | 'tpm' | 'stateDir'>,
   options: AttesterOptions,
 ): Promise<Attester> {
-  if (tsm === undefined) throw new CvmpError('CONFIG', 'tsm is missing', { field: 'tsm' });
+  if (tpm !== undefined) return openTpmAttester(tpm, stateDir, options);
+  if (tsm === undefined) throw new TypeError('neither TSM nor TPM');
   const files = openTsm(tsm);
   try {
     return await openTsmAttester(files, tsm, options);

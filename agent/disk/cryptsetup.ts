@@ -1,6 +1,6 @@
-import { spawn } from 'node:child_process';
 import { fromUtf8 } from '#core/bytes.js';
 import { CvmpError } from '#core/errors.js';
+import { runProgram } from '../child-program.js';
 
 /** Output of a finished cryptsetup. */
 export interface CryptsetupResult {
@@ -15,7 +15,6 @@ export const wrongKey = 2;
 /** Exit code for a device that exists already or is busy. */
 export const busy = 5;
 
-const outputBytesMax = 1 << 20;
 /** With PBKDF2 of 1000 rounds every operation takes milliseconds; a disk that hangs takes longer. */
 const deadlineMs = 60_000;
 
@@ -47,38 +46,14 @@ export class Cryptsetup {
    * @throws CvmpError DISK where the program cannot be started or does not end
    */
   async run(args: readonly string[], input?: Uint8Array): Promise<CryptsetupResult> {
-    return new Promise((resolve, reject) => {
-      const child = spawn(this.#program, args, {
-        stdio: ['pipe', 'pipe', 'pipe'],
-        env: { LC_ALL: 'C', PATH: '/usr/sbin:/sbin:/usr/bin:/bin' },
-        timeout: deadlineMs,
-        killSignal: 'SIGKILL',
+    try {
+      const { exitCode, stdout, complaints } = await runProgram(this.#program, args, {
+        input,
+        deadlineMs,
       });
-      const [stdout, stderr] = [collect(child.stdout), collect(child.stderr)];
-      child.on('error', (cause) => {
-        reject(new CvmpError('DISK', `${this.#program} cannot be started`, { cause }));
-      });
-      child.on('close', (exitCode) => {
-        if (exitCode === null) {
-          reject(new CvmpError('DISK', `${this.#program} did not end in ${deadlineMs} ms`));
-          return;
-        }
-        const complaint = stderr().toString('latin1').trim().split('\n', 1)[0]!;
-        resolve({ exitCode, stdout: stdout(), complaint });
-      });
-      // It may end without reading its input, for instance at a bad header.
-      child.stdin.on('error', () => {});
-      child.stdin.end(input);
-    });
+      return { exitCode, stdout, complaint: complaints[0]! };
+    } catch (cause) {
+      throw new CvmpError('DISK', (cause as Error).message, { cause });
+    }
   }
-}
-
-function collect(stream: NodeJS.ReadableStream): () => Buffer {
-  const chunks: Buffer[] = [];
-  let length = 0;
-  stream.on('data', (chunk: Buffer) => {
-    length += chunk.length;
-    if (length <= outputBytesMax) chunks.push(chunk);
-  });
-  return () => Buffer.concat(chunks);
 }

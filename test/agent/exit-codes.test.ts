@@ -16,6 +16,7 @@ test.each<[ErrorCode, number]>([
   ['HEADER_REFUSED', 13],
   ['TSM_UNAVAILABLE', 14],
   ['TSM_BUSY', 14],
+  ['TPM_UNAVAILABLE', 14],
   ['UNAVAILABLE', 15],
   ['DELIVERY', 16],
   ['CANCELLED', 17],

@@ -81,8 +81,12 @@ export const plainTsm: TsmAttesterConfig = {
 /** The agent's attester over an SNP guest that binds this config document. */
 export function snpAttester(configDocument: Uint8Array): Attester {
   const tsm = new InterceptedTsm({ hostData: crypto.hash('sha256', configDocument) });
-  const { randomBytes } = crypto;
-  const open = () => openTsmAttester(tsm, plainTsm, { configDocument, randomBytes });
+  const options = {
+    configDocument,
+    randomBytes: crypto.randomBytes,
+    sleep: () => Promise.resolve(),
+  };
+  const open = () => openTsmAttester(tsm, plainTsm, options);
   return {
     profiles: ['snp'],
     evidence: async (reportData) => (await open()).evidence(reportData),

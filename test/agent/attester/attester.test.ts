@@ -16,7 +16,8 @@ import { refusalOf } from '../../refusal.js';
 import { temporaryFolder } from '../../run-folder.js';
 
 const configDocument = crypto.randomBytes(100);
-const options = { configDocument, randomBytes: crypto.randomBytes };
+const sleep = () => Promise.resolve();
+const options = { configDocument, randomBytes: crypto.randomBytes, sleep };
 const reportData = crypto.randomBytes(64);
 const open = (interference: Interference, config: Partial<TsmAttesterConfig> = {}) =>
   openTsmAttester(new InterceptedTsm(interference), { ...plainTsm, ...config }, options);

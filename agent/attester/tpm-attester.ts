@@ -1,0 +1,98 @@
+import { encodeCmw } from '#core/rats/cmw.js';
+import { tpmCollection } from '#core/tpm/evidence.js';
+import type { TpmConfig, TpmPlatform } from '../config-attester.js';
+import type { Attester, AttesterOptions } from './attester.js';
+import { azureIndices, openAzureAttester } from './azure.js';
+import { measureConfigDocument } from './tpm/config-register.js';
+import { googleAks, openGoogleAk } from './tpm/google.js';
+import { activateCredential, openAk, openEk } from './tpm/keys.js';
+import { type MeasuredTpm, quoteOver } from './tpm/quote.js';
+import { Tpm } from './tpm/tpm.js';
+
+const openers: Readonly<Record<TpmPlatform, (measured: MeasuredTpm) => Promise<Attester>>> = {
+  generic: openGenericAttester,
+  azure: openAzureAttester,
+  google: openGoogleAttester,
+};
+
+/**
+ * Evidence of a TPM by tpm2-tools; of an Azure CVM with the hardware's around it.
+ * @throws CvmpError TPM_UNAVAILABLE
+ */
+export async function openTpmAttester(
+  config: TpmConfig,
+  stateDir: string,
+  options: AttesterOptions,
+): Promise<Attester> {
+  const { randomBytes } = options;
+  const tpm = await Tpm.open({ tcti: config.tcti, stateDir, randomBytes });
+  try {
+    const nvIndices = await tpm.handles('nv-index');
+    await measureConfigDocument(tpm, config.bank, options.configDocument);
+    const platform = config.platform ?? platformOf(nvIndices);
+    return oneAtATime(await openers[platform]({ tpm, config, options, nvIndices }), tpm);
+  } catch (error) {
+    await tpm.close();
+    throw error;
+  }
+}
+
+function platformOf(nvIndices: ReadonlySet<number>): TpmPlatform {
+  if (nvIndices.has(azureIndices.report)) return 'azure';
+  const isGoogle = googleAks.some(({ certificate, template }) =>
+    [certificate, template].every((index) => nvIndices.has(index)),
+  );
+  return isGoogle ? 'google' : 'generic';
+}
+
+/** A TPM whose EK certificate vouches for it: the verifier has its AK activate a credential. */
+async function openGenericAttester(measured: MeasuredTpm): Promise<Attester> {
+  const { tpm, config, nvIndices } = measured;
+  const ak = await openAk(tpm, config.akHandle);
+  const ek = await openEk(tpm, nvIndices);
+  const { certificates: ekCertificates } = ek;
+  return {
+    profiles: ['tpm'],
+    async evidence(reportData) {
+      const quoted = await quoteOver(measured, ak, reportData);
+      const { publicArea: akPublic } = ak;
+      return encodeCmw(tpmCollection({ ...quoted, akPublic, ekCertificates }));
+    },
+    activateCredential: (credentialBlob, encryptedSecret) =>
+      activateCredential(tpm, ek, ak, { credentialBlob, encryptedSecret }),
+    close: () => tpm.close(),
+  };
+}
+
+/** A vTPM of Google Cloud, which certified the AK. */
+async function openGoogleAttester(measured: MeasuredTpm): Promise<Attester> {
+  const { tpm, nvIndices } = measured;
+  const { certificate, ...ak } = await openGoogleAk(tpm, nvIndices);
+  return {
+    profiles: ['tpm'],
+    async evidence(reportData) {
+      const quoted = await quoteOver(measured, ak, reportData);
+      return encodeCmw(tpmCollection({ ...quoted, certificates: [certificate] }));
+    },
+    close: () => tpm.close(),
+  };
+}
+
+/** Files and NV indices are shared, so one request is done before the next begins. */
+function oneAtATime(attester: Attester, tpm: Tpm): Attester {
+  let last: Promise<unknown> = Promise.resolve();
+  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
+    const turn = last.then(work);
+    last = turn.catch(() => {});
+    return turn;
+  };
+  const activate = attester.activateCredential;
+  return {
+    profiles: attester.profiles,
+    evidence: (reportData) => inTurn(() => attester.evidence(reportData)),
+    ...(activate && {
+      activateCredential: (blob, secret) => inTurn(() => activate(blob, secret)),
+    }),
+    close: () => last.then(() => tpm.close()),
+  };
+}

@@ -1,0 +1,145 @@
+import { concat, equalBytes } from '#core/bytes.js';
+import { CvmpError } from '#core/errors.js';
+import { isAttestationKey, type PublicArea, parsePublicArea } from '#core/tpm/public-area.js';
+import { parseCertificate } from '#core/x509/certificate.js';
+import { splitDer } from './der.js';
+import { handleText, type Tpm, type TpmObject } from './tpm.js';
+
+/** A key that signs quotes. */
+export interface AttestationKey {
+  readonly object: TpmObject;
+  /** TPMT_PUBLIC. */
+  readonly publicArea: Uint8Array;
+}
+
+/** A key that credentials are sealed to. */
+export interface EndorsementKey {
+  readonly object: TpmObject;
+  readonly publicArea: PublicArea;
+  /** DER: its certificate, then what the TPM holds of the chain; empty where it has none. */
+  readonly certificates: readonly Uint8Array[];
+}
+
+/**
+ * Restricted, so that it signs nothing but what the TPM itself made; without dictionary attack
+ * protection (it has no password), or else a host that cuts the power often enough locks it.
+ */
+const akArguments: readonly string[] = [
+  ...['-C', 'e', '-G', 'ecc256:ecdsa-sha256:null', '-g', 'sha256'],
+  ...['-a', 'fixedtpm|fixedparent|sensitivedataorigin|userwithauth|restricted|sign|noda'],
+];
+
+/**
+ * The AK at this handle, which is made there where it is missing.
+ * @throws CvmpError TPM_UNAVAILABLE, also where the key there is no attestation key
+ */
+export async function openAk(tpm: Tpm, handle: number): Promise<AttestationKey> {
+  const object = handleText(handle);
+  if (!(await tpm.handles('persistent')).has(handle)) {
+    await tpm.persist(await tpm.createPrimary('ak', akArguments), handle);
+    await tpm.flush();
+  }
+  const publicArea = await tpm.readPublic(object);
+  if (isAttestationKey(parsePublicArea(publicArea))) return { object, publicArea };
+  throw new CvmpError('TPM_UNAVAILABLE', `the key at ${object} is not restricted to signing`, {
+    field: 'tpm.ak_handle',
+  });
+}
+
+/** Where a TPM keeps an EK and its certificate (TCG EK Credential Profile 2.2). */
+interface EkPlace {
+  readonly certificate: number;
+  readonly handle: number;
+  /** Algorithm that tpm2_createek makes this EK by; undefined: it makes none of this template. */
+  readonly algorithm: 'rsa' | 'ecc' | undefined;
+}
+
+const rsaPlace = { certificate: 0x01c00002, handle: 0x81010001, algorithm: 'rsa' } as const;
+const ekPlaces: readonly EkPlace[] = [
+  rsaPlace,
+  { certificate: 0x01c0000a, handle: 0x81010002, algorithm: 'ecc' },
+  // P-384, template H-3.
+  { certificate: 0x01c00016, handle: 0x81010016, algorithm: undefined },
+];
+/** Certificates of the EK's issuers, one after the other through these indices (2.2.1.5.2). */
+const chainIndices = { first: 0x01c00100, last: 0x01c001ff };
+const userWithAuth = 1 << 6;
+
+/**
+ * The EK whose certificate this TPM holds; without any certificate the RSA EK.
+ * @throws CvmpError TPM_UNAVAILABLE
+ */
+export async function openEk(tpm: Tpm, nvIndices: ReadonlySet<number>): Promise<EndorsementKey> {
+  const persistent = await tpm.handles('persistent');
+  const chain = await readChain(tpm, nvIndices);
+  const certified = ekPlaces.filter(({ certificate }) => nvIndices.has(certificate));
+  for (const place of certified) {
+    const [certificate] = splitDer(await tpm.nvRead(place.certificate));
+    if (certificate === undefined) continue;
+    const { spki } = parseCertificate(certificate, 'ek_certificate');
+    const ek = await loadEk(tpm, place, persistent);
+    // A handle may hold another key than the one that was certified.
+    if (ek !== undefined && equalBytes(ek.publicArea.spki, spki)) {
+      return { ...ek, certificates: [certificate, ...chain] };
+    }
+  }
+  const ek = await loadEk(tpm, rsaPlace, persistent);
+  return { ...ek!, certificates: [] };
+}
+
+async function readChain(tpm: Tpm, nvIndices: ReadonlySet<number>): Promise<readonly Uint8Array[]> {
+  const { first, last } = chainIndices;
+  const indices = [...nvIndices].filter((index) => index >= first && index <= last);
+  const parts: Uint8Array[] = [];
+  for (const index of indices.sort((a, b) => a - b)) parts.push(await tpm.nvRead(index));
+  return splitDer(concat(...parts));
+}
+
+async function loadEk(
+  tpm: Tpm,
+  { handle, algorithm }: EkPlace,
+  persistent: ReadonlySet<number>,
+): Promise<Omit<EndorsementKey, 'certificates'> | undefined> {
+  if (!persistent.has(handle) && algorithm === undefined) return undefined;
+  const object = persistent.has(handle) ? handleText(handle) : tpm.tools.path(`ek-${algorithm}`);
+  if (!persistent.has(handle)) {
+    await tpm.tools.run('createek', ['-Q', '-G', algorithm!, '-c', object]);
+  }
+  const publicArea = parsePublicArea(await tpm.readPublic(object));
+  await tpm.flush();
+  return { object, publicArea };
+}
+
+/**
+ * TPM2_ActivateCredential.
+ * @throws CvmpError AK_UNTRUSTED where it is a credential for other keys, TPM_UNAVAILABLE
+ */
+export async function activateCredential(
+  tpm: Tpm,
+  { object: ek, publicArea }: EndorsementKey,
+  { object: ak }: AttestationKey,
+  { credentialBlob, encryptedSecret }: Readonly<Record<string, Uint8Array>>,
+): Promise<Uint8Array> {
+  const { tools } = tpm;
+  // The tool's own format: magic number, version, both structures.
+  const header = Uint8Array.of(0xba, 0xdc, 0xc0, 0xde, 0, 0, 0, 1);
+  const credential = concat(header, credentialBlob!, encryptedSecret!);
+  const input = await tools.write('credential', credential);
+  const args = ['-Q', '-c', ak, '-C', ek, '-i', input, '-o', tools.path('secret')];
+  // EKs of the low templates may be used by policy only: whoever may use the endorsement hierarchy.
+  const session = (publicArea.attributes & userWithAuth) === 0 ? tools.path('session') : undefined;
+  try {
+    if (session !== undefined) {
+      await tools.run('startauthsession', ['--policy-session', '-S', session]);
+      await tools.run('policysecret', ['-Q', '-S', session, '-c', 'e']);
+      args.push('-P', `session:${session}`);
+    }
+    await tools.run('activatecredential', args).catch((cause: CvmpError) => {
+      throw new CvmpError('AK_UNTRUSTED', cause.message, { cause, field: 'tpm.credential' });
+    });
+    return await tools.take('secret');
+  } finally {
+    if (session !== undefined) await tools.run('flushcontext', [session]).catch(() => {});
+    await tpm.flush();
+  }
+}

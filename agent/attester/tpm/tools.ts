@@ -1,0 +1,81 @@
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { toHex } from '#core/bytes.js';
+import { CvmpError } from '#core/errors.js';
+import { runProgram } from '../../child-program.js';
+
+export interface TpmToolsOptions {
+  /** How the tools reach the TPM (TPM2TOOLS_TCTI). */
+  readonly tcti: string;
+  /** Where a private folder for the files of the tools is made; volatile. */
+  readonly stateDir: string;
+  readonly randomBytes: (length: number) => Uint8Array;
+}
+
+/** A TPM that makes an RSA key may take this long. */
+const deadlineMs = 60_000;
+
+/**
+ * tpm2-tools as child processes. Arguments are passed as they are, without a shell; what is larger
+ * goes through files of a folder that only the agent may read.
+ */
+export class TpmTools {
+  readonly #tcti: string;
+  readonly #folder: string;
+
+  private constructor(tcti: string, folder: string) {
+    this.#tcti = tcti;
+    this.#folder = folder;
+  }
+
+  /** @throws CvmpError TPM_UNAVAILABLE where the folder cannot be made */
+  static async open({ tcti, stateDir, randomBytes }: TpmToolsOptions): Promise<TpmTools> {
+    const folder = join(stateDir, `tpm-${toHex(randomBytes(8))}`);
+    try {
+      await mkdir(folder, { recursive: true, mode: 0o700 });
+    } catch (cause) {
+      const message = `no folder for the tools in ${stateDir}`;
+      throw new CvmpError('TPM_UNAVAILABLE', message, { cause, field: 'state_dir' });
+    }
+    return new TpmTools(tcti, folder);
+  }
+
+  /** Path of a file of this name for the tools. */
+  path(name: string): string {
+    return join(this.#folder, name);
+  }
+
+  async write(name: string, data: Uint8Array): Promise<string> {
+    await writeFile(this.path(name), data, { mode: 0o600 });
+    return this.path(name);
+  }
+
+  /** Reads what a tool wrote, and takes the file away. */
+  async take(name: string): Promise<Uint8Array> {
+    const data = new Uint8Array(await readFile(this.path(name)));
+    await rm(this.path(name));
+    return data;
+  }
+
+  /**
+   * @param tool name without `tpm2_`
+   * @returns standard output
+   * @throws CvmpError TPM_UNAVAILABLE with the tool's own complaint
+   */
+  async run(tool: string, args: readonly string[], input?: Uint8Array): Promise<Uint8Array> {
+    // The libraries' own log repeats each complaint several times.
+    const env = { TPM2TOOLS_TCTI: this.#tcti, TSS2_LOG: 'all+none' };
+    const field = `tpm2_${tool}`;
+    const options = { input, deadlineMs, env };
+    const result = await runProgram(field, args, options).catch((cause: Error) => {
+      throw new CvmpError('TPM_UNAVAILABLE', cause.message, { cause, field });
+    });
+    if (result.exitCode === 0) return result.stdout;
+    const complaint = result.complaints.find((line) => line.startsWith('ERROR')) ?? 'no complaint';
+    throw new CvmpError('TPM_UNAVAILABLE', `${field}: ${complaint}`, { field });
+  }
+
+  async close(): Promise<void> {
+    await rm(this.#folder, { recursive: true, force: true });
+  }
+}
