@@ -229,6 +229,17 @@ export const errorTable = {
     'The platform does not vouch for the key of the realm.',
     'Use both parts of one token.',
   ),
+  // --- Attestation Results (passport model)
+  VERIFIER_UNTRUSTED: row(
+    'UNAUTHENTICATED',
+    'No verifier that the policy names signed the Attestation Result.',
+    'Name the verifier and its key in the policy, or use one that it names.',
+  ),
+  RESULT_STALE: row(
+    'UNAUTHENTICATED',
+    'The Attestation Result is too old, has expired, or is from the future.',
+    'Obtain a fresh result from the verifier, and compare the clocks.',
+  ),
   // --- Session and binding
   BINDING_MISMATCH: row(
     'UNAUTHENTICATED',
@@ -322,6 +333,11 @@ export const errorTable = {
     'PERMISSION_DENIED',
     'Secure Boot is not proven as the policy asks.',
     'Boot with Secure Boot on, keys of the policy and a current dbx.',
+  ),
+  POLICY_RESULT: row(
+    'PERMISSION_DENIED',
+    'The Attestation Result of the external verifier is not as good as the policy asks.',
+    'See the claims of the result: cvmp evidence show.',
   ),
   POLICY_ADVISORY: row(
     'PERMISSION_DENIED',

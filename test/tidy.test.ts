@@ -38,12 +38,12 @@ const imports = sources.flatMap(importsOf);
 
 /** Rank of each room of core: a room sees only rooms of lower rank. */
 const coreRanks: readonly (readonly string[])[] = [
-  ['bytes', 'errors', 'crypto', 'crypto.node', 'crypto.browser', 'hkdf', 'guid'],
+  ['bytes', 'errors', 'crypto', 'crypto.node', 'crypto.browser', 'hkdf', 'guid', 'json'],
   ['cbor', 'asn1'],
   ['cose', 'x509', 'eventlog', 'firmware'],
   ['rats'],
-  ['snp', 'tdx', 'tpm', 'cca', 'keying', 'corim', 'ear'],
-  ['azure', 'svsm'],
+  ['snp', 'tdx', 'tpm', 'cca', 'keying', 'corim'],
+  ['azure', 'svsm', 'ear'],
   ['session', 'schemes'],
 ];
 

@@ -8,6 +8,7 @@ import {
 } from '@bufbuild/protobuf';
 import { fromUtf8 } from '#core/bytes.js';
 import { CvmpError } from '#core/errors.js';
+import { firstDuplicateKey } from '#core/json.js';
 
 const depthMax = 16;
 const wellKnown = 'google.protobuf.';
@@ -31,7 +32,8 @@ function parse(schema: DescMessage, bytes: Uint8Array): JsonObject {
     const text = fromUtf8(bytes);
     const json: unknown = JSON.parse(text);
     if (isObject(json)) {
-      demandUniqueKeys(text);
+      const twice = firstDuplicateKey(text);
+      if (twice !== undefined) throw invalid(twice, 'comes twice');
       return json;
     }
   } catch (cause) {
@@ -43,23 +45,6 @@ function parse(schema: DescMessage, bytes: Uint8Array): JsonObject {
 
 function isObject(json: unknown): json is JsonObject {
   return typeof json === 'object' && json !== null && !Array.isArray(json);
-}
-
-/** `JSON.parse` lets the last of two equal keys win. The text is valid JSON already. */
-function demandUniqueKeys(text: string): void {
-  const open: (Set<string> | undefined)[] = [];
-  // A string with what follows it, or a bracket.
-  for (const [token] of text.matchAll(/"(?:[^"\\]|\\.)*"(?:\s*:)?|[{}[\]]/g)) {
-    if (token === '{') open.push(new Set());
-    else if (token === '[') open.push(undefined);
-    else if (token === '}' || token === ']') open.pop();
-    else if (token.endsWith(':')) {
-      const key = JSON.parse(token.slice(0, token.lastIndexOf('"') + 1)) as string;
-      const keys = open.at(-1);
-      if (keys?.has(key)) throw invalid(key, 'comes twice');
-      keys?.add(key);
-    }
-  }
 }
 
 function judge(schema: DescMessage, json: JsonObject, path: string, depth: number): void {

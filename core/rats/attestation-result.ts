@@ -10,17 +10,6 @@ export interface FailedCheck {
   readonly message: string;
 }
 
-/**
- * Categories of the trustworthiness vector (draft-ietf-rats-ar4si s.2.3) with their claim values:
- * 2 affirming, 32 warning, 96 contraindicated, 0 no claim.
- */
-export interface TrustVector {
-  readonly instanceIdentity?: number;
-  readonly configuration?: number;
-  readonly executables?: number;
-  readonly hardware?: number;
-}
-
 /** What a level asked and did not find. */
 export interface LevelGap {
   readonly n: number;
@@ -40,5 +29,4 @@ export interface AttestationResult {
   readonly level: number;
   /** What kept the evidence from the next level; undefined on the highest. */
   readonly nextLevel: LevelGap | undefined;
-  readonly trustVector?: TrustVector;
 }

@@ -27,7 +27,7 @@ export interface Claims {
 /** Digest over the config document, as the hardware reports it. */
 export interface ConfigBinding {
   /** Name of the hardware's field, for messages. */
-  readonly field: 'HOST_DATA' | 'MRCONFIGID' | 'PCR 15' | 'RPV';
+  readonly field: 'HOST_DATA' | 'MRCONFIGID' | 'PCR 15' | 'RPV' | 'EAR';
   readonly hash: HashName;
   readonly digest: Uint8Array;
 }
