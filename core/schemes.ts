@@ -1,5 +1,6 @@
 import { azureSnpScheme, azureTdxScheme } from './azure/scheme.js';
 import { ccaScheme } from './cca/scheme.js';
+import { earScheme } from './ear/scheme.js';
 import type { AnyScheme } from './rats/scheme.js';
 import { snpScheme } from './snp/scheme.js';
 import { svsmScheme } from './svsm/scheme.js';
@@ -15,4 +16,5 @@ export const schemes: readonly AnyScheme[] = [
   azureSnpScheme,
   azureTdxScheme,
   ccaScheme,
+  earScheme,
 ];

@@ -7,6 +7,7 @@ import {
   azureTdxRulesOf,
 } from './azure-rules.js';
 import { ccaLevelOf, ccaRulesOf } from './cca-rules.js';
+import { earLevelOf, earRulesOf } from './ear-rules.js';
 import { snpLevelOf, snpRulesOf } from './snp-rules.js';
 import { tdxLevelOf, tdxRulesOf } from './tdx-rules.js';
 import { tpmLevelOf, tpmRulesOf } from './tpm-rules.js';
@@ -52,6 +53,11 @@ const rows: readonly FormatRow[] = [
     format: 'cca',
     rules: ({ cca }, path) => cca && ccaRulesOf(cca, path),
     level: ({ cca }) => cca && ccaLevelOf(cca),
+  },
+  {
+    format: 'ear',
+    rules: ({ ear }, path) => ear && earRulesOf(ear, path),
+    level: ({ ear }) => ear && earLevelOf(ear),
   },
 ];
 

@@ -1,5 +1,5 @@
 import { concat, fromBase64Url, fromUtf8, toBase64Url, utf8 } from '../bytes.js';
-import { asBoolean, asInteger, asText } from '../cbor/read.js';
+import { asBoolean, asInteger as asNumber, asText } from '../cbor/read.js';
 import type { CborValue } from '../cbor/value.js';
 import { type EcPublicKey, ecPublicKey } from '../cose/key.js';
 import { coordinateLength, type EcCurve } from '../crypto.js';
@@ -139,6 +139,12 @@ function asObject(value: unknown, field: string): JsonObject {
 const text = (value: unknown, field: string, rule: Parameters<typeof asText>[2] = textRule) =>
   asText(value as CborValue, field, rule);
 
+/** JSON has one kind of number; RFC 9711 s.4.3.1 admits whole ones only. */
+function asInteger(value: unknown, field: string, rule?: { min?: number; max?: number }): number {
+  if (typeof value === 'number' && Number.isSafeInteger(value)) return asNumber(value, field, rule);
+  throw new CvmpError('MALFORMED', `${field} is not an integer`, { field });
+}
+
 /**
  * Reads the claims of a JWT. Claims that CVMP does not know are read over, as the draft demands.
  * @throws CvmpError MALFORMED, SIZE, UNSUPPORTED_VERSION, UNSUPPORTED_ALGORITHM
@@ -153,8 +159,8 @@ export function readClaims(bytes: Uint8Array): Ear {
   const raw = json[dialect.rawEvidence];
   return checkEar({
     profile,
-    issuedAt: asInteger(json.iat as CborValue, 'ear.iat'),
-    expiresAt: exp === undefined ? undefined : asInteger(exp as CborValue, 'ear.exp'),
+    issuedAt: asInteger(json.iat, 'ear.iat'),
+    expiresAt: exp === undefined ? undefined : asInteger(exp, 'ear.exp'),
     verifier: {
       developer: text(verifier.developer, 'ear.verifier-id.developer'),
       build: text(verifier.build, 'ear.verifier-id.build'),
@@ -204,7 +210,7 @@ function readVector(value: unknown, field: string): TrustVector {
     if (known === undefined) {
       throw new CvmpError('MALFORMED', `${field} has a category ${name}`, { field });
     }
-    const number = asInteger(item as CborValue, `${field}.${name}`, { min: -128, max: 127 });
+    const number = asInteger(item, `${field}.${name}`, { min: -128, max: 127 });
     tierOf(number);
     vector[known] = number;
   }
@@ -249,7 +255,7 @@ function readCvmp(json: JsonObject, field: string): CvmpAppraisal {
   }
   return {
     format: text(json.format, `${field}.format`, { min: 1, max: 64 }),
-    level: asInteger(json.level as CborValue, `${field}.level`, { max: 64 }),
+    level: asInteger(json.level, `${field}.level`, { max: 64 }),
     simulated: asBoolean(json.simulated as CborValue, `${field}.simulated`),
     configDigest,
     launchMeasurement: digest('launch-measurement'),

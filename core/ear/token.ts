@@ -46,7 +46,7 @@ export interface SignedEar {
 }
 
 /** Signs an EAR as a CWT: a tagged COSE_Sign1, ES256 or ES384 by the key. */
-export function signCwt(key: EcPrivateKey, ear: Ear): Promise<Uint8Array> {
+export async function signCwt(key: EcPrivateKey, ear: Ear): Promise<Uint8Array> {
   const kid = thumbprint({ curve: key.curve, point: key.publicPoint });
   return sign1(key, encodeClaims(ear), {
     protected: new Map<number, CborValue>([

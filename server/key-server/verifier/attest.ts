@@ -1,10 +1,19 @@
 import { equalBytes, toHex } from '#core/bytes.js';
+import { isPassport, verifierKeyDocument } from '#core/ear/passport.js';
+import type { EarRules } from '#core/ear/rules.js';
+import { earScheme } from '#core/ear/scheme.js';
 import { CvmpError, type ErrorCode } from '#core/errors.js';
 import { checkValidity } from '#core/keying/rules.js';
 import type { Activate } from '#core/rats/activation.js';
 import { appraise } from '#core/rats/appraise.js';
 import type { AttestationResult, FailedCheck } from '#core/rats/attestation-result.js';
-import type { Endorsements, TrustAnchor } from '#core/rats/endorsements.js';
+import { decodeCmw } from '#core/rats/cmw.js';
+import {
+  type Endorsements,
+  joinEndorsements,
+  noEndorsements,
+  type TrustAnchor,
+} from '#core/rats/endorsements.js';
 import { endorsementNeeds, type VerifiedEvidence, verifyEvidence } from '#core/rats/verify.js';
 import { schemes } from '#core/schemes.js';
 import type { SessionEvidence } from '#core/session/server.js';
@@ -130,8 +139,22 @@ export class Verifier {
     const { anchors, source, revocation, now } = this.#options;
     const inputs = { schemes, anchors, endorsements: this.#options.endorsements, at: now() };
     const needs = await endorsementNeeds(evidence.collection, inputs);
-    const endorsements = await obtainAll(source, needs, revocation, inputs.endorsements);
+    const obtained = await obtainAll(source, needs, revocation, inputs.endorsements);
+    const endorsements = joinEndorsements(obtained, await this.#verifierKeys(evidence));
     return verifyEvidence(evidence, { ...inputs, endorsements, activate, at: now() });
+  }
+
+  /**
+   * Keys of external verifiers that the policy of the tenant at hand admits. Where there is no such
+   * tenant or policy there are none, and an Attestation Result fails as one of a stranger does.
+   */
+  async #verifierKeys({ collection, document }: SessionEvidence): Promise<Endorsements> {
+    if (!isPassport(decodeCmw(collection))) return noEndorsements;
+    const { tenantId, cvmName } = document;
+    const stored = await this.#options.policies.covering(tenantId, cvmName);
+    const rules = stored?.policy.appraisal.formats.get(earScheme.format) as EarRules | undefined;
+    const keys = rules?.verifiers.flatMap((one) => one.keys) ?? [];
+    return { ...noEndorsements, documents: keys.map(verifierKeyDocument) };
   }
 
   /** An unknown tenant has no policy; who asks need not learn which of the two is missing. */
