@@ -6,9 +6,9 @@ import { checkPolicy, type KnownFormats } from '#core/keying/policy-rules.js';
 import { schemes } from '#core/schemes.js';
 import type { KeyRules as KeyRulesMessage, SetKeyPolicy } from '#gen/cvmp/v1/policy_pb.js';
 import { SetKeyPolicySchema } from '#gen/cvmp/v1/policy_pb.js';
-import { formatLevelsOf, formatRulesOf } from './format-rules.js';
 import { purposeOf } from './key.js';
-import { momentOf } from './rule-lists.js';
+import { formatLevelsOf, formatRulesOf } from './rules/formats.js';
+import { momentOf } from './rules/lists.js';
 import { policyType } from './signed-policy.js';
 import { readMessage, validate } from './validate.js';
 

@@ -1,16 +1,11 @@
 import type { RulesByFormat } from '#core/keying/policy.js';
 import type { AppraisalPolicy, SvnLevel } from '#gen/cvmp/v1/policy_pb.js';
-import {
-  azureSnpLevelOf,
-  azureSnpRulesOf,
-  azureTdxLevelOf,
-  azureTdxRulesOf,
-} from './azure-rules.js';
-import { ccaLevelOf, ccaRulesOf } from './cca-rules.js';
-import { earLevelOf, earRulesOf } from './ear-rules.js';
-import { snpLevelOf, snpRulesOf } from './snp-rules.js';
-import { tdxLevelOf, tdxRulesOf } from './tdx-rules.js';
-import { tpmLevelOf, tpmRulesOf } from './tpm-rules.js';
+import { azureSnpLevelOf, azureSnpRulesOf, azureTdxLevelOf, azureTdxRulesOf } from './azure.js';
+import { ccaLevelOf, ccaRulesOf } from './cca.js';
+import { earLevelOf, earRulesOf } from './ear.js';
+import { snpLevelOf, snpRulesOf } from './snp.js';
+import { tdxLevelOf, tdxRulesOf } from './tdx.js';
+import { tpmLevelOf, tpmRulesOf } from './tpm.js';
 
 /** One evidence format in the messages of a policy. */
 interface FormatRow {

@@ -6,7 +6,7 @@ import type {
   SnpLevel as SnpLevelMessage,
   SnpRules as SnpRulesMessage,
 } from '#gen/cvmp/v1/policy_pb.js';
-import { once, stated, withinMask } from './rule-lists.js';
+import { once, stated, withinMask } from './lists.js';
 
 /** CHIP_ID whole, or its significant bytes (Turin). */
 const chipIdLengths = [64, 8];

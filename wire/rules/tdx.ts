@@ -5,7 +5,7 @@ import type {
   TdxLevel as TdxLevelMessage,
   TdxRules as TdxRulesMessage,
 } from '#gen/cvmp/v1/tdx_rules_pb.js';
-import { momentOf, once, onceEach, stated, withinMask } from './rule-lists.js';
+import { momentOf, once, onceEach, stated, withinMask } from './lists.js';
 
 /**
  * @param path of the message in its policy

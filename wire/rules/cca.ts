@@ -5,7 +5,7 @@ import type {
   CcaReference as CcaReferenceMessage,
   CcaRules as CcaRulesMessage,
 } from '#gen/cvmp/v1/cca_rules_pb.js';
-import { onceEach, stated } from './rule-lists.js';
+import { onceEach, stated } from './lists.js';
 
 /** Bytes of the hashes that CCA uses. */
 const digestLengths = [32, 48, 64];

@@ -16,7 +16,7 @@ import {
   type TpmReference as TpmReferenceMessage,
   type TpmRules as TpmRulesMessage,
 } from '#gen/cvmp/v1/tpm_rules_pb.js';
-import { onceEach } from './rule-lists.js';
+import { onceEach } from './lists.js';
 
 const akTrustOf: Readonly<Record<AkTrustNumber, AkTrust['by'] | undefined>> = {
   [AkTrustNumber.UNSPECIFIED]: undefined,

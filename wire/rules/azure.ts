@@ -11,9 +11,9 @@ import {
   SnpRulesSchema,
 } from '#gen/cvmp/v1/policy_pb.js';
 import { TdxLevelSchema, TdxRulesSchema } from '#gen/cvmp/v1/tdx_rules_pb.js';
-import { snpLevelOf, snpRulesOf } from './snp-rules.js';
-import { tdxLevelOf, tdxRulesOf } from './tdx-rules.js';
-import { bootRulesOf, tpmLevelOf } from './tpm-rules.js';
+import { snpLevelOf, snpRulesOf } from './snp.js';
+import { tdxLevelOf, tdxRulesOf } from './tdx.js';
+import { bootRulesOf, tpmLevelOf } from './tpm.js';
 
 // Each function: @param path of the message in its policy, @throws CvmpError INVALID_FIELD,
 // POLICY_INVALID. Both halves of the rules are required by proto/; a half of a level that is absent
