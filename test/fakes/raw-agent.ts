@@ -35,6 +35,8 @@ export interface EvidenceChange {
   readonly overrides?: ReportValues;
   /** Changes the signed report. */
   readonly tamper?: (report: Uint8Array) => void;
+  /** What the host gives along in place of its certificates; empty: nothing. */
+  readonly certTable?: Uint8Array;
 }
 
 /** A frame as the stream carries it. */
@@ -86,7 +88,7 @@ export class RawAgent {
     const overrides = change.overrides ?? {};
     const { report, certTable } = await guest.report({ reportData, vmpl: 0, overrides });
     change.tamper?.(report);
-    const collection = encodeCmw(snpCollection(report, certTable));
+    const collection = encodeCmw(snpCollection(report, change.certTable ?? certTable));
     return this.session.evidence(collection, 'test-agent');
   }
 

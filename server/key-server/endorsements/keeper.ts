@@ -220,7 +220,7 @@ export class EndorsementKeeper implements EndorsementSource {
     isNew: boolean,
   ): Promise<VerifiedStatement> {
     const { anchors, clock, fetch } = this.#parts;
-    const issuer = issuerOf(statement);
+    const issuer = document.chain === undefined ? issuerOf(statement) : undefined;
     const context = { anchors, at: clock.now(), issuers: [] };
     if (issuer === undefined) return verifyStatement(statement, document, context);
     const holding = await this.holding(issuer);

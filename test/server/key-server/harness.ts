@@ -11,7 +11,7 @@ import { policyService } from '#server/key-server/policy-service.js';
 import type { KeyServerState } from '#server/key-server/release/contract.js';
 import type { SessionLimits } from '#server/key-server/session/stream.js';
 import { trustAnchors } from '#server/key-server/verifier/anchors.js';
-import { Verifier } from '#server/key-server/verifier/attest.js';
+import { Verifier, type VerifierOptions } from '#server/key-server/verifier/attest.js';
 import { noSource } from '#server/key-server/verifier/source.js';
 import type { SimulatedGuest } from '#sim/guest.js';
 import type { SecurityProcessor } from '#sim/security-processor.js';
@@ -62,7 +62,10 @@ export interface Launched {
 }
 
 /** Levels by SNP firmware component, as the simulated Genoa has it. */
-export async function startKeyServer(change: Partial<SessionLimits> = {}): Promise<TestKeyServer> {
+export async function startKeyServer(
+  change: Partial<SessionLimits> = {},
+  endorsements: Partial<Pick<VerifierOptions, 'source' | 'revocation'>> = {},
+): Promise<TestKeyServer> {
   const place = await newPlace('key-server');
   place.now = Date.now();
   const state = await openPlace(place);
@@ -76,6 +79,7 @@ export async function startKeyServer(change: Partial<SessionLimits> = {}): Promi
     endorsements: { certificates: [], crls: [] },
     source: noSource,
     revocation: 'when_held',
+    ...endorsements,
     now,
   });
   const parts = {

@@ -50,8 +50,9 @@ export class FakeVendors {
     this.intel = intel;
   }
 
-  static async start(product: SnpProduct = 'Genoa'): Promise<FakeVendors> {
-    const { chip } = await simulatedProcessor(product);
+  /** @param of the chip whose VCEK the KDS has; a new one unless told */
+  static async start(product: SnpProduct = 'Genoa', of?: SimulatedChip): Promise<FakeVendors> {
+    const chip = of ?? (await simulatedProcessor(product)).chip;
     const service = await FakeVendorService.start();
     const vendors = new FakeVendors(service, chip, product, await FakeIntel.create());
     await vendors.#routes();
