@@ -13,7 +13,7 @@ function auditTable(entries: readonly AuditEntry[]): string {
     entries.map((entry) => [
       String(entry.index),
       timeText(entry.time),
-      entry.operation,
+      entry.reason === '' ? entry.operation : `${entry.operation} (${entry.reason})`,
       entry.granted ? 'granted' : `refused ${entry.code}`,
       entry.cvmName || '-',
       toHex(entry.keyId).slice(0, 8) || '-',

@@ -15,9 +15,14 @@ export function timeText(time: Timestamp | undefined): string {
         .replace(/\.\d+Z$/, 'Z');
 }
 
+/** Whether the Key Agent has said anything in this boot. */
+export function hasReported(agent: GuestStatusResponse | undefined): agent is GuestStatusResponse {
+  return agent !== undefined && agent.phase !== AgentPhase.UNSPECIFIED;
+}
+
 /** What the Key Agent reported last, in a few words. */
 export function agentText(agent: GuestStatusResponse | undefined): string {
-  if (agent === undefined || agent.phase === AgentPhase.UNSPECIFIED) return '-';
+  if (!hasReported(agent)) return '-';
   const phase = enumName(AgentPhaseSchema, agent.phase).replaceAll('-', ' ');
   const disk = agent.diskAction === '' ? '' : `, disk ${agent.diskAction}`;
   const svn = agent.svn === 0 ? '' : `, SVN ${agent.svn}`;

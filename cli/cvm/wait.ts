@@ -6,7 +6,7 @@ import type { CommandContext } from '../command.js';
 import type { Output } from '../terminal/output.js';
 import { toReadable } from '../terminal/readable.js';
 import { wholeNumber } from '../terminal/typed.js';
-import { agentText, cvmFields } from './cvm-text.js';
+import { agentText, cvmFields, hasReported } from './cvm-text.js';
 
 /** Options of the commands that start a CVM. */
 export const waitOptions = {
@@ -85,7 +85,7 @@ export async function waitForAgent(
       if (cvm === undefined || cvm.bootCount < started.bootCount) continue;
       seen = cvm;
       const line = `${cvm.name}: ${agentText(cvm.agent)}\n`;
-      if (cvm.agent !== undefined && line !== told) context.terminal.err(line);
+      if (hasReported(cvm.agent) && line !== told) context.terminal.err(line);
       told = line;
       const end = outcome(cvm);
       if (end !== undefined) return result(end);

@@ -35,5 +35,6 @@ function entryMessage(entry: AuditEntry) {
     policyDigest: entry.policyDigest ?? nothing,
     requestId: entry.requestId,
     chainDigest: entry.chainDigest,
+    reason: entry.reason ?? '',
   };
 }

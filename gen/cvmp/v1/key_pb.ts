@@ -993,7 +993,7 @@ export const Suite = {
   P256: 1,
 
   /**
-   * P-384, SHA-384, ES384 where the identity key allows, AES-256-GCM.
+   * P-384, SHA-384, ES256 by the identity key, AES-256-GCM.
    *
    * @generated from enum value: SUITE_P384 = 2;
    */

@@ -5,7 +5,7 @@ import { asArray, asBytes, asInteger, asText } from '#core/cbor/read.js';
 import type { CborValue } from '#core/cbor/value.js';
 import { CvmpError, type ErrorCode, isErrorCode } from '#core/errors.js';
 import { crypto } from '#crypto';
-import type { AuditEntry, AuditEvent, AuditOperation } from './contract.js';
+import type { AcquireRequest, AuditEntry, AuditEvent, AuditOperation } from './contract.js';
 
 /** What is hashed and stored of an entry: everything but the digest itself. */
 export type AuditBody = Omit<AuditEntry, 'chainDigest'>;
@@ -25,6 +25,8 @@ const operations: readonly AuditOperation[] = [
   'register_tenant',
 ];
 
+const reasons: readonly AcquireRequest['reason'][] = ['boot', 'rekey', 'migrate'];
+
 /** Deterministic CBOR: an array, null for what is not said. Read by {@link decodeAuditBody}. */
 export function encodeAuditBody(event: AuditEvent, index: number, time: number): Uint8Array {
   return encode([
@@ -41,12 +43,13 @@ export function encodeAuditBody(event: AuditEvent, index: number, time: number):
     event.evidenceDigest ?? null,
     event.policyDigest ?? null,
     event.requestId,
+    event.reason ?? null,
   ]);
 }
 
 /** @throws CvmpError MALFORMED, NOT_CANONICAL, SIZE */
 export function decodeAuditBody(bytes: Uint8Array): AuditBody {
-  const fields = asArray(decode(bytes), 'audit', { length: 13 });
+  const fields = asArray(decode(bytes), 'audit', { length: 14 });
   const some = <T>(
     i: number,
     name: string,
@@ -58,7 +61,7 @@ export function decodeAuditBody(bytes: Uint8Array): AuditBody {
   return {
     index: asInteger(fields[0], 'audit.index', { min: 1 }),
     time: asInteger(fields[1], 'audit.time'),
-    operation: operationOf(asText(fields[2], 'audit.operation'), 'audit.operation'),
+    operation: known(operations, asText(fields[2], 'audit.operation'), 'audit.operation'),
     tenantId: some(3, 'tenant_id', asText),
     code: some(4, 'code', (value, field) => errorCode(asText(value, field), field)),
     failedChecks: some(5, 'failed_checks', (value, field) =>
@@ -71,6 +74,7 @@ export function decodeAuditBody(bytes: Uint8Array): AuditBody {
     evidenceDigest: some(10, 'evidence_digest', asBytes),
     policyDigest: some(11, 'policy_digest', asBytes),
     requestId: asText(fields[12], 'audit.request_id'),
+    reason: some(13, 'reason', (value, field) => known(reasons, asText(value, field), field)),
   };
 }
 
@@ -84,8 +88,8 @@ function errorCode(text: string, field: string): ErrorCode {
   throw new CvmpError('MALFORMED', `${field} is no code of ours`, { field });
 }
 
-function operationOf(text: string, field: string): AuditOperation {
-  const operation = operations.find((known) => known === text);
-  if (operation !== undefined) return operation;
-  throw new CvmpError('MALFORMED', `${field} is no operation of ours`, { field });
+function known<T extends string>(all: readonly T[], text: string, field: string): T {
+  const found = all.find((one) => one === text);
+  if (found !== undefined) return found;
+  throw new CvmpError('MALFORMED', `${field} is none of ours`, { field });
 }

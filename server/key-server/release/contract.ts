@@ -200,6 +200,8 @@ export interface AuditEvent {
   readonly level?: number | undefined;
   readonly evidenceDigest?: Uint8Array | undefined;
   readonly policyDigest?: Uint8Array | undefined;
+  /** Of a KeyAcquire, as its agent says. */
+  readonly reason?: AcquireRequest['reason'] | undefined;
   /** Id that the log uses for this call. */
   readonly requestId: string;
 }

@@ -41,6 +41,7 @@ interface Asked {
   readonly requestId: Uint8Array;
   readonly keyId: Uint8Array | undefined;
   readonly svn: number | undefined;
+  readonly reason?: contract.AcquireRequest['reason'];
   /** undefined: it changes nothing that a repetition could change again. */
   readonly digest: Uint8Array | undefined;
 }
@@ -93,10 +94,10 @@ export class KeyRelease implements contract.Keys {
   async acquire(
     grant: contract.SessionGrant,
     requestId: Uint8Array,
-    { keyId, svn }: contract.AcquireRequest,
+    { keyId, svn, reason }: contract.AcquireRequest,
   ): Promise<contract.ReleasedKey> {
     const operation = 'key_acquire';
-    const asked: Asked = { operation, grant, requestId, keyId, svn, digest: undefined };
+    const asked: Asked = { operation, grant, requestId, keyId, svn, reason, digest: undefined };
     return this.#decide(asked, (matter) => this.#release(matter, svn));
   }
 
@@ -158,6 +159,7 @@ export class KeyRelease implements contract.Keys {
       level: undefined,
       evidenceDigest,
       policyDigest: undefined,
+      reason: asked.reason,
       requestId: hex(requestId),
     };
     return deciding(journal, event, {

@@ -53,7 +53,7 @@ describe('every decision is recorded before it is answered (protocol.md s.6.5, I
     const { keyId, kcv } = await state.keys.allocate(grant, requestId(), newKey);
     await state.keys.confirm(grant, requestId(), { keyId, svn: 1, kcv });
     const id = requestId();
-    const ask = { keyId, svn: 4, reason: 'boot' } as const;
+    const ask = { keyId, svn: 4, reason: 'rekey' } as const;
     expect(await refusalOf(state.keys.acquire(grant, id, ask))).toBe('SVN_ABOVE_LEVEL');
     await nextPolicy(state);
     const entries = await everything(state.audit, 'acme', 100);
@@ -75,6 +75,7 @@ describe('every decision is recorded before it is answered (protocol.md s.6.5, I
       evidenceDigest: grant.evidenceDigest,
       policyDigest: policy.digest,
       time: place.now,
+      reason: 'rekey',
     });
     expect(entries[3]).toMatchObject({ keyId, svn: 1 });
   });

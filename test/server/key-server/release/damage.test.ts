@@ -131,7 +131,7 @@ describe('a store that was changed from outside is refused, not believed (archit
     });
   });
 
-  it('audit records taken away from the end of the log', async () => {
+  it('audit records taken away from the middle of the log', async () => {
     const place = await damaged(async (db) => {
       const names = await db.keys({ gte: 'audit/', lt: 'audit/\x7f' }).all();
       await db.del(names[Math.floor(names.length / 2)]!);
