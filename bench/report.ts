@@ -5,6 +5,8 @@ export interface Figure {
   readonly ratio: number;
   /** What `ratio` must reach, where something is promised. */
   readonly mark?: number;
+  /** What `ratio` must not exceed, where something is promised. */
+  readonly most?: number;
   /** Absolute values by name; the name ends in the unit. */
   readonly values: Readonly<Record<string, number>>;
 }
@@ -23,15 +25,22 @@ const digits = (value: number) => {
   return value.toFixed(value >= 10 ? 1 : 2);
 };
 
+const digitsOf = (value: number | undefined) => (value === undefined ? '' : digits(value));
+
+function markText({ ratio, mark, most }: Figure): string {
+  if (mark !== undefined) return `${mark} ${ratio >= mark ? 'ok' : 'MISSED'}`;
+  return most === undefined ? '' : `<= ${most} ${ratio <= most ? 'ok' : 'MISSED'}`;
+}
+
 /** For people: ratios first. */
 export function claimText({ title, ratioOf, figures }: Claim): string {
   const columns = [...new Set(figures.flatMap(({ values }) => Object.keys(values)))];
   const header = ['ratio', 'mark', '', ...columns.map((name) => name.replaceAll('_', ' '))];
-  const rows = figures.map(({ name, ratio, mark, values }) => [
-    ratio.toFixed(2),
-    mark === undefined ? '' : `${mark} ${ratio >= mark ? 'ok' : 'MISSED'}`,
-    name,
-    ...columns.map((column) => (values[column] === undefined ? '' : digits(values[column]))),
+  const rows = figures.map((figure) => [
+    figure.ratio.toFixed(2),
+    markText(figure),
+    figure.name,
+    ...columns.map((column) => digitsOf(figure.values[column])),
   ]);
   const all = [header, ...rows];
   const widths = header.map((_, i) => Math.max(...all.map((row) => row[i]!.length)));

@@ -3,7 +3,8 @@
  * `crypto.browser.ts`; both export one {@link Crypto} as `crypto`. Nothing else in core knows which.
  *
  * Symmetric operations are synchronous (WebCrypto costs 4 to 6 times more for small messages),
- * signatures and key agreement asynchronous, so that a verification never blocks the event loop.
+ * signatures and key agreement asynchronous, so that a verification never keeps the event loop for
+ * more than one of them on P-256.
  */
 
 export type EcCurve = 'P-256' | 'P-384';

@@ -8,8 +8,8 @@ export function guidBytes(text: string): Uint8Array {
 
 /** Text of a GUID from its mixed-endian bytes (16), lower case. */
 export function guidText(bytes: Uint8Array): string {
-  const [a, b, c] = [bytes.subarray(0, 4), bytes.subarray(4, 6), bytes.subarray(6, 8)].map((part) =>
-    toHex(reversed(part)),
-  );
-  return `${a}-${b}-${c}-${toHex(bytes.subarray(8, 10))}-${toHex(bytes.subarray(10, 16))}`;
+  const hex = toHex(bytes);
+  const byte = (at: number) => hex.slice(2 * at, 2 * at + 2);
+  const first = byte(3) + byte(2) + byte(1) + byte(0);
+  return `${first}-${byte(5)}${byte(4)}-${byte(7)}${byte(6)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
 }

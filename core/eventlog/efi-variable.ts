@@ -25,19 +25,19 @@ const nameLengthMax = 256;
  */
 export function parseEfiVariable(bytes: Uint8Array, field: string, slack = 0): EfiVariable {
   const reader = new ByteReader(bytes, 'little');
-  const vendor = guidText(reader.take(16, field));
+  const vendor = guidText(reader.view(16, field));
   const nameLength = reader.u64(field);
   const dataLength = reader.u64(field);
   if (nameLength > BigInt(nameLengthMax)) {
     throw new CvmpError('SIZE', `${field} has a name of ${nameLength} characters`, { field });
   }
-  const name = utf16(reader.take(2 * Number(nameLength), field));
+  const name = utf16(reader.view(2 * Number(nameLength), field));
   const rest = BigInt(reader.remaining);
   if (dataLength > rest || rest - dataLength > BigInt(slack)) {
     const what = `${field} has ${rest} bytes of data where ${dataLength} are stated`;
     throw new CvmpError('MALFORMED', what, { field });
   }
-  return { vendor, name, data: reader.take(Number(dataLength), field) };
+  return { vendor, name, data: reader.view(Number(dataLength), field) };
 }
 
 function utf16(bytes: Uint8Array): string {
@@ -74,12 +74,12 @@ export function parseSignatureLists(bytes: Uint8Array, field: string): readonly 
   const signatures: Signature[] = [];
   const reader = new ByteReader(bytes, 'little');
   while (reader.remaining > 0) {
-    const type = guidText(reader.take(16, field));
+    const type = guidText(reader.view(16, field));
     const listSize = reader.u32(field);
     const headerSize = reader.u32(field);
     const size = reader.u32(field);
-    const list = new ByteReader(reader.take(listSize - 28, field), 'little');
-    list.take(headerSize, field);
+    const list = new ByteReader(reader.view(listSize - 28, field), 'little');
+    list.view(headerSize, field);
     if (size < 16 || list.remaining % size !== 0) {
       throw new CvmpError('MALFORMED', `${field} has signatures of ${size} bytes`, { field });
     }
@@ -87,8 +87,8 @@ export function parseSignatureLists(bytes: Uint8Array, field: string): readonly 
       throw new CvmpError('SIZE', `${field} has more than ${signaturesMax} signatures`, { field });
     }
     while (list.remaining > 0) {
-      const owner = guidText(list.take(16, field));
-      signatures.push({ type, owner, data: list.take(size - 16, field) });
+      const owner = guidText(list.view(16, field));
+      signatures.push({ type, owner, data: list.view(size - 16, field) });
     }
   }
   return signatures;

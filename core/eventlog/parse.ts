@@ -63,7 +63,8 @@ export function parseEventLog(bytes: Uint8Array): EventLog {
   if (bytes.length > logBytesMax) {
     throw new CvmpError('SIZE', `event log has ${bytes.length} bytes, at most ${logBytesMax}`);
   }
-  const reader = new ByteReader(bytes, 'little');
+  // One copy, of which every event is a view.
+  const reader = new ByteReader(new Uint8Array(bytes), 'little');
   const algorithms = readHeader(reader);
   const events: LogEvent[] = [];
   while (reader.remaining > 0 && !isPadding(bytes.subarray(reader.offset))) {
@@ -86,13 +87,13 @@ function readHeader(reader: ByteReader): readonly LogAlgorithm[] {
   reader.take(20, field);
   const length = reader.u32(field);
   if (length > dataMax) throw sizeError(`a header of ${length} bytes`);
-  const data = new ByteReader(reader.take(length, field), 'little');
+  const data = new ByteReader(reader.view(length, field), 'little');
   const signature = data.take(Math.min(16, data.remaining), field);
   if (type !== eventType.noAction || !startsWith(signature, specIdSignature)) {
     throw new CvmpError('UNSUPPORTED_VERSION', 'the event log is not crypto-agile', { field });
   }
   // platformClass, version, errata, uintnSize
-  data.take(8, field);
+  data.view(8, field);
   const count = data.u32(field);
   if (count === 0 || count > algorithmsMax) throw sizeError(`${count} algorithms`);
   const algorithms: LogAlgorithm[] = [];
@@ -103,7 +104,7 @@ function readHeader(reader: ByteReader): readonly LogAlgorithm[] {
     }
     algorithms.push(algorithm);
   }
-  data.take(data.u8(field), field);
+  data.view(data.u8(field), field);
   data.end(field);
   return algorithms;
 }
@@ -137,11 +138,11 @@ function readEvent(
     if (algorithm === undefined || digests.has(algorithm.name)) {
       throw new CvmpError('MALFORMED', `${field} has a digest of algorithm ${id}`, { field });
     }
-    digests.set(algorithm.name, reader.take(algorithm.length, field));
+    digests.set(algorithm.name, reader.view(algorithm.length, field));
   }
   const length = reader.u32(field);
   if (length > dataMax) throw sizeError(`${field} has ${length} bytes`);
-  const data = reader.take(length, field);
+  const data = reader.view(length, field);
   if (type !== eventType.noAction && register >= registersMax) {
     throw new CvmpError('MALFORMED', `${field} extends register ${register}`, { field });
   }

@@ -31,11 +31,15 @@ export function replay(log: EventLog, bank: Bank): ReadonlyMap<number, Uint8Arra
     });
   }
   const registers = new Map<number, Uint8Array>();
+  // Old value and digest, one behind the other.
+  const extension = new Uint8Array(2 * bankLength[bank]);
   for (const event of log.events) {
     if (event.type === eventType.noAction) continue;
     const { register } = event;
     const before = registers.get(register) ?? initialPcr(register, bank, log.startupLocality);
-    registers.set(register, crypto.hash(bank, before, digestOf(event, bank)));
+    extension.set(before);
+    extension.set(digestOf(event, bank), before.length);
+    registers.set(register, crypto.hash(bank, extension));
   }
   return registers;
 }

@@ -54,9 +54,9 @@ export function parseTdxQuote(bytes: Uint8Array): TdxQuote {
   const reader = new ByteReader(bytes, 'little');
   const { version, userData } = readHeader(reader);
   const bodyType = version === 4 ? 'TD 1.0' : readBodyDescriptor(reader);
-  const td = readTdReport(reader.take(bodyLength[bodyType], 'quote.body'), bodyType);
+  const td = readTdReport(reader.view(bodyLength[bodyType], 'quote.body'), bodyType);
   const signedBytes = bytes.slice(0, reader.offset);
-  const signatureData = reader.take(reader.u32('quote.signature_length'), 'quote.signature_data');
+  const signatureData = reader.view(reader.u32('quote.signature_length'), 'quote.signature_data');
   return {
     version,
     bodyType,
@@ -134,7 +134,7 @@ function readSignatureData(bytes: Uint8Array): SignatureData {
     });
   }
   const inner = new ByteReader(
-    outer.take(outer.u32('quote.certification_size'), 'quote.certification_data'),
+    outer.view(outer.u32('quote.certification_size'), 'quote.certification_data'),
     'little',
   );
   outer.end('quote.signature_data');

@@ -70,8 +70,8 @@ export interface SgxReport {
 /** @param bytes 384 bytes; @throws CvmpError MALFORMED */
 export function readSgxReport(bytes: Uint8Array): SgxReport {
   const reader = new ByteReader(bytes, 'little');
-  const skip = (length: number) => reader.take(length, 'qe_report.reserved');
-  reader.take(16, 'qe_report.cpusvn');
+  const skip = (length: number) => reader.view(length, 'qe_report.reserved');
+  reader.view(16, 'qe_report.cpusvn');
   const miscSelect = reader.take(4, 'qe_report.miscselect');
   skip(28);
   const attributes = reader.take(16, 'qe_report.attributes');

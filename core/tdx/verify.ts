@@ -75,7 +75,7 @@ export async function verifyTdxQuote(
  * @throws CvmpError QE_REPORT_INVALID, EVIDENCE_SIGNATURE_INVALID
  */
 export async function verifyQuoteSignatures(quote: TdxQuote, pck: Certificate): Promise<void> {
-  const attestationSpki = attestationSpkiOf(quote, pck);
+  const attestationSpki = ecSpki('P-256', concat(Uint8Array.of(4), quote.attestationKey));
   const [isQeReportSigned, isQuoteSigned] = await Promise.all([
     crypto.verify('ES256', pck.spki, quote.qeReportSignature, quote.qeReportBytes),
     crypto.verify('ES256', attestationSpki, quote.signature, quote.signedBytes),
@@ -99,20 +99,6 @@ export async function verifyQuoteSignatures(quote: TdxQuote, pck: Certificate): 
       field: 'quote.attestation_key',
     });
   }
-}
-
-/** The key that the Quoting Enclave of a platform last signed with: its import is worth keeping. */
-const lastKeys = new WeakMap<
-  Certificate,
-  { readonly key: Uint8Array; readonly spki: Uint8Array }
->();
-
-function attestationSpkiOf({ attestationKey }: TdxQuote, pck: Certificate): Uint8Array {
-  const last = lastKeys.get(pck);
-  if (last !== undefined && equalBytes(last.key, attestationKey)) return last.spki;
-  const spki = ecSpki('P-256', concat(Uint8Array.of(4), attestationKey));
-  lastKeys.set(pck, { key: attestationKey, spki });
-  return spki;
 }
 
 function verifyFamily(platform: PckPlatform, tcbInfo: TcbInfo): void {

@@ -2,8 +2,9 @@ import { crypto } from '#crypto';
 import { equalBytes } from '../bytes.js';
 import { CvmpError } from '../errors.js';
 import { type Endorsements, joinEndorsements, type TrustAnchor } from '../rats/endorsements.js';
-import { type Certificate, parseCertificate } from '../x509/certificate.js';
+import type { Certificate } from '../x509/certificate.js';
 import { keyUsageBit, permitsUsage } from '../x509/extensions.js';
+import { knownCertificate } from '../x509/known-certificates.js';
 import { findActivatedKey } from './ak/activation.js';
 import { verifyKeyCertificate } from './ak/chain.js';
 import { hasGoogleInstance, readGoogleInstance } from './ak/google.js';
@@ -66,7 +67,7 @@ async function trustAk(
   const { akPublic, certificates } = evidence;
   const [leaf] = certificates;
   if (leaf !== undefined) {
-    const certificate = parseCertificate(leaf, 'ak_certificate');
+    const certificate = knownCertificate(leaf, 'ak_certificate');
     const carried = { certificates: certificates.slice(1), crls: [] };
     const all = joinEndorsements(carried, endorsements);
     const anchor = await verifyKeyCertificate(certificate, all, anchors, at);

@@ -43,7 +43,8 @@ export function rememberChain(
   const copies = chain.map((c) => copyIn(certificates, certificatesMax, c, parseCertificate));
   for (const [i, copy] of copies.entries()) signers.set(copy, copies[i + 1] ?? copy);
   for (const list of verifiedLists) {
-    const signer = copies.find(({ subject }) => sameName(subject, list.issuer));
+    // The leaf issued nothing here: a list in its name was not verified.
+    const signer = copies.slice(1).find(({ subject }) => sameName(subject, list.issuer));
     if (signer === undefined) continue;
     signers.set(copyIn(lists, listsMax, list, parseCertificateList), signer);
   }

@@ -9,6 +9,7 @@ export interface PemBlock {
 }
 
 const begin = '-----BEGIN ';
+const boundaryLine = /^-----(BEGIN|END) ([A-Z0-9 ]+)-----$/;
 /** More blocks than this in one file are refused. */
 const blocksMax = 64;
 
@@ -34,7 +35,7 @@ export function parsePem(bytes: Uint8Array, path = 'PEM'): readonly PemBlock[] {
     const refuse = (why: string) =>
       new CvmpError('MALFORMED', `${path}, line ${index + 1}: ${why}`, { field: path });
     const text = line.trimEnd();
-    const boundary = /^-----(BEGIN|END) ([A-Z0-9 ]+)-----$/.exec(text);
+    const boundary = text.startsWith('-----') ? boundaryLine.exec(text) : null;
     if (boundary === null) {
       if (label !== undefined) body += text;
       else if (text !== '') throw refuse('text outside of a block');
@@ -59,8 +60,8 @@ export function parsePem(bytes: Uint8Array, path = 'PEM'): readonly PemBlock[] {
   return blocks;
 }
 
-/** Value of each base64 character by its code; 255 for all others. */
-const sextets = new Uint8Array(128).fill(255);
+/** Value of each base64 character by its code; above 63 for all others. */
+const sextets = new Uint8Array(256).fill(255);
 for (const [value, char] of [
   ...'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/',
 ].entries()) {
@@ -75,18 +76,21 @@ function fromBase64(text: string): Uint8Array | undefined {
   const padding = text.endsWith('==') ? 2 : text.endsWith('=') ? 1 : 0;
   if (text.length % 4 !== 0) return undefined;
   const out = new Uint8Array((text.length / 4) * 3 - padding);
-  let bits = 0;
-  let at = 0;
-  for (let i = 0; i < text.length - padding; i++) {
-    const sextet = sextets[text.charCodeAt(i)] ?? 255;
-    if (sextet === 255) return undefined;
-    bits = (bits << 6) | sextet;
-    const have = 6 * ((i % 4) + 1);
-    if (have > 6) out[at++] = (bits >> (have % 8)) & 0xff;
-    if (have === 24) bits = 0;
+  const digits = text.length - padding;
+  const sextet = (at: number) => (at < digits ? (sextets[text.charCodeAt(at)] ?? 255) : 0);
+  for (let i = 0, at = 0; i < digits; i += 4) {
+    const [a, b, c, d] = [sextet(i), sextet(i + 1), sextet(i + 2), sextet(i + 3)];
+    if ((a | b | c | d) > 63) return undefined;
+    // What does not fit any more is of the padding, or a bit that nobody uses.
+    out[at++] = (a << 2) | (b >> 4);
+    out[at++] = (b << 4) | (c >> 2);
+    out[at++] = (c << 6) | d;
+    if (i + 4 >= digits) {
+      const unused = padding === 2 ? b & 15 : padding === 1 ? c & 3 : 0;
+      if (unused !== 0) return undefined;
+    }
   }
-  const unused = (1 << (2 * padding)) - 1;
-  return (bits & unused) === 0 ? out : undefined;
+  return out;
 }
 
 /** One PEM block with 64-character lines. */

@@ -256,9 +256,22 @@ export class FakeIntel {
     return { format: 'tdx', name: 'fake Intel root', spkiDigest };
   }
 
+  readonly #issued = new Map<string, Promise<Uint8Array>>();
+
+  /** The same bytes every time, but for those with a change. */
   certificate(
     role: 'root' | 'ca' | 'pck' | 'signer',
-    change: Partial<CertificateContent> & { readonly signedBy?: EcPrivateKey } = {},
+    change?: Partial<CertificateContent> & { readonly signedBy?: EcPrivateKey },
+  ): Promise<Uint8Array> {
+    if (change !== undefined) return this.#issue(role, change);
+    const issued = this.#issued.get(role) ?? this.#issue(role, {});
+    this.#issued.set(role, issued);
+    return issued;
+  }
+
+  #issue(
+    role: 'root' | 'ca' | 'pck' | 'signer',
+    change: Partial<CertificateContent> & { readonly signedBy?: EcPrivateKey },
   ): Promise<Uint8Array> {
     const { root, ca } = this.keys;
     const rows = {

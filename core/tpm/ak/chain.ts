@@ -2,10 +2,15 @@ import { equalBytes } from '../../bytes.js';
 import type { SignatureAlgorithm } from '../../crypto.js';
 import { CvmpError } from '../../errors.js';
 import type { Endorsements, TrustAnchor } from '../../rats/endorsements.js';
-import { type Certificate, parseCertificate } from '../../x509/certificate.js';
+import type { Certificate } from '../../x509/certificate.js';
 import { type Chain, verifyChain } from '../../x509/chain.js';
-import { parseCertificateList } from '../../x509/crl.js';
 import { extensionOid } from '../../x509/extensions.js';
+import {
+  knownCertificate,
+  knownList,
+  knownSignatures,
+  rememberChain,
+} from '../../x509/known-certificates.js';
 import { sameName } from '../../x509/name.js';
 import { anchorOf } from './trust-anchors.js';
 
@@ -32,15 +37,18 @@ export async function verifyKeyCertificate(
   if (Math.max(certificates.length, crls.length) > piecesMax) {
     throw new CvmpError('SIZE', `more than ${piecesMax} certificates or revocation lists`);
   }
-  const issuers = certificates.map((der, i) => parseCertificate(der, `certificate ${i + 1}`));
+  const issuers = certificates.map((der, i) => knownCertificate(der, `certificate ${i + 1}`));
   const { chain, anchor } = assemble(leaf, issuers, anchors);
+  const lists = crls.map((der, i) => knownList(der, `revocation list ${i + 1}`));
   await verifyChain(chain, {
     at,
     algorithms,
     // TCG EK Credential Profile 3.2.9: names of the TPM's model, critical where the subject is empty.
     understood: [extensionOid.subjectAltName],
-    crls: crls.map((der, i) => parseCertificateList(der, `revocation list ${i + 1}`)),
+    crls: lists,
+    known: knownSignatures,
   });
+  rememberChain(chain, lists);
   return anchor;
 }
 
