@@ -37,7 +37,7 @@ export class Imds {
   async tdQuote(tdReport: Uint8Array): Promise<Uint8Array> {
     const { quote } = await this.#ask('/acc/tdquote', { report: toBase64Url(tdReport) });
     try {
-      return fromBase64Url(String(quote));
+      return fromBase64Url(String(quote).replace(/=+$/, ''));
     } catch (cause) {
       throw unavailable('gave no quote', cause);
     }

@@ -12,7 +12,7 @@ const u32 = (value: number) => {
 
 /** Runtime data that names the AK of a TPM. */
 export function runtimeData(
-  tpm: FakeTpm,
+  tpm: Pick<FakeTpm, 'akSpki'>,
   change: Readonly<Record<string, unknown>> = {},
 ): Uint8Array {
   const key = createPublicKey({ key: Buffer.from(tpm.akSpki), format: 'der', type: 'spki' });

@@ -124,6 +124,11 @@ export class Swtpm {
     return path;
   }
 
+  /** What a tool wrote into a file of this name. */
+  read(name: string): Uint8Array {
+    return new Uint8Array(readFileSync(join(this.folder, name)));
+  }
+
   /** Measures a boot. */
   extend(events: readonly FakeEvent[]): void {
     const banks = this.#banks.split(',') as LogBank[];
@@ -136,9 +141,17 @@ export class Swtpm {
     this.run('pcrextend', ...specs);
   }
 
-  /** Puts bytes into an NV index that the owner may read. */
+  /** Takes away an NV index, where it is there. */
+  nvRemove(index: number): void {
+    const held = Buffer.from(this.run('getcap', 'handles-nv-index')).toString().toLowerCase();
+    const handle = `0x${index.toString(16)}`;
+    if (held.includes(`${handle}\n`)) this.run('nvundefine', '-C', 'o', handle);
+  }
+
+  /** Puts bytes into an NV index that the owner may read, in the place of what was there. */
   nvStore(index: number, data: Uint8Array): void {
     const handle = `0x${index.toString(16)}`;
+    this.nvRemove(index);
     this.run('nvdefine', '-C', 'o', '-s', `${data.length}`, handle);
     this.run('nvwrite', '-C', 'o', '-i', this.file('nv', data), handle);
   }
