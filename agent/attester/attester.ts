@@ -2,7 +2,9 @@ import { encode } from '#core/cbor/encode.js';
 import { crypto } from '#crypto';
 import type { AgentConfig } from '../config.js';
 import type { TsmConfig } from '../config-attester.js';
-import { openTpmAttester } from './tpm-attester.js';
+import { openSvsmAttester } from './svsm-attester.js';
+import type { MeasuredTpm } from './tpm/quote.js';
+import { openTpmAttester, withMeasuredTpm } from './tpm-attester.js';
 import type { TsmFileOps } from './tsm.js';
 import { openTsmAttester } from './tsm-attester.js';
 import { fileSystemTsm } from './tsm-fs.js';
@@ -50,11 +52,12 @@ export async function openAttester(
   { tsm, tpm, stateDir }: Pick<AgentConfig, 'tsm' | 'tpm' | 'stateDir'>,
   options: AttesterOptions,
 ): Promise<Attester> {
-  if (tpm !== undefined) return openTpmAttester(tpm, stateDir, options);
-  if (tsm === undefined) throw new TypeError('neither TSM nor TPM');
+  if (tsm === undefined) return openTpmAttester(tpm!, stateDir, options);
   const files = openTsm(tsm);
   try {
-    return await openTsmAttester(files, tsm, options);
+    if (tsm.service === undefined) return await openTsmAttester(files, tsm, options);
+    const open = (measured?: MeasuredTpm) => openSvsmAttester(files, tsm, options, measured);
+    return await (tpm === undefined ? open() : withMeasuredTpm(tpm, stateDir, options, open));
   } catch (error) {
     files.close();
     throw error;

@@ -24,13 +24,28 @@ export async function openTpmAttester(
   stateDir: string,
   options: AttesterOptions,
 ): Promise<Attester> {
-  const { randomBytes } = options;
+  return withMeasuredTpm(config, stateDir, options, (measured) =>
+    openers[config.platform ?? platformOf(measured.nvIndices)](measured),
+  );
+}
+
+/**
+ * Opens a TPM, measures the config document, and gives the attester that `open` makes of it, one
+ * request at a time: files and NV indices are shared.
+ * @throws CvmpError TPM_UNAVAILABLE, and what `open` throws
+ */
+export async function withMeasuredTpm(
+  config: TpmConfig,
+  stateDir: string,
+  options: AttesterOptions,
+  open: (measured: MeasuredTpm) => Promise<Attester>,
+): Promise<Attester> {
+  const { randomBytes, configDocument } = options;
   const tpm = await Tpm.open({ tcti: config.tcti, stateDir, randomBytes });
   try {
     const nvIndices = await tpm.handles('nv-index');
-    await measureConfigDocument(tpm, config.bank, options.configDocument);
-    const platform = config.platform ?? platformOf(nvIndices);
-    return oneAtATime(await openers[platform]({ tpm, config, options, nvIndices }), tpm);
+    await measureConfigDocument(tpm, config.bank, configDocument);
+    return oneAtATime(await open({ tpm, config, options, nvIndices }), tpm);
   } catch (error) {
     await tpm.close();
     throw error;
@@ -60,7 +75,7 @@ async function openGenericAttester(measured: MeasuredTpm): Promise<Attester> {
     },
     activateCredential: (credentialBlob, encryptedSecret) =>
       activateCredential(tpm, ek, ak, { credentialBlob, encryptedSecret }),
-    close: () => tpm.close(),
+    close: () => {},
   };
 }
 
@@ -74,11 +89,10 @@ async function openGoogleAttester(measured: MeasuredTpm): Promise<Attester> {
       const quoted = await quoteOver(measured, ak, reportData);
       return encodeCmw(tpmCollection({ ...quoted, certificates: [certificate] }));
     },
-    close: () => tpm.close(),
+    close: () => {},
   };
 }
 
-/** Files and NV indices are shared, so one request is done before the next begins. */
 function oneAtATime(attester: Attester, tpm: Tpm): Attester {
   let last: Promise<unknown> = Promise.resolve();
   const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
@@ -93,6 +107,9 @@ function oneAtATime(attester: Attester, tpm: Tpm): Attester {
     ...(activate && {
       activateCredential: (blob, secret) => inTurn(() => activate(blob, secret)),
     }),
-    close: () => last.then(() => tpm.close()),
+    async close() {
+      await attester.close();
+      await tpm.close();
+    },
   };
 }

@@ -56,7 +56,11 @@ export async function obtainReport(
   return report;
 }
 
-function requireOwn(
+/**
+ * The report binds the config document, and was made over this.
+ * @throws CvmpError CONFIG_MISMATCH, TSM_BUSY, TSM_UNAVAILABLE
+ */
+export function requireOwn(
   kind: HardwareKind,
   report: TsmReport,
   reportData: Uint8Array,
@@ -69,8 +73,7 @@ function requireOwn(
   }
 }
 
-/** @throws CvmpError TSM_UNAVAILABLE */
-export function readOwnReport(kind: HardwareKind, { outblob }: TsmReport): OwnReport {
+function readOwnReport(kind: HardwareKind, { outblob }: TsmReport): OwnReport {
   try {
     return kind.readOwn(outblob);
   } catch (cause) {
