@@ -19,6 +19,7 @@ import { keyList } from './commands/key-list.js';
 import { keyShow } from './commands/key-show.js';
 import { operatorInit } from './commands/operator-init.js';
 import { policyCheck } from './commands/policy-check.js';
+import { policyImport } from './commands/policy-import.js';
 import { policyList } from './commands/policy-list.js';
 import { policySet } from './commands/policy-set.js';
 import { policyShow } from './commands/policy-show.js';
@@ -44,6 +45,7 @@ export const commands: readonly Command[] = [
   cvmDelete,
   policySet,
   policyCheck,
+  policyImport,
   policyList,
   policyShow,
   keyList,
