@@ -166,6 +166,10 @@ function fromLatin1(text: string): Uint8Array {
   return bytes;
 }
 
+/** The same memory, not a copy: who overwrites a secret overwrites it. */
+const plain = (fresh: Buffer) =>
+  new Uint8Array(fresh.buffer as ArrayBuffer, fresh.byteOffset, fresh.byteLength);
+
 const gcm = (key: Uint8Array) => `aes-${key.length * 8}-gcm` as 'aes-256-gcm';
 
 const chacha = 'chacha20-poly1305';
@@ -200,7 +204,7 @@ function littleEndian(bytes: Uint8Array, count: number): Uint32Array {
 }
 
 export const crypto: Crypto = {
-  randomBytes: (length) => new Uint8Array(randomBytes(length)),
+  randomBytes: (length) => plain(randomBytes(length)),
 
   hash(name, ...parts) {
     const [only] = parts;
@@ -209,13 +213,13 @@ export const crypto: Crypto = {
     if (whole !== undefined) return fromLatin1(hashOnce(name, whole, 'binary'));
     const h = createHash(name);
     for (const part of parts) h.update(part);
-    return new Uint8Array(h.digest());
+    return plain(h.digest());
   },
 
   hmac(name, key, ...parts) {
     const h = createHmac(name, key instanceof Uint8Array ? key : (key.native as KeyObject));
     for (const part of parts) h.update(part);
-    return new Uint8Array(h.digest());
+    return plain(h.digest());
   },
 
   // Outside of the JavaScript heap, and overwritten when it is collected.
@@ -241,7 +245,7 @@ export const crypto: Crypto = {
       decipher.setAuthTag(sealed.subarray(at));
       const body = decipher.update(sealed.subarray(0, at));
       decipher.final();
-      return new Uint8Array(body);
+      return plain(body);
     });
   },
 
@@ -274,7 +278,7 @@ export const crypto: Crypto = {
       decipher.setAuthTag(sealed.subarray(at));
       const body = decipher.update(sealed.subarray(0, at));
       decipher.final();
-      return new Uint8Array(body);
+      return plain(body);
     }),
 
   async verify(algorithm, spki, signature, data) {
@@ -350,6 +354,6 @@ export const crypto: Crypto = {
     }
     const peer = publicKey(ecSpki(key.curve, peerPoint));
     if (peer === undefined) throw new CvmpError('MALFORMED', `not a point on ${key.curve}`);
-    return new Uint8Array(diffieHellman({ privateKey: native(key), publicKey: peer }));
+    return plain(diffieHellman({ privateKey: native(key), publicKey: peer }));
   },
 };
