@@ -43,14 +43,14 @@ type Parts = EndorsementParts & { readonly settings: EndorsementSettings };
 
 async function list(parts: Parts): Promise<readonly string[]> {
   const { keeper, folder } = openEndorsements(parts.settings, parts, false);
-  const rows: string[][] = [['NAME', 'GOT', 'GOOD UNTIL', 'STATE']];
+  const rows: string[][] = [['STATE', 'GOT', 'GOOD UNTIL', 'NAME']];
   for (const { name, obtainedAt } of await folder.list()) {
     const statement = statementNamed(name);
     if (statement === undefined) continue;
     const holding = await keeper.holding(statement);
     const until = holding.state === 'good' ? day(holding.held.validUntil) : '-';
-    const why = 'error' in holding ? `${holding.state}: ${holding.error.message}` : holding.state;
-    rows.push([name, day(obtainedAt), until, why]);
+    const what = 'error' in holding ? holding.error.message : name;
+    rows.push([holding.state, day(obtainedAt), until, what]);
   }
   if (rows.length === 1) return [`${folder.path} holds no endorsements`];
   return table(rows);
@@ -58,6 +58,7 @@ async function list(parts: Parts): Promise<readonly string[]> {
 
 async function fetch(parts: Parts, given: CommandArguments): Promise<readonly string[]> {
   const { keeper, folder, close } = openEndorsements(parts.settings, parts, true);
+  const start = parts.clock.now();
   try {
     const wanted = new Map<string, VendorStatement>();
     for (const statement of await wantedStatements(parts, given, folder)) {
@@ -65,7 +66,10 @@ async function fetch(parts: Parts, given: CommandArguments): Promise<readonly st
     }
     const lines: string[] = [];
     for (const [name, statement] of wanted) {
-      const { validUntil } = await keeper.fetched(statement);
+      // One may have been got for another already.
+      const now = await keeper.holding(statement);
+      const isNew = now.state === 'good' && now.held.obtainedAt > start;
+      const { validUntil } = isNew ? now.held : await keeper.fetched(statement);
       lines.push(`${name}: good until ${day(validUntil)}`);
     }
     return lines;
