@@ -11,6 +11,7 @@ import { crypto } from '#crypto';
 import {
   authorityExtensions,
   type CertificateContent,
+  type CrlContent,
   endorsementExtensions,
   type Issuer,
   issueCertificate,
@@ -179,17 +180,19 @@ export class SimulatedAuthority {
     });
   }
 
-  /** A revocation list of the ARK; DER. */
+  /** A revocation list of the ARK; DER. @param overrides for hostile lists in tests */
   issueCrl(
     now: number,
     revoked: readonly ('ask' | 'asvk')[] = [],
     validity: number = 30 * day,
+    overrides: Partial<CrlContent> = {},
   ): Uint8Array {
     return issueCrl(this.ark, {
       number: 1,
       thisUpdate: now,
       nextUpdate: now + validity,
       revokedSerials: revoked.map((role) => serials[role]),
+      ...overrides,
     });
   }
 }

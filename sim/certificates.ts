@@ -67,14 +67,26 @@ export const pssSha384 = der.sequence(
   ),
 );
 
-function signPss(key: KeyObject, data: Uint8Array): Uint8Array {
+/** As AMD writes it in its older certificates: with the default trailer, which DER leaves out. */
+export const pssSha384WithTrailer = der.sequence(
+  der.oid(oids.rsassaPss),
+  der.sequence(
+    der.explicit(0, sha384),
+    der.explicit(1, der.sequence(der.oid(oids.mgf1), sha384)),
+    der.explicit(2, der.integer(48)),
+    der.explicit(3, der.integer(1)),
+  ),
+);
+
+/** RSASSA-PSS with SHA-384. */
+export function signPss(key: KeyObject, data: Uint8Array, saltLength = 48): Uint8Array {
   const padding = constants.RSA_PKCS1_PSS_PADDING;
-  return new Uint8Array(nodeSign('sha384', data, { key, padding, saltLength: 48 }));
+  return new Uint8Array(nodeSign('sha384', data, { key, padding, saltLength }));
 }
 
 /** SEQUENCE { tbs, algorithm, signature }. */
-function signed(tbs: Uint8Array, key: KeyObject): Uint8Array {
-  return der.sequence(tbs, pssSha384, der.bitString(signPss(key, tbs)));
+function signed(tbs: Uint8Array, key: KeyObject, algorithm = pssSha384): Uint8Array {
+  return der.sequence(tbs, algorithm, der.bitString(signPss(key, tbs)));
 }
 
 /** Issues a version 3 certificate; DER. */
@@ -99,24 +111,29 @@ export interface CrlContent {
   readonly thisUpdate: number;
   readonly nextUpdate: number;
   readonly revokedSerials: readonly Uint8Array[];
+  /** DER Extension elements beside cRLNumber. */
+  readonly extensions?: readonly Uint8Array[];
+  /** AlgorithmIdentifier that it states. */
+  readonly algorithm?: Uint8Array;
 }
 
 /** Issues a version 2 revocation list; DER. */
 export function issueCrl(issuer: Issuer, content: CrlContent): Uint8Array {
-  const { number, thisUpdate, nextUpdate, revokedSerials } = content;
+  const { number, thisUpdate, nextUpdate, revokedSerials, extensions = [] } = content;
+  const { algorithm = pssSha384 } = content;
   const entries = revokedSerials.map((serial) =>
     der.sequence(der.integer(serial), der.time(thisUpdate)),
   );
   const tbs = der.sequence(
     der.integer(1),
-    pssSha384,
+    algorithm,
     issuer.name,
     der.time(thisUpdate),
     der.time(nextUpdate),
     ...(entries.length === 0 ? [] : [der.sequence(...entries)]),
-    der.explicit(0, der.sequence(extension(oids.crlNumber, der.integer(number)))),
+    der.explicit(0, der.sequence(extension(oids.crlNumber, der.integer(number)), ...extensions)),
   );
-  return signed(tbs, issuer.key);
+  return signed(tbs, issuer.key, algorithm);
 }
 
 export function extension(oid: string, value: Uint8Array, critical = false): Uint8Array {

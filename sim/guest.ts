@@ -1,3 +1,8 @@
+import {
+  type CertTableEntry,
+  encodeCertTable,
+  parseCertTable,
+} from '#core/snp/endorsement/cert-table.js';
 import type { SnpTcb } from '#core/snp/product.js';
 import { encodeTcb } from '#core/snp/product.js';
 import { encodeReport, keyInfo, type ReportValues, signReport } from './report.js';
@@ -83,6 +88,13 @@ export class SimulatedGuest {
       ...overrides,
     };
     const report = await signReport(encodeReport(values), endorsement.key);
-    return { report, certTable: endorsement.certTable };
+    return { report, certTable: withCrls(endorsement.certTable, settings.crls) };
   }
+}
+
+/** What the host adds to a certificate table. */
+function withCrls(certTable: Uint8Array, crls: readonly Uint8Array[]): Uint8Array {
+  if (crls.length === 0) return certTable;
+  const lists = crls.map((data): CertTableEntry => ({ kind: 'CRL', data }));
+  return encodeCertTable([...parseCertTable(certTable), ...lists]);
 }

@@ -38,6 +38,8 @@ export interface ProcessorSettings {
   readonly mitigationVector: bigint;
   /** Sign with the VLEK of this cloud provider in place of the VCEK. */
   readonly cspId: string | undefined;
+  /** Revocation lists that the host adds to the certificates of a report. */
+  readonly crls: readonly Uint8Array[];
 }
 
 /** SMT, ECC, alias check complete. */
@@ -65,6 +67,7 @@ export class SecurityProcessor {
       firmware: { major: 1, minor: 55, build: 49 },
       mitigationVector: 0x0bn,
       cspId: undefined,
+      crls: [],
     };
   }
 

@@ -31,7 +31,7 @@ type MapField = DescField & { readonly fieldKind: 'map' };
 
 const depthMax = 8;
 /** Texts of which one fits every pattern in proto/. */
-const samples = ['a', 'a:1', 'aa', 'Genoa'];
+const samples = ['a', 'a:1', 'aa', 'Genoa', '00000000-0000-0000-0000-000000000000'];
 
 /** A message in which every field is there and right. */
 export function rightMessage(desc: DescMessage, depth = 0): Uint8Array {
@@ -297,7 +297,9 @@ function rightBytes(
 ): Uint8Array {
   if (type?.case === 'string' && isSet(type.value, 'pattern')) {
     const pattern = new RegExp(type.value.pattern);
-    const found = samples.map((s) => (nth === 0 ? s : `${s}${nth}`)).find((s) => pattern.test(s));
+    const found = samples
+      .flatMap((s) => (nth === 0 ? s : numbered(s, nth)))
+      .find((s) => pattern.test(s));
     if (found === undefined)
       throw new TypeError(`no sample fits ${field.parent.name}.${field.name}`);
     return utf8(found);
@@ -359,4 +361,9 @@ function unknown(): Uint8Array {
 
 function join(path: string, name: string): string {
   return path === '' ? name : `${path}.${name}`;
+}
+
+/** With a number behind it, or in the place of its last characters. */
+function numbered(sample: string, nth: number): string[] {
+  return [`${sample}${nth}`, sample.slice(0, -`${nth}`.length) + nth];
 }

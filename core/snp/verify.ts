@@ -57,7 +57,7 @@ export async function verifyReport(
   const { signingKey } = report.keyInfo;
   const chain = assembleChain(certificates, signingKey, anchors, (leaf) => endorses(leaf, report));
   requireKnownFormat(report);
-  await verifyEndorsementChain(chain, endorsements.crls, at);
+  const crl = await verifyEndorsementChain(chain, endorsements.crls, at);
   await requireSignature(report, chain.leaf);
   requireReserved(report);
   const key = readEndorsementKeyInfo(chain.leaf);
@@ -79,6 +79,7 @@ export async function verifyReport(
     cspId: key.cspId,
     ...tcbs,
     endorsementDigest: crypto.hash('sha256', chain.leaf.der),
+    revocation: crl && { thisUpdate: crl.thisUpdate, nextUpdate: crl.nextUpdate, checkedAt: at },
   };
 }
 

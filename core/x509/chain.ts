@@ -16,7 +16,7 @@ export interface ChainRules {
   readonly algorithms: readonly SignatureAlgorithm[];
   /** Critical extensions that the caller reads, beside basicConstraints and keyUsage. */
   readonly understood?: readonly string[];
-  /** Revocation lists; one whose issuer signs in this chain is enforced. */
+  /** Revocation lists, several of an issuer too; those whose issuer signs in this chain are enforced. */
   readonly crls?: readonly CertificateList[];
   /** Signatures that need not be computed again. */
   readonly known?: KnownSignatures;
@@ -50,13 +50,32 @@ export async function verifyChain(chain: Chain, rules: ChainRules): Promise<void
     await verifyIssued(chain[i]!, chain[i + 1], i, rules);
   }
   for (const certificate of chain) verifyValidity(certificate, rules.at);
-  for (const crl of rules.crls ?? []) {
-    for (const issuer of chain.slice(1)) {
-      if (!sameName(crl.issuer, issuer.subject)) continue;
-      await verifyCrl(crl, issuer, rules);
-      for (const certificate of chain) verifyNotRevoked(certificate, crl);
-    }
+  for (const issuer of chain.slice(1)) await verifyRevocation(chain, issuer, rules);
+}
+
+/**
+ * Verifies that nothing in the chain is on a list of this issuer. What an older list revokes stays
+ * revoked, whatever else comes along; and where there are lists, one must be current: an attacker
+ * who chooses among genuine lists gains nothing.
+ */
+async function verifyRevocation(
+  chain: Chain,
+  issuer: Certificate,
+  rules: ChainRules,
+): Promise<void> {
+  const lists = (rules.crls ?? []).filter((crl) => sameName(crl.issuer, issuer.subject));
+  const [first] = lists;
+  if (first === undefined) return;
+  for (const crl of lists) {
+    await verifyCrlSignature(crl, issuer, rules);
+    for (const certificate of chain) verifyNotRevoked(certificate, crl);
   }
+  if (!lists.some((crl) => isCurrent(crl, rules.at))) throw stale(first);
+}
+
+/** Whether this is a time that the list speaks of (RFC 5280 s.5.1.2.4, s.5.1.2.5). */
+export function isCurrent({ thisUpdate, nextUpdate }: CertificateList, at: number): boolean {
+  return at >= thisUpdate && at <= nextUpdate;
 }
 
 /**
@@ -125,6 +144,16 @@ export async function verifyCrl(
   issuer: Certificate,
   rules: Pick<ChainRules, 'at' | 'algorithms' | 'known'>,
 ): Promise<void> {
+  await verifyCrlSignature(crl, issuer, rules);
+  if (!isCurrent(crl, rules.at)) throw stale(crl);
+}
+
+/** Verifies that a revocation list is complete and of this issuer. */
+async function verifyCrlSignature(
+  crl: CertificateList,
+  issuer: Certificate,
+  rules: Pick<ChainRules, 'algorithms' | 'known'>,
+): Promise<void> {
   const name = `the revocation list of ${crl.issuer.text}`;
   const field = 'crl';
   const refuse = (why: string) => new CvmpError('CHAIN_INVALID', `${name} ${why}`, { field });
@@ -144,10 +173,12 @@ export async function verifyCrl(
       field,
     });
   }
-  if (rules.at < crl.thisUpdate || rules.at > crl.nextUpdate) {
-    const [from, to] = [crl.thisUpdate, crl.nextUpdate].map((t) => new Date(t).toISOString());
-    throw new CvmpError('COLLATERAL_STALE', `${name} is valid from ${from} to ${to}`, { field });
-  }
+}
+
+function stale(crl: CertificateList): CvmpError {
+  const [from, to] = [crl.thisUpdate, crl.nextUpdate].map((t) => new Date(t).toISOString());
+  const message = `the revocation list of ${crl.issuer.text} is valid from ${from} to ${to}`;
+  return new CvmpError('COLLATERAL_STALE', message, { field: 'crl' });
 }
 
 function verifyNotRevoked(certificate: Certificate, crl: CertificateList): void {

@@ -4,6 +4,7 @@ import { azureSnpLevelOf, azureSnpRulesOf, azureTdxLevelOf, azureTdxRulesOf } fr
 import { ccaLevelOf, ccaRulesOf } from './cca.js';
 import { earLevelOf, earRulesOf } from './ear.js';
 import { snpLevelOf, snpRulesOf } from './snp.js';
+import { svsmLevelOf, svsmRulesOf } from './svsm.js';
 import { tdxLevelOf, tdxRulesOf } from './tdx.js';
 import { tpmLevelOf, tpmRulesOf } from './tpm.js';
 
@@ -23,6 +24,11 @@ const rows: readonly FormatRow[] = [
     format: 'snp',
     rules: ({ snp }, path) => snp && snpRulesOf(snp, path),
     level: ({ snp }, path) => snp && snpLevelOf(snp, path),
+  },
+  {
+    format: 'svsm',
+    rules: ({ svsm }, path) => svsm && svsmRulesOf(svsm, path),
+    level: ({ svsm }, path) => svsm && svsmLevelOf(svsm, path),
   },
   {
     format: 'tdx',

@@ -3,9 +3,14 @@ import { equalBytes } from '../../bytes.js';
 import { CvmpError } from '../../errors.js';
 import type { Endorsements, TrustAnchor } from '../../rats/endorsements.js';
 import type { Certificate } from '../../x509/certificate.js';
-import { type Chain, verifyChain } from '../../x509/chain.js';
-import { parseCertificateList } from '../../x509/crl.js';
-import { knownCertificate, knownSignatures, rememberChain } from '../../x509/known-certificates.js';
+import { type Chain, isCurrent, verifyChain } from '../../x509/chain.js';
+import type { CertificateList } from '../../x509/crl.js';
+import {
+  knownCertificate,
+  knownList,
+  knownSignatures,
+  rememberChain,
+} from '../../x509/known-certificates.js';
 import { sameName } from '../../x509/name.js';
 import type { SigningKey } from '../parse.js';
 import { endorsementOid } from './extensions.js';
@@ -142,17 +147,24 @@ function requireKey(certificate: Certificate, field: 'leaf' | 'intermediate' | '
 
 /**
  * Verifies the chain up to its pinned root, with the revocation lists that there are.
+ * @returns the current list of the root, the latest of several; undefined where there is none
  * @throws CvmpError as verifyChain
  */
 export async function verifyEndorsementChain(
   { leaf, intermediate, root }: EndorsementChain,
   crls: readonly Uint8Array[],
   at: number,
-): Promise<void> {
+): Promise<CertificateList | undefined> {
   const chain: Chain = [leaf, intermediate, root];
-  const lists = crls.map((der, i) => parseCertificateList(der, `revocation list ${i + 1}`));
+  const lists = crls.map((der, i) => knownList(der, `revocation list ${i + 1}`));
   await verifyChain(chain, { at, algorithms, crls: lists, known: knownSignatures });
-  rememberChain(chain);
+  rememberChain(chain, lists);
+  return lists
+    .filter((list) => sameName(list.issuer, root.subject) && isCurrent(list, at))
+    .reduce<CertificateList | undefined>(
+      (latest, list) => (latest && latest.thisUpdate >= list.thisUpdate ? latest : list),
+      undefined,
+    );
 }
 
 function missing(what: string): CvmpError {

@@ -25,7 +25,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file cvmp/v1/policy.proto.
  */
 export const file_cvmp_v1_policy: GenFile = /*@__PURE__*/
-  fileDesc("ChRjdm1wL3YxL3BvbGljeS5wcm90bxIHY3ZtcC52MSJKChNTZXRLZXlQb2xpY3lSZXF1ZXN0EiIKDXNpZ25lZF9wb2xpY3kYASABKAxCC7pICHoGEAEYgIAQEg8KB2RyeV9ydW4YAiABKAgiYQoUU2V0S2V5UG9saWN5UmVzcG9uc2USFwoPc2lnbmVkX3Jlc3BvbnNlGAEgASgMEjAKD3BvbGljeV9yZXNwb25zZRgCIAEoCzIXLmN2bXAudjEuUG9saWN5UmVzcG9uc2UiZgoTR2V0S2V5UG9saWN5UmVxdWVzdBI+Cglwb2xpY3lfaWQYASABKAlCK7pIKHImMiReW2EtejAtOV0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPyQSDwoHdmVyc2lvbhgCIAEoBCJkChRHZXRLZXlQb2xpY3lSZXNwb25zZRIVCg1zaWduZWRfcG9saWN5GAEgASgMEiUKBnBvbGljeRgCIAEoCzIVLmN2bXAudjEuU2V0S2V5UG9saWN5Eg4KBmRpZ2VzdBgDIAEoDCJTChZMaXN0S2V5UG9saWNpZXNSZXF1ZXN0EhsKCXBhZ2Vfc2l6ZRgBIAEoDUIIukgFKgMY6AcSHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMYgAEiXAoXTGlzdEtleVBvbGljaWVzUmVzcG9uc2USKAoIcG9saWNpZXMYASADKAsyFi5jdm1wLnYxLlBvbGljeVN1bW1hcnkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJImYKDVBvbGljeVN1bW1hcnkSEQoJcG9saWN5X2lkGAEgASgJEg8KB3ZlcnNpb24YAiABKAQSDgoGZGlnZXN0GAMgASgMEhEKCXN2bl9mbG9vchgEIAEoDRIOCgZsZXZlbHMYBSABKA0isAQKDFNldEtleVBvbGljeRI+Cgl0ZW5hbnRfaWQYASABKAlCK7pIKHImMiReW2EtejAtOV0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPyQSPgoJcG9saWN5X2lkGAIgASgJQiu6SChyJjIkXlthLXowLTldKFthLXowLTktXXswLDYxfVthLXowLTldKT8kEhgKB3ZlcnNpb24YAyABKARCB7pIBDICKAESHwoLcHJldl9kaWdlc3QYBCABKAxCCrpIB9gBAXoCaCASLgoKbm90X2JlZm9yZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLQoJbm90X2FmdGVyGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBJeCgljdm1fbmFtZXMYByADKAlCS7pISJIBRQgBEIACGAEiPHI6MjheKFthLXowLTldKFthLXowLTktXXswLDYxfVthLXowLTldKT98W2EtejAtOS1dezAsNjJ9XCopJBIzCglhcHByYWlzYWwYCCABKAsyGC5jdm1wLnYxLkFwcHJhaXNhbFBvbGljeUIGukgDyAEBEi0KBmxldmVscxgJIAMoCzIRLmN2bXAudjEuU3ZuTGV2ZWxCCrpIB5IBBAgBEEASHAoJc3ZuX2Zsb29yGAogASgNQgm6SAYqBBhAKAESJAoJa2V5X3J1bGVzGAsgASgLMhEuY3ZtcC52MS5LZXlSdWxlcyLcAgoPQXBwcmFpc2FsUG9saWN5EhcKD2FsbG93X3NpbXVsYXRlZBgBIAEoCBI6Cg9jaGFubmVsX2JpbmRpbmcYAiABKA4yFy5jdm1wLnYxLkNoYW5uZWxCaW5kaW5nQgi6SAWCAQIQARIeCgNzbnAYAyABKAsyES5jdm1wLnYxLlNucFJ1bGVzEh4KA3RkeBgEIAEoCzIRLmN2bXAudjEuVGR4UnVsZXMSHgoDdHBtGAUgASgLMhEuY3ZtcC52MS5UcG1SdWxlcxIpCglhenVyZV9zbnAYBiABKAsyFi5jdm1wLnYxLkF6dXJlU25wUnVsZXMSKQoJYXp1cmVfdGR4GAcgASgLMhYuY3ZtcC52MS5BenVyZVRkeFJ1bGVzEh4KA2NjYRgIIAEoCzIRLmN2bXAudjEuQ2NhUnVsZXMSHgoDZWFyGBQgASgLMhEuY3ZtcC52MS5FYXJSdWxlcyJmCg1BenVyZVNucFJ1bGVzEisKCGhhcmR3YXJlGAEgASgLMhEuY3ZtcC52MS5TbnBSdWxlc0IGukgDyAEBEigKBGJvb3QYAiABKAsyEi5jdm1wLnYxLkJvb3RSdWxlc0IGukgDyAEBImYKDUF6dXJlVGR4UnVsZXMSKwoIaGFyZHdhcmUYASABKAsyES5jdm1wLnYxLlRkeFJ1bGVzQga6SAPIAQESKAoEYm9vdBgCIAEoCzISLmN2bXAudjEuQm9vdFJ1bGVzQga6SAPIAQEiWgoUUmVmZXJlbmNlTWVhc3VyZW1lbnQSFwoGZGlnZXN0GAEgASgMQge6SAR6AmgwEhEKCWltYWdlX3N2bhgCIAEoDRIWCgRuYW1lGAMgASgJQgi6SAVyAxiAASLiBAoIU25wUnVsZXMSQAoMbWVhc3VyZW1lbnRzGAEgAygLMh0uY3ZtcC52MS5SZWZlcmVuY2VNZWFzdXJlbWVudEILukgIkgEFCAEQgAgSFQoEdm1wbBgCIAEoDUIHukgEKgIYAxIkCghwcm9kdWN0cxgDIAMoCUISukgPkgEMEBAYASIGcgQQARggEiUKCmNoaXBfYWxsb3cYBCADKAxCEbpIDpIBCxCAICIGegQQCBhAEiQKCWNoaXBfZGVueRgFIAMoDEIRukgOkgELEIAgIgZ6BBAIGEASGQoRZ3Vlc3RfcG9saWN5X21hc2sYBiABKAQSGgoSZ3Vlc3RfcG9saWN5X3ZhbHVlGAcgASgEEhoKEnBsYXRmb3JtX2luZm9fbWFzaxgIIAEoBBIbChNwbGF0Zm9ybV9pbmZvX3ZhbHVlGAkgASgEEiIKB2NzcF9pZHMYCiADKAlCEbpIDpIBCxBAIgdyBRABGIACEhcKD2FsbG93X3JlcG9ydF92MhgLIAEoCBIoChBtaWdyYXRpb25fYWdlbnRzGAwgAygMQg66SAuSAQgQQCIEegJoIBImCg5pZF9rZXlfZGlnZXN0cxgNIAMoDEIOukgLkgEIEEAiBHoCaDASKgoSYXV0aG9yX2tleV9kaWdlc3RzGA4gAygMQg66SAuSAQgQQCIEegJoMBIdCglmYW1pbHlfaWQYDyABKAxCCrpIB9gBAXoCaBASHAoIaW1hZ2VfaWQYECABKAxCCrpIB9gBAXoCaBASIgoaYWxsb3dfcHJvdmlzaW9uYWxfZmlybXdhcmUYESABKAgirgIKCFN2bkxldmVsEhQKAW4YASABKA1CCbpIBioEGEAoARIeCgNzbnAYAiABKAsyES5jdm1wLnYxLlNucExldmVsEhYKBG5hbWUYAyABKAlCCLpIBXIDGIABEh4KA3RkeBgEIAEoCzIRLmN2bXAudjEuVGR4TGV2ZWwSHgoDdHBtGAUgASgLMhEuY3ZtcC52MS5UcG1MZXZlbBIpCglhenVyZV9zbnAYBiABKAsyFi5jdm1wLnYxLkF6dXJlU25wTGV2ZWwSKQoJYXp1cmVfdGR4GAcgASgLMhYuY3ZtcC52MS5BenVyZVRkeExldmVsEh4KA2NjYRgIIAEoCzIRLmN2bXAudjEuQ2NhTGV2ZWwSHgoDZWFyGBQgASgLMhEuY3ZtcC52MS5FYXJMZXZlbCJVCg1BenVyZVNucExldmVsEiMKCGhhcmR3YXJlGAEgASgLMhEuY3ZtcC52MS5TbnBMZXZlbBIfCgRib290GAIgASgLMhEuY3ZtcC52MS5UcG1MZXZlbCJVCg1BenVyZVRkeExldmVsEiMKCGhhcmR3YXJlGAEgASgLMhEuY3ZtcC52MS5UZHhMZXZlbBIfCgRib290GAIgASgLMhEuY3ZtcC52MS5UcG1MZXZlbCKGAQoIU25wTGV2ZWwSMQoHdGNiX21pbhgBIAMoCzIWLmN2bXAudjEuU25wUHJvZHVjdFRjYkIIukgFkgECEBASFQoNZ3Vlc3Rfc3ZuX21pbhgCIAEoDRIVCg1pbWFnZV9zdm5fbWluGAMgASgNEhkKEW1pdGlnYXRpb25fdmVjdG9yGAQgASgEIlEKDVNucFByb2R1Y3RUY2ISGgoHcHJvZHVjdBgBIAEoCUIJukgGcgQQARggEiQKA3RjYhgCIAEoCzIPLmN2bXAudjEuU25wVGNiQga6SAPIAQEiogEKCEtleVJ1bGVzEjoKCHB1cnBvc2VzGAEgAygOMhMuY3ZtcC52MS5LZXlQdXJwb3NlQhO6SBCSAQ0QCBgBIgeCAQQQASAAEhsKCGtleXNfbWF4GAIgASgNQgm6SAYqBBjAhD0SGgoSdGVuYW50X29ubHlfcmFpc2VzGAMgASgIEiEKDWxlYXNlX3NlY29uZHMYBCABKA1CCrpIByoFGICangEiugEKDlBvbGljeVJlc3BvbnNlEhEKCXBvbGljeV9pZBgBIAEoCRIPCgd2ZXJzaW9uGAIgASgEEg4KBmRpZ2VzdBgDIAEoDBIQCghhY2NlcHRlZBgEIAEoCBIRCglzdm5fZmxvb3IYBSABKA0SEwoLa2V5c19yYWlzZWQYBiABKA0SEAoId2FybmluZ3MYByADKAkSKAoEdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAqTwoOQ2hhbm5lbEJpbmRpbmcSHwobQ0hBTk5FTF9CSU5ESU5HX1VOU1BFQ0lGSUVEEAASHAoYQ0hBTk5FTF9CSU5ESU5HX1JFUVVJUkVEEAEy/wEKDVBvbGljeVNlcnZpY2USSwoMU2V0S2V5UG9saWN5EhwuY3ZtcC52MS5TZXRLZXlQb2xpY3lSZXF1ZXN0Gh0uY3ZtcC52MS5TZXRLZXlQb2xpY3lSZXNwb25zZRJLCgxHZXRLZXlQb2xpY3kSHC5jdm1wLnYxLkdldEtleVBvbGljeVJlcXVlc3QaHS5jdm1wLnYxLkdldEtleVBvbGljeVJlc3BvbnNlElQKD0xpc3RLZXlQb2xpY2llcxIfLmN2bXAudjEuTGlzdEtleVBvbGljaWVzUmVxdWVzdBogLmN2bXAudjEuTGlzdEtleVBvbGljaWVzUmVzcG9uc2ViBnByb3RvMw", [file_buf_validate_validate, file_cvmp_v1_cca_rules, file_cvmp_v1_ear_rules, file_cvmp_v1_evidence, file_cvmp_v1_key, file_cvmp_v1_tdx_rules, file_cvmp_v1_tpm_rules, file_google_protobuf_timestamp]);
+  fileDesc("ChRjdm1wL3YxL3BvbGljeS5wcm90bxIHY3ZtcC52MSJKChNTZXRLZXlQb2xpY3lSZXF1ZXN0EiIKDXNpZ25lZF9wb2xpY3kYASABKAxCC7pICHoGEAEYgIAQEg8KB2RyeV9ydW4YAiABKAgiYQoUU2V0S2V5UG9saWN5UmVzcG9uc2USFwoPc2lnbmVkX3Jlc3BvbnNlGAEgASgMEjAKD3BvbGljeV9yZXNwb25zZRgCIAEoCzIXLmN2bXAudjEuUG9saWN5UmVzcG9uc2UiZgoTR2V0S2V5UG9saWN5UmVxdWVzdBI+Cglwb2xpY3lfaWQYASABKAlCK7pIKHImMiReW2EtejAtOV0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPyQSDwoHdmVyc2lvbhgCIAEoBCJkChRHZXRLZXlQb2xpY3lSZXNwb25zZRIVCg1zaWduZWRfcG9saWN5GAEgASgMEiUKBnBvbGljeRgCIAEoCzIVLmN2bXAudjEuU2V0S2V5UG9saWN5Eg4KBmRpZ2VzdBgDIAEoDCJTChZMaXN0S2V5UG9saWNpZXNSZXF1ZXN0EhsKCXBhZ2Vfc2l6ZRgBIAEoDUIIukgFKgMY6AcSHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMYgAEiXAoXTGlzdEtleVBvbGljaWVzUmVzcG9uc2USKAoIcG9saWNpZXMYASADKAsyFi5jdm1wLnYxLlBvbGljeVN1bW1hcnkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJImYKDVBvbGljeVN1bW1hcnkSEQoJcG9saWN5X2lkGAEgASgJEg8KB3ZlcnNpb24YAiABKAQSDgoGZGlnZXN0GAMgASgMEhEKCXN2bl9mbG9vchgEIAEoDRIOCgZsZXZlbHMYBSABKA0isAQKDFNldEtleVBvbGljeRI+Cgl0ZW5hbnRfaWQYASABKAlCK7pIKHImMiReW2EtejAtOV0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPyQSPgoJcG9saWN5X2lkGAIgASgJQiu6SChyJjIkXlthLXowLTldKFthLXowLTktXXswLDYxfVthLXowLTldKT8kEhgKB3ZlcnNpb24YAyABKARCB7pIBDICKAESHwoLcHJldl9kaWdlc3QYBCABKAxCCrpIB9gBAXoCaCASLgoKbm90X2JlZm9yZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLQoJbm90X2FmdGVyGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBJeCgljdm1fbmFtZXMYByADKAlCS7pISJIBRQgBEIACGAEiPHI6MjheKFthLXowLTldKFthLXowLTktXXswLDYxfVthLXowLTldKT98W2EtejAtOS1dezAsNjJ9XCopJBIzCglhcHByYWlzYWwYCCABKAsyGC5jdm1wLnYxLkFwcHJhaXNhbFBvbGljeUIGukgDyAEBEi0KBmxldmVscxgJIAMoCzIRLmN2bXAudjEuU3ZuTGV2ZWxCCrpIB5IBBAgBEEASHAoJc3ZuX2Zsb29yGAogASgNQgm6SAYqBBhAKAESJAoJa2V5X3J1bGVzGAsgASgLMhEuY3ZtcC52MS5LZXlSdWxlcyL+AgoPQXBwcmFpc2FsUG9saWN5EhcKD2FsbG93X3NpbXVsYXRlZBgBIAEoCBI6Cg9jaGFubmVsX2JpbmRpbmcYAiABKA4yFy5jdm1wLnYxLkNoYW5uZWxCaW5kaW5nQgi6SAWCAQIQARIeCgNzbnAYAyABKAsyES5jdm1wLnYxLlNucFJ1bGVzEh4KA3RkeBgEIAEoCzIRLmN2bXAudjEuVGR4UnVsZXMSHgoDdHBtGAUgASgLMhEuY3ZtcC52MS5UcG1SdWxlcxIpCglhenVyZV9zbnAYBiABKAsyFi5jdm1wLnYxLkF6dXJlU25wUnVsZXMSKQoJYXp1cmVfdGR4GAcgASgLMhYuY3ZtcC52MS5BenVyZVRkeFJ1bGVzEh4KA2NjYRgIIAEoCzIRLmN2bXAudjEuQ2NhUnVsZXMSIAoEc3ZzbRgKIAEoCzISLmN2bXAudjEuU3ZzbVJ1bGVzEh4KA2VhchgUIAEoCzIRLmN2bXAudjEuRWFyUnVsZXMiqQEKCVN2c21SdWxlcxIrCghoYXJkd2FyZRgBIAEoCzIRLmN2bXAudjEuU25wUnVsZXNCBrpIA8gBARJNCghzZXJ2aWNlcxgCIAMoCUI7ukg4kgE1EEAYASIvci0yK15bMC05YS1mXXs4fSgtWzAtOWEtZl17NH0pezN9LVswLTlhLWZdezEyfSQSIAoEYm9vdBgDIAEoCzISLmN2bXAudjEuQm9vdFJ1bGVzImYKDUF6dXJlU25wUnVsZXMSKwoIaGFyZHdhcmUYASABKAsyES5jdm1wLnYxLlNucFJ1bGVzQga6SAPIAQESKAoEYm9vdBgCIAEoCzISLmN2bXAudjEuQm9vdFJ1bGVzQga6SAPIAQEiZgoNQXp1cmVUZHhSdWxlcxIrCghoYXJkd2FyZRgBIAEoCzIRLmN2bXAudjEuVGR4UnVsZXNCBrpIA8gBARIoCgRib290GAIgASgLMhIuY3ZtcC52MS5Cb290UnVsZXNCBrpIA8gBASJaChRSZWZlcmVuY2VNZWFzdXJlbWVudBIXCgZkaWdlc3QYASABKAxCB7pIBHoCaDASEQoJaW1hZ2Vfc3ZuGAIgASgNEhYKBG5hbWUYAyABKAlCCLpIBXIDGIABIq8GCghTbnBSdWxlcxJACgxtZWFzdXJlbWVudHMYASADKAsyHS5jdm1wLnYxLlJlZmVyZW5jZU1lYXN1cmVtZW50Qgu6SAiSAQUIARCACBIVCgR2bXBsGAIgASgNQge6SAQqAhgDEiQKCHByb2R1Y3RzGAMgAygJQhK6SA+SAQwQEBgBIgZyBBABGCASJQoKY2hpcF9hbGxvdxgEIAMoDEIRukgOkgELEIAgIgZ6BBAIGEASJAoJY2hpcF9kZW55GAUgAygMQhG6SA6SAQsQgCAiBnoEEAgYQBIZChFndWVzdF9wb2xpY3lfbWFzaxgGIAEoBBIaChJndWVzdF9wb2xpY3lfdmFsdWUYByABKAQSGgoScGxhdGZvcm1faW5mb19tYXNrGAggASgEEhsKE3BsYXRmb3JtX2luZm9fdmFsdWUYCSABKAQSIgoHY3NwX2lkcxgKIAMoCUIRukgOkgELEEAiB3IFEAEYgAISFwoPYWxsb3dfcmVwb3J0X3YyGAsgASgIEigKEG1pZ3JhdGlvbl9hZ2VudHMYDCADKAxCDrpIC5IBCBBAIgR6AmggEiYKDmlkX2tleV9kaWdlc3RzGA0gAygMQg66SAuSAQgQQCIEegJoMBIqChJhdXRob3Jfa2V5X2RpZ2VzdHMYDiADKAxCDrpIC5IBCBBAIgR6AmgwEh0KCWZhbWlseV9pZBgPIAEoDEIKukgH2AEBegJoEBIcCghpbWFnZV9pZBgQIAEoDEIKukgH2AEBegJoEBIiChphbGxvd19wcm92aXNpb25hbF9maXJtd2FyZRgRIAEoCBIpCg1wcm9kdWN0c19kZW55GBIgAygJQhK6SA+SAQwQEBgBIgZyBBABGCASHAoUYWxsb3dfbm9fYWxpYXNfY2hlY2sYEyABKAgSLQoNZ3Vlc3RfYWJpX21pbhgUIAEoCzIWLmN2bXAudjEuU25wQWJpVmVyc2lvbhIhCglpZF9ibG9ja3MYFSADKAxCDrpIC5IBCBBAIgR6AmhgEhMKC3JlcXVpcmVfY3JsGBYgASgIEhsKE2NybF9hZ2Vfc2Vjb25kc19tYXgYFyABKA0iQQoNU25wQWJpVmVyc2lvbhIXCgVtYWpvchgBIAEoDUIIukgFKgMY/wESFwoFbWlub3IYAiABKA1CCLpIBSoDGP8BItACCghTdm5MZXZlbBIUCgFuGAEgASgNQgm6SAYqBBhAKAESHgoDc25wGAIgASgLMhEuY3ZtcC52MS5TbnBMZXZlbBIWCgRuYW1lGAMgASgJQgi6SAVyAxiAARIeCgN0ZHgYBCABKAsyES5jdm1wLnYxLlRkeExldmVsEh4KA3RwbRgFIAEoCzIRLmN2bXAudjEuVHBtTGV2ZWwSKQoJYXp1cmVfc25wGAYgASgLMhYuY3ZtcC52MS5BenVyZVNucExldmVsEikKCWF6dXJlX3RkeBgHIAEoCzIWLmN2bXAudjEuQXp1cmVUZHhMZXZlbBIeCgNjY2EYCCABKAsyES5jdm1wLnYxLkNjYUxldmVsEiAKBHN2c20YCiABKAsyEi5jdm1wLnYxLlN2c21MZXZlbBIeCgNlYXIYFCABKAsyES5jdm1wLnYxLkVhckxldmVsIlEKCVN2c21MZXZlbBIjCghoYXJkd2FyZRgBIAEoCzIRLmN2bXAudjEuU25wTGV2ZWwSHwoEYm9vdBgCIAEoCzIRLmN2bXAudjEuVHBtTGV2ZWwiVQoNQXp1cmVTbnBMZXZlbBIjCghoYXJkd2FyZRgBIAEoCzIRLmN2bXAudjEuU25wTGV2ZWwSHwoEYm9vdBgCIAEoCzIRLmN2bXAudjEuVHBtTGV2ZWwiVQoNQXp1cmVUZHhMZXZlbBIjCghoYXJkd2FyZRgBIAEoCzIRLmN2bXAudjEuVGR4TGV2ZWwSHwoEYm9vdBgCIAEoCzIRLmN2bXAudjEuVHBtTGV2ZWwiuQEKCFNucExldmVsEjEKB3RjYl9taW4YASADKAsyFi5jdm1wLnYxLlNucFByb2R1Y3RUY2JCCLpIBZIBAhAQEhUKDWd1ZXN0X3N2bl9taW4YAiABKA0SFQoNaW1hZ2Vfc3ZuX21pbhgDIAEoDRIZChFtaXRpZ2F0aW9uX3ZlY3RvchgEIAEoBBIxCgxmaXJtd2FyZV9taW4YBSABKAsyGy5jdm1wLnYxLlNucEZpcm13YXJlVmVyc2lvbiJfChJTbnBGaXJtd2FyZVZlcnNpb24SFwoFbWFqb3IYASABKA1CCLpIBSoDGP8BEhcKBW1pbm9yGAIgASgNQgi6SAUqAxj/ARIXCgVidWlsZBgDIAEoDUIIukgFKgMY/wEilgEKDVNucFByb2R1Y3RUY2ISGgoHcHJvZHVjdBgBIAEoCUIJukgGcgQQARggEiQKA3RjYhgCIAEoCzIPLmN2bXAudjEuU25wVGNiQga6SAPIAQESIgoJY29tbWl0dGVkGAMgASgLMg8uY3ZtcC52MS5TbnBUY2ISHwoGbGF1bmNoGAQgASgLMg8uY3ZtcC52MS5TbnBUY2IiogEKCEtleVJ1bGVzEjoKCHB1cnBvc2VzGAEgAygOMhMuY3ZtcC52MS5LZXlQdXJwb3NlQhO6SBCSAQ0QCBgBIgeCAQQQASAAEhsKCGtleXNfbWF4GAIgASgNQgm6SAYqBBjAhD0SGgoSdGVuYW50X29ubHlfcmFpc2VzGAMgASgIEiEKDWxlYXNlX3NlY29uZHMYBCABKA1CCrpIByoFGICangEiugEKDlBvbGljeVJlc3BvbnNlEhEKCXBvbGljeV9pZBgBIAEoCRIPCgd2ZXJzaW9uGAIgASgEEg4KBmRpZ2VzdBgDIAEoDBIQCghhY2NlcHRlZBgEIAEoCBIRCglzdm5fZmxvb3IYBSABKA0SEwoLa2V5c19yYWlzZWQYBiABKA0SEAoId2FybmluZ3MYByADKAkSKAoEdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAqTwoOQ2hhbm5lbEJpbmRpbmcSHwobQ0hBTk5FTF9CSU5ESU5HX1VOU1BFQ0lGSUVEEAASHAoYQ0hBTk5FTF9CSU5ESU5HX1JFUVVJUkVEEAEy/wEKDVBvbGljeVNlcnZpY2USSwoMU2V0S2V5UG9saWN5EhwuY3ZtcC52MS5TZXRLZXlQb2xpY3lSZXF1ZXN0Gh0uY3ZtcC52MS5TZXRLZXlQb2xpY3lSZXNwb25zZRJLCgxHZXRLZXlQb2xpY3kSHC5jdm1wLnYxLkdldEtleVBvbGljeVJlcXVlc3QaHS5jdm1wLnYxLkdldEtleVBvbGljeVJlc3BvbnNlElQKD0xpc3RLZXlQb2xpY2llcxIfLmN2bXAudjEuTGlzdEtleVBvbGljaWVzUmVxdWVzdBogLmN2bXAudjEuTGlzdEtleVBvbGljaWVzUmVzcG9uc2ViBnByb3RvMw", [file_buf_validate_validate, file_cvmp_v1_cca_rules, file_cvmp_v1_ear_rules, file_cvmp_v1_evidence, file_cvmp_v1_key, file_cvmp_v1_tdx_rules, file_cvmp_v1_tpm_rules, file_google_protobuf_timestamp]);
 
 /**
  * Carries a signed policy.
@@ -409,6 +409,13 @@ export type AppraisalPolicy = Message<"cvmp.v1.AppraisalPolicy"> & {
   cca?: CcaRules | undefined;
 
   /**
+   * Rules for evidence by the SVSM of an SNP guest.
+   *
+   * @generated from field: cvmp.v1.SvsmRules svsm = 10;
+   */
+  svsm?: SvsmRules | undefined;
+
+  /**
    * Rules for Attestation Results of external verifiers, instead of evidence.
    *
    * @generated from field: cvmp.v1.EarRules ear = 20;
@@ -422,6 +429,42 @@ export type AppraisalPolicy = Message<"cvmp.v1.AppraisalPolicy"> & {
  */
 export const AppraisalPolicySchema: GenMessage<AppraisalPolicy> = /*@__PURE__*/
   messageDesc(file_cvmp_v1_policy, 8);
+
+/**
+ * Rules for evidence by a Secure VM Service Module (SVSM) at VMPL 0 of an SNP guest: a report over
+ * the manifest of its services, with a quote of its vTPM or without. Each that is given must hold.
+ *
+ * @generated from message cvmp.v1.SvsmRules
+ */
+export type SvsmRules = Message<"cvmp.v1.SvsmRules"> & {
+  /**
+   * For the SVSM and what was launched with it; its VMPL is 0.
+   *
+   * @generated from field: cvmp.v1.SnpRules hardware = 1;
+   */
+  hardware?: SnpRules | undefined;
+
+  /**
+   * GUIDs of the services that it may offer, lower case; empty: any.
+   *
+   * @generated from field: repeated string services = 2;
+   */
+  services: string[];
+
+  /**
+   * For what the guest booted, by a quote of the vTPM; absent: no quote is asked for.
+   *
+   * @generated from field: cvmp.v1.BootRules boot = 3;
+   */
+  boot?: BootRules | undefined;
+};
+
+/**
+ * Describes the message cvmp.v1.SvsmRules.
+ * Use `create(SvsmRulesSchema)` to create a new message.
+ */
+export const SvsmRulesSchema: GenMessage<SvsmRules> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_policy, 9);
 
 /**
  * Rules for the composite evidence of an Azure CVM on AMD SEV-SNP: hardware report, HCL report and
@@ -450,7 +493,7 @@ export type AzureSnpRules = Message<"cvmp.v1.AzureSnpRules"> & {
  * Use `create(AzureSnpRulesSchema)` to create a new message.
  */
 export const AzureSnpRulesSchema: GenMessage<AzureSnpRules> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 9);
+  messageDesc(file_cvmp_v1_policy, 10);
 
 /**
  * Rules for the composite evidence of an Azure CVM on Intel TDX; see AzureSnpRules.
@@ -478,7 +521,7 @@ export type AzureTdxRules = Message<"cvmp.v1.AzureTdxRules"> & {
  * Use `create(AzureTdxRulesSchema)` to create a new message.
  */
 export const AzureTdxRulesSchema: GenMessage<AzureTdxRules> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 10);
+  messageDesc(file_cvmp_v1_policy, 11);
 
 /**
  * A launch measurement that a tenant admits.
@@ -513,7 +556,7 @@ export type ReferenceMeasurement = Message<"cvmp.v1.ReferenceMeasurement"> & {
  * Use `create(ReferenceMeasurementSchema)` to create a new message.
  */
 export const ReferenceMeasurementSchema: GenMessage<ReferenceMeasurement> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 11);
+  messageDesc(file_cvmp_v1_policy, 12);
 
 /**
  * Rules for an SNP attestation report (SEV-SNP ABI, ATTESTATION_REPORT). Debug, unsigned and
@@ -573,7 +616,6 @@ export type SnpRules = Message<"cvmp.v1.SnpRules"> & {
 
   /**
    * Bits of PLATFORM_INFO that must equal platform_info_value.
-   * 0 in both: ALIAS_CHECK_COMPLETE must be set.
    *
    * @generated from field: uint64 platform_info_mask = 8;
    */
@@ -615,7 +657,7 @@ export type SnpRules = Message<"cvmp.v1.SnpRules"> & {
   idKeyDigests: Uint8Array[];
 
   /**
-   * Admitted AUTHOR_KEY_DIGEST values; empty: not looked at.
+   * Admitted AUTHOR_KEY_DIGEST values, which ask for AUTHOR_KEY_EN too; empty: not looked at.
    *
    * @generated from field: repeated bytes author_key_digests = 14;
    */
@@ -641,6 +683,51 @@ export type SnpRules = Message<"cvmp.v1.SnpRules"> & {
    * @generated from field: bool allow_provisional_firmware = 17;
    */
   allowProvisionalFirmware: boolean;
+
+  /**
+   * Refused products, whatever else admits them.
+   *
+   * @generated from field: repeated string products_deny = 18;
+   */
+  productsDeny: string[];
+
+  /**
+   * Admit platforms that have not checked their memory for aliases (ALIAS_CHECK_COMPLETE clear).
+   *
+   * @generated from field: bool allow_no_alias_check = 19;
+   */
+  allowNoAliasCheck: boolean;
+
+  /**
+   * Lowest ABI version of the firmware that the guest policy may admit; absent: not looked at.
+   *
+   * @generated from field: cvmp.v1.SnpAbiVersion guest_abi_min = 20;
+   */
+  guestAbiMin?: SnpAbiVersion | undefined;
+
+  /**
+   * Admitted ID blocks (SEV-SNP ABI, ID block structure, 96 bytes): the report must show the
+   * measurement, FAMILY_ID, IMAGE_ID, GUEST_SVN and POLICY of one of them. Whose key signed it is
+   * for id_key_digests to say. Empty: no ID block needed.
+   *
+   * @generated from field: repeated bytes id_blocks = 21;
+   */
+  idBlocks: Uint8Array[];
+
+  /**
+   * A revocation list of AMD's root, in its dates, must be at hand. Without one nothing is known of
+   * revoked ASK and ASVK certificates.
+   *
+   * @generated from field: bool require_crl = 22;
+   */
+  requireCrl: boolean;
+
+  /**
+   * Oldest such list in seconds, which asks for one too; 0: as old as its own dates let it be.
+   *
+   * @generated from field: uint32 crl_age_seconds_max = 23;
+   */
+  crlAgeSecondsMax: number;
 };
 
 /**
@@ -648,7 +735,35 @@ export type SnpRules = Message<"cvmp.v1.SnpRules"> & {
  * Use `create(SnpRulesSchema)` to create a new message.
  */
 export const SnpRulesSchema: GenMessage<SnpRules> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 12);
+  messageDesc(file_cvmp_v1_policy, 13);
+
+/**
+ * ABI version in the guest POLICY: firmware below it cannot launch the guest.
+ *
+ * @generated from message cvmp.v1.SnpAbiVersion
+ */
+export type SnpAbiVersion = Message<"cvmp.v1.SnpAbiVersion"> & {
+  /**
+   * ABI_MAJOR.
+   *
+   * @generated from field: uint32 major = 1;
+   */
+  major: number;
+
+  /**
+   * ABI_MINOR.
+   *
+   * @generated from field: uint32 minor = 2;
+   */
+  minor: number;
+};
+
+/**
+ * Describes the message cvmp.v1.SnpAbiVersion.
+ * Use `create(SnpAbiVersionSchema)` to create a new message.
+ */
+export const SnpAbiVersionSchema: GenMessage<SnpAbiVersion> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_policy, 14);
 
 /**
  * One SVN level. Every rule that is given must hold, in addition to those of the levels below.
@@ -713,6 +828,13 @@ export type SvnLevel = Message<"cvmp.v1.SvnLevel"> & {
   cca?: CcaLevel | undefined;
 
   /**
+   * Rule for evidence by the SVSM of an SNP guest.
+   *
+   * @generated from field: cvmp.v1.SvsmLevel svsm = 10;
+   */
+  svsm?: SvsmLevel | undefined;
+
+  /**
    * Rule for Attestation Results of external verifiers.
    *
    * @generated from field: cvmp.v1.EarLevel ear = 20;
@@ -725,7 +847,35 @@ export type SvnLevel = Message<"cvmp.v1.SvnLevel"> & {
  * Use `create(SvnLevelSchema)` to create a new message.
  */
 export const SvnLevelSchema: GenMessage<SvnLevel> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 13);
+  messageDesc(file_cvmp_v1_policy, 15);
+
+/**
+ * What evidence by an SVSM must show to be of a level.
+ *
+ * @generated from message cvmp.v1.SvsmLevel
+ */
+export type SvsmLevel = Message<"cvmp.v1.SvsmLevel"> & {
+  /**
+   * Absent: as an empty rule.
+   *
+   * @generated from field: cvmp.v1.SnpLevel hardware = 1;
+   */
+  hardware?: SnpLevel | undefined;
+
+  /**
+   * Needs rules for the boot; absent: not looked at.
+   *
+   * @generated from field: cvmp.v1.TpmLevel boot = 2;
+   */
+  boot?: TpmLevel | undefined;
+};
+
+/**
+ * Describes the message cvmp.v1.SvsmLevel.
+ * Use `create(SvsmLevelSchema)` to create a new message.
+ */
+export const SvsmLevelSchema: GenMessage<SvsmLevel> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_policy, 16);
 
 /**
  * What the evidence of an Azure CVM on AMD SEV-SNP must show to be of a level.
@@ -753,7 +903,7 @@ export type AzureSnpLevel = Message<"cvmp.v1.AzureSnpLevel"> & {
  * Use `create(AzureSnpLevelSchema)` to create a new message.
  */
 export const AzureSnpLevelSchema: GenMessage<AzureSnpLevel> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 14);
+  messageDesc(file_cvmp_v1_policy, 17);
 
 /**
  * What the evidence of an Azure CVM on Intel TDX must show to be of a level.
@@ -781,7 +931,7 @@ export type AzureTdxLevel = Message<"cvmp.v1.AzureTdxLevel"> & {
  * Use `create(AzureTdxLevelSchema)` to create a new message.
  */
 export const AzureTdxLevelSchema: GenMessage<AzureTdxLevel> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 15);
+  messageDesc(file_cvmp_v1_policy, 18);
 
 /**
  * What an SNP report must show to be of a level.
@@ -816,6 +966,13 @@ export type SnpLevel = Message<"cvmp.v1.SnpLevel"> & {
    * @generated from field: uint64 mitigation_vector = 4;
    */
   mitigationVector: bigint;
+
+  /**
+   * Lowest firmware version, of what runs and of what is committed; absent: not looked at.
+   *
+   * @generated from field: cvmp.v1.SnpFirmwareVersion firmware_min = 5;
+   */
+  firmwareMin?: SnpFirmwareVersion | undefined;
 };
 
 /**
@@ -823,7 +980,42 @@ export type SnpLevel = Message<"cvmp.v1.SnpLevel"> & {
  * Use `create(SnpLevelSchema)` to create a new message.
  */
 export const SnpLevelSchema: GenMessage<SnpLevel> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 16);
+  messageDesc(file_cvmp_v1_policy, 19);
+
+/**
+ * Version of the SNP firmware (CURRENT_MAJOR, CURRENT_MINOR, CURRENT_BUILD).
+ *
+ * @generated from message cvmp.v1.SnpFirmwareVersion
+ */
+export type SnpFirmwareVersion = Message<"cvmp.v1.SnpFirmwareVersion"> & {
+  /**
+   * Most significant.
+   *
+   * @generated from field: uint32 major = 1;
+   */
+  major: number;
+
+  /**
+   * Then this.
+   *
+   * @generated from field: uint32 minor = 2;
+   */
+  minor: number;
+
+  /**
+   * Least significant.
+   *
+   * @generated from field: uint32 build = 3;
+   */
+  build: number;
+};
+
+/**
+ * Describes the message cvmp.v1.SnpFirmwareVersion.
+ * Use `create(SnpFirmwareVersionSchema)` to create a new message.
+ */
+export const SnpFirmwareVersionSchema: GenMessage<SnpFirmwareVersion> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_policy, 20);
 
 /**
  * Lowest TCB of a product, each component by itself: REPORTED, COMMITTED and LAUNCH must reach it.
@@ -844,6 +1036,20 @@ export type SnpProductTcb = Message<"cvmp.v1.SnpProductTcb"> & {
    * @generated from field: cvmp.v1.SnpTcb tcb = 2;
    */
   tcb?: SnpTcb | undefined;
+
+  /**
+   * Lowest values of COMMITTED in their place: firmware below it cannot be put back. Absent: tcb.
+   *
+   * @generated from field: cvmp.v1.SnpTcb committed = 3;
+   */
+  committed?: SnpTcb | undefined;
+
+  /**
+   * Lowest values of LAUNCH in their place: where the guest was launched, or imported. Absent: tcb.
+   *
+   * @generated from field: cvmp.v1.SnpTcb launch = 4;
+   */
+  launch?: SnpTcb | undefined;
 };
 
 /**
@@ -851,7 +1057,7 @@ export type SnpProductTcb = Message<"cvmp.v1.SnpProductTcb"> & {
  * Use `create(SnpProductTcbSchema)` to create a new message.
  */
 export const SnpProductTcbSchema: GenMessage<SnpProductTcb> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 17);
+  messageDesc(file_cvmp_v1_policy, 21);
 
 /**
  * What agents may ask for.
@@ -893,7 +1099,7 @@ export type KeyRules = Message<"cvmp.v1.KeyRules"> & {
  * Use `create(KeyRulesSchema)` to create a new message.
  */
 export const KeyRulesSchema: GenMessage<KeyRules> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 18);
+  messageDesc(file_cvmp_v1_policy, 22);
 
 /**
  * What became of a policy; signed by the Key Server.
@@ -963,7 +1169,7 @@ export type PolicyResponse = Message<"cvmp.v1.PolicyResponse"> & {
  * Use `create(PolicyResponseSchema)` to create a new message.
  */
 export const PolicyResponseSchema: GenMessage<PolicyResponse> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 19);
+  messageDesc(file_cvmp_v1_policy, 23);
 
 /**
  * How a session is bound to its TLS connection (protocol.md s.6.2).

@@ -16,6 +16,11 @@ describe('what no policy can allow (protocol.md s.0.7)', () => {
   });
 });
 
+/** What a report shows of an author key. */
+const authorKey = (digest: Uint8Array, authorKeyEn: boolean) => ({
+  report: { authorKeyDigest: digest, keyInfo: { ...claims().report.keyInfo, authorKeyEn } },
+});
+
 describe('rules of a policy (protocol.md s.2.1, s.6.8)', () => {
   type Row = [why: string, failed: string[], () => [SnpClaims, SnpRules]];
   const table: Row[] = [
@@ -50,6 +55,17 @@ describe('rules of a policy (protocol.md s.2.1, s.6.8)', () => {
       ['snp.product POLICY_CHIP'],
       () => [claims(), rules({ products: ['Turin', 'Milan'] })],
     ],
+    [
+      'a product that is refused',
+      ['snp.product-deny POLICY_CHIP'],
+      () => [claims(), rules({ productsDeny: ['Turin', 'Genoa'] })],
+    ],
+    [
+      'a product that is refused although it is admitted',
+      ['snp.product-deny POLICY_CHIP'],
+      () => [claims(), rules({ products: ['Genoa'], productsDeny: ['Genoa'] })],
+    ],
+    ['another product is refused', [], () => [claims(), rules({ productsDeny: ['Milan'] })]],
     [
       'a chip that is admitted',
       [],
@@ -104,20 +120,29 @@ describe('rules of a policy (protocol.md s.2.1, s.6.8)', () => {
       ],
     ],
     [
-      'guest policy that misses a bit',
+      'an ABI version under the mask',
       ['snp.guest-policy POLICY_GUEST'],
-      () => [
-        claims(),
-        rules({
-          guestPolicyMask: guestPolicyBits.SINGLE_SOCKET,
-          guestPolicyValue: guestPolicyBits.SINGLE_SOCKET,
-        }),
-      ],
+      () => [claims(), rules({ guestPolicyMask: 0xffffn, guestPolicyValue: 0x0137n })],
     ],
     [
-      'guest policy with a bit that must be off',
-      ['snp.guest-policy POLICY_GUEST'],
-      () => [claims(), rules({ guestPolicyMask: guestPolicyBits.SMT })],
+      'a guest that older firmware may launch',
+      ['snp.guest-abi POLICY_GUEST'],
+      () => [claims(policyBits(0x0137n)), rules({ guestAbiMin: { major: 1, minor: 56 } })],
+    ],
+    [
+      'a guest of an older major version',
+      ['snp.guest-abi POLICY_GUEST'],
+      () => [claims(policyBits(0x00ffn)), rules({ guestAbiMin: { major: 1, minor: 0 } })],
+    ],
+    [
+      'a guest that asks for newer firmware',
+      [],
+      () => [claims(policyBits(0x0200n)), rules({ guestAbiMin: { major: 1, minor: 55 } })],
+    ],
+    [
+      'a guest that asks for just this firmware',
+      [],
+      () => [claims(policyBits(0x0137n)), rules({ guestAbiMin: { major: 1, minor: 55 } })],
     ],
     [
       'value bits outside of the mask count for nothing',
@@ -125,13 +150,13 @@ describe('rules of a policy (protocol.md s.2.1, s.6.8)', () => {
       () => [claims(), rules({ guestPolicyValue: guestPolicyBits.SINGLE_SOCKET })],
     ],
     [
-      'memory aliases not checked, by default',
-      ['snp.platform-info POLICY_GUEST'],
+      'memory aliases not checked',
+      ['snp.alias-check POLICY_GUEST'],
       () => [claims({ report: { platformInfo: platformInfoBits.SMT_EN } }), rules()],
     ],
     [
-      'memory aliases not checked, other rule',
-      [],
+      'memory aliases not checked, whatever else is asked',
+      ['snp.alias-check POLICY_GUEST'],
       () => [
         claims({ report: { platformInfo: platformInfoBits.SMT_EN } }),
         rules({
@@ -141,9 +166,14 @@ describe('rules of a policy (protocol.md s.2.1, s.6.8)', () => {
       ],
     ],
     [
-      'SMT on where it must be off',
+      'memory aliases not checked where that is admitted',
+      [],
+      () => [claims({ report: { platformInfo: 0n } }), rules({ allowNoAliasCheck: true })],
+    ],
+    [
+      'a bit of PLATFORM_INFO that has no name',
       ['snp.platform-info POLICY_GUEST'],
-      () => [claims(), rules({ platformInfoMask: platformInfoBits.SMT_EN })],
+      () => [claims(), rules({ platformInfoMask: 1n << 9n, platformInfoValue: 1n << 9n })],
     ],
     [
       'a VLEK',
@@ -219,20 +249,27 @@ describe('rules of a policy (protocol.md s.2.1, s.6.8)', () => {
       ],
     ],
     [
-      'an author key that is not admitted',
-      ['snp.author-key POLICY_GUEST'],
-      () => [
-        claims({ report: { authorKeyDigest: bytes(48) } }),
-        rules({ authorKeyDigests: [bytes(48, 2)] }),
-      ],
-    ],
-    [
       'an admitted author key',
       [],
       () => [
-        claims({ report: { authorKeyDigest: bytes(48) } }),
-        rules({ authorKeyDigests: [bytes(48)] }),
+        claims(authorKey(bytes(48), true)),
+        rules({ authorKeyDigests: [bytes(48, 2), bytes(48)] }),
       ],
+    ],
+    [
+      'an author key that is not admitted',
+      ['snp.author-key POLICY_GUEST'],
+      () => [claims(authorKey(bytes(48), true)), rules({ authorKeyDigests: [bytes(48, 2)] })],
+    ],
+    [
+      'an admitted author key while AUTHOR_KEY_EN is off',
+      ['snp.author-key POLICY_GUEST'],
+      () => [claims(authorKey(bytes(48), false)), rules({ authorKeyDigests: [bytes(48)] })],
+    ],
+    [
+      'zeros as an admitted author key',
+      ['snp.author-key POLICY_GUEST'],
+      () => [claims(), rules({ authorKeyDigests: [bytes(48, 0)] })],
     ],
     [
       'another FAMILY_ID',

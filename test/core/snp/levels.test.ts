@@ -44,6 +44,53 @@ describe('levels (protocol.md s.6.4)', () => {
       ],
     ],
     [
+      'a higher TCB that only COMMITTED must reach',
+      ['snp.level.committedTcb POLICY_TCB'],
+      () => [claims(), asks({ tcbMin: [{ product: 'Genoa', tcb: tcb(), committed: higher() }] })],
+    ],
+    [
+      'a higher TCB that only LAUNCH must reach',
+      ['snp.level.launchTcb POLICY_TCB'],
+      () => [claims(), asks({ tcbMin: [{ product: 'Genoa', tcb: tcb(), launch: higher() }] })],
+    ],
+    [
+      'a launch that may be of a lower TCB',
+      [],
+      () => [
+        claims({ launchTcb: lower() }),
+        asks({ tcbMin: [{ product: 'Genoa', tcb: tcb(), launch: lower() }] }),
+      ],
+    ],
+    [
+      'firmware that is reached exactly',
+      [],
+      () => [claims(), asks({ firmwareMin: claims().report.committedFirmware })],
+    ],
+    [
+      'a higher build',
+      ['snp.level.firmware POLICY_TCB'],
+      () => {
+        const { major, minor, build } = claims().report.committedFirmware;
+        return [claims(), asks({ firmwareMin: { major, minor, build: build + 1 } })];
+      },
+    ],
+    [
+      'a higher minor version with a lower build',
+      ['snp.level.firmware POLICY_TCB'],
+      () => {
+        const { major, minor } = claims().report.committedFirmware;
+        return [claims(), asks({ firmwareMin: { major, minor: minor + 1, build: 0 } })];
+      },
+    ],
+    [
+      'firmware that runs but is not committed',
+      ['snp.level.firmware POLICY_TCB'],
+      () => [
+        claims({ report: { currentFirmware: { major: 2, minor: 0, build: 0 } } }),
+        asks({ firmwareMin: { major: 2, minor: 0, build: 0 } }),
+      ],
+    ],
+    [
       'the TCB of another product',
       [],
       () => [claims(), asks({ tcbMin: [{ product: 'Turin', tcb: higher() }] })],

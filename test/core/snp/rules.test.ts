@@ -11,6 +11,17 @@ const level = (change: Partial<SnpLevel> = {}): SnpLevel => ({
   mitigationVector: 0n,
   ...change,
 });
+const floors = (reported: number, committed?: number, launch?: number) => ({
+  tcbMin: [
+    {
+      product: 'Genoa',
+      tcb: tcb(reported),
+      committed: committed === undefined ? undefined : tcb(committed),
+      launch: launch === undefined ? undefined : tcb(launch),
+    },
+  ],
+});
+const firmware = (minor: number, build = 0) => ({ firmwareMin: { major: 1, minor, build } });
 const genoa = (n: number, change: Partial<SnpTcb> = {}) => ({
   tcbMin: [{ product: 'Genoa', tcb: { ...tcb(n), ...change } }],
 });
@@ -37,6 +48,23 @@ describe('level n+1 implies level n (protocol.md s.6.4 rule 1)', () => {
       level({ mitigationVector: 3n }),
       undefined,
     ],
+    ['a higher floor for COMMITTED', level(floors(3, 4)), level(floors(3, 5)), undefined],
+    ['no floor for COMMITTED', level(floors(3, 5)), level(floors(3)), undefined],
+    [
+      'a lower floor for COMMITTED',
+      level(floors(3, 5)),
+      level(floors(3, 4)),
+      'tcb_min[Genoa].committed.fmc',
+    ],
+    [
+      'a floor for LAUNCH below that for all',
+      level(floors(3)),
+      level(floors(4, undefined, 2)),
+      'tcb_min[Genoa].launch.fmc',
+    ],
+    ['a higher firmware', level(firmware(55)), level(firmware(56)), undefined],
+    ['no firmware', level(firmware(55)), level(), undefined],
+    ['a lower firmware', level(firmware(55, 3)), level(firmware(55, 2)), 'firmware_min'],
   ])('%s', (_, lower, higher, path) => {
     expect(snpLevelRules.decreasing(lower, higher)).toBe(path);
   });
@@ -62,18 +90,51 @@ describe('a new policy version never relaxes a level (protocol.md s.6.4 rule 2)'
       [level({ mitigationVector: 1n })],
       'mitigation_vector',
     ],
+    [
+      'a floor for COMMITTED left out',
+      [level(floors(3, 5))],
+      [level(floors(4))],
+      'tcb_min[Genoa].committed.fmc',
+    ],
+    [
+      'a floor for COMMITTED that the next for all reaches',
+      [level(floors(3, 5))],
+      [level(floors(5))],
+      undefined,
+    ],
+    [
+      'a floor for LAUNCH below that for all',
+      [level(floors(3))],
+      [level(floors(3, undefined, 1))],
+      'tcb_min[Genoa].launch.fmc',
+    ],
+    ['firmware left out', [level(firmware(55))], [level()], 'firmware_min'],
+    [
+      'firmware said one level above',
+      [level(firmware(55)), level()],
+      [level(), level(firmware(55))],
+      undefined,
+    ],
   ])('%s', (_, previous, next, path) => {
     expect(snpLevelRules.relaxed(previous, next)).toBe(path);
   });
 
   const anyLevel = fc.record({
     tcbMin: fc.uniqueArray(
-      fc.record({ product: fc.constantFrom(...productNames), tcb: fc.nat(3).map(tcb) }),
+      fc.record({
+        product: fc.constantFrom(...productNames),
+        tcb: fc.nat(3).map(tcb),
+        committed: fc.option(fc.nat(3).map(tcb), { nil: undefined }),
+        launch: fc.option(fc.nat(3).map(tcb), { nil: undefined }),
+      }),
       { selector: (row) => row.product },
     ),
     guestSvnMin: fc.nat(3),
     imageSvnMin: fc.nat(3),
     mitigationVector: fc.bigInt(0n, 7n),
+    firmwareMin: fc.option(fc.record({ major: fc.nat(1), minor: fc.nat(2), build: fc.nat(2) }), {
+      nil: undefined,
+    }),
   });
   const anyLevels = fc.array(anyLevel, { minLength: 1, maxLength: 3 });
 
