@@ -127,11 +127,13 @@ function jsonField(field: DescField, tree: YamlTree, path: YamlPath, file: YamlF
   }
   if (field.fieldKind === 'map') {
     if (!(tree instanceof Map)) return file.refuse(path, 'must be a map');
-    const entries = [...tree].map(([key, value]): [string, JsonValue] => [
-      key,
-      jsonValue(field, value, [...path, key], file),
-    ]);
-    return Object.fromEntries(entries);
+    const out: JsonObject = {};
+    for (const [written, value] of tree) {
+      const key = `${scalar(field.mapKey, written, [...path, written], file)}`;
+      if (key in out) return file.refuse([...path, written], 'comes twice');
+      out[key] = jsonValue(field, value, [...path, written], file);
+    }
+    return out;
   }
   return jsonValue(field, tree, path, file);
 }

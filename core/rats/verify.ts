@@ -25,7 +25,6 @@ export interface EvidenceRequest {
 
 /** What the Verifier holds. */
 export interface VerifierInputs {
-  readonly schemes: readonly AnyScheme[];
   readonly endorsements: Endorsements;
   readonly anchors: readonly TrustAnchor[];
   /** Time of evaluation, milliseconds since 1970. */
@@ -42,24 +41,50 @@ export interface VerifiedEvidence {
   readonly evidenceDigest: Uint8Array;
 }
 
+/** Evidence of a known format, decoded and not verified. */
+export interface OpenedEvidence {
+  readonly scheme: AnyScheme;
+  /** For the scheme alone. */
+  readonly evidence: unknown;
+}
+
+/**
+ * Steps 1 and 2 of the appraisal (protocol.md s.6.8): size, shape, canonical encoding.
+ * @param collection CMW collection as received
+ * @throws CvmpError MALFORMED, NOT_CANONICAL, SIZE, UNSUPPORTED_*
+ */
+export function openEvidence(
+  collection: Uint8Array,
+  schemes: readonly AnyScheme[],
+): OpenedEvidence {
+  const records = decodeCmw(collection);
+  const scheme = schemeOf(records, schemes);
+  return { scheme, evidence: scheme.parse(records) };
+}
+
 /**
  * Steps 1, 2 and 4 to 9 of the appraisal (protocol.md s.6.8), in this order; the first failure
  * ends it. No policy is needed so far, so nothing of a tenant can leak to an unattested peer.
- * @throws CvmpError MALFORMED, NOT_CANONICAL, SIZE, UNSUPPORTED_EVIDENCE, the codes of the scheme's
- *   verify, BINDING_MISMATCH, CONFIG_MISMATCH
+ * @throws CvmpError as {@link openEvidence}, the codes of the scheme's verify, BINDING_MISMATCH,
+ *   CONFIG_MISMATCH
  */
 export async function verifyEvidence(
   request: EvidenceRequest,
+  { schemes, ...inputs }: VerifierInputs & { readonly schemes: readonly AnyScheme[] },
+): Promise<VerifiedEvidence> {
+  return verifyOpened(openEvidence(request.collection, schemes), request, inputs);
+}
+
+/** {@link verifyEvidence} from step 4 on. @param opened of the request's collection */
+export async function verifyOpened(
+  opened: OpenedEvidence,
+  request: EvidenceRequest,
   inputs: VerifierInputs,
 ): Promise<VerifiedEvidence> {
-  const { schemes, anchors, at } = inputs;
-  // 1, 2: size, shape, canonical encoding.
-  const collection = decodeCmw(request.collection);
-  const scheme = schemeOf(collection, schemes);
-  const evidence = scheme.parse(collection);
-  const endorsements = await withActivatedKey(scheme, evidence, inputs);
+  const { scheme, evidence } = opened;
+  const endorsements = await withActivatedKey(opened, inputs);
   // 4, 5, 6: chain, signature, certificate against report. Stops forged and foreign evidence.
-  const claims = await scheme.verify(evidence, endorsements, anchors, at);
+  const claims = await scheme.verify(evidence, endorsements, inputs.anchors, inputs.at);
   // 7: stops replay and relay of genuine evidence.
   requireReportData(claims, request.reportData);
   // 9: stops a host that starts the CVM with a config document of its own.
@@ -72,8 +97,7 @@ export async function verifyEvidence(
  * evidence names. Stops an AK of which nobody knows where it lies.
  */
 async function withActivatedKey(
-  scheme: AnyScheme,
-  evidence: unknown,
+  { scheme, evidence }: OpenedEvidence,
   { endorsements, anchors, at, activate }: VerifierInputs,
 ): Promise<Endorsements> {
   if (activate === undefined) return endorsements;
@@ -85,18 +109,14 @@ async function withActivatedKey(
 
 /**
  * What would have to be got from vendors to verify this evidence; nothing where it is refused before
- * that: {@link verifyEvidence} then says why.
- * @param collection CMW collection as received
+ * that: {@link verifyOpened} then says why.
  */
 export async function endorsementNeeds(
-  collection: Uint8Array,
-  { schemes, endorsements, anchors, at }: VerifierInputs,
+  { scheme, evidence }: OpenedEvidence,
+  { endorsements, anchors, at }: VerifierInputs,
 ): Promise<readonly EndorsementNeed[]> {
   try {
-    const records = decodeCmw(collection);
-    const scheme = schemeOf(records, schemes);
-    if (scheme.needs === undefined) return [];
-    return await scheme.needs(scheme.parse(records), endorsements, anchors, at);
+    return (await scheme.needs?.(evidence, endorsements, anchors, at)) ?? [];
   } catch (error) {
     if (error instanceof CvmpError) return [];
     throw error;

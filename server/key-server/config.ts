@@ -16,7 +16,9 @@ export interface KeyServerSettings {
   readonly verifier: {
     /** Root certificates that are trusted beside the vendors'; evidence under them is simulated. */
     readonly trustAnchorFiles: readonly string[];
-    /** Certificates and revocation lists for agents whose host gives none along. */
+    /** Root certificates of makers of TPMs whose TPMs are taken for real. */
+    readonly tpmRootFiles: readonly string[];
+    /** Certificates, revocation lists and other statements for agents that bring none along. */
     readonly endorsementFiles: readonly string[];
   };
   readonly endorsements: EndorsementSettings;
@@ -47,7 +49,12 @@ export function readKeyServerSettings(config: ConfigReader): KeyServerSettings {
       trustAnchorFiles: verifier.paths('trust_anchor_files', {
         max: 64,
         default: [],
-        why: "AMD's roots are pinned in the code; nothing else is trusted",
+        why: 'the roots of AMD, Intel and Google are pinned in the code; nothing else is trusted',
+      }),
+      tpmRootFiles: verifier.paths('tpm_root_files', {
+        max: 64,
+        default: [],
+        why: 'makers of TPMs are too many to be pinned; name those of your machines',
       }),
       endorsementFiles: verifier.paths('endorsement_files', {
         max: 64,

@@ -25,8 +25,10 @@ import { policyService } from './policy-service.js';
 import type { KeyServerState } from './release/contract.js';
 import { initState, openState } from './release/open.js';
 import { createMasterKeyFile, readMasterKeyFile } from './store/master-key.js';
-import { heldEndorsements, type NamedFile, trustAnchors } from './verifier/anchors.js';
+import { trustAnchors } from './verifier/anchors.js';
 import { Verifier, type VerifierOptions } from './verifier/attest.js';
+import { heldEndorsements } from './verifier/held.js';
+import type { NamedFile } from './verifier/named-file.js';
 
 /** `cvmp-key-server`. @param now milliseconds since the epoch */
 export function keyServer(now: () => number): Program<KeyServerSettings> {
@@ -102,7 +104,10 @@ async function serve(settings: KeyServerSettings, now: () => number): Promise<Ru
 }
 
 function anchorsOf({ verifier }: KeyServerSettings): readonly TrustAnchor[] {
-  return trustAnchors(readAll(verifier.trustAnchorFiles, 'verifier.trust_anchor_files'));
+  return trustAnchors({
+    roots: readAll(verifier.trustAnchorFiles, 'verifier.trust_anchor_files'),
+    tpmMakers: readAll(verifier.tpmRootFiles, 'verifier.tpm_root_files'),
+  });
 }
 
 interface ListenParts extends Pick<VerifierOptions, 'anchors' | 'source' | 'now'> {

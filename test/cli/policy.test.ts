@@ -233,3 +233,38 @@ describe('policy check', () => {
     expect((await commandLine(['policy', 'check', '/nowhere/p.yaml'])).code).toBe(2);
   });
 });
+
+describe('rules of every format, as people write them', () => {
+  const head = 'policy_id: web\ncvm_names: [web-*]\nsvn_floor: 1\n';
+  const check = (text: string) => commandLine(['policy', 'check', file(head + text)]);
+  const pcr = '0b'.repeat(32);
+  const boot = `boot: {references: [{pcrs: {4: ${pcr}, 11: ${pcr}}, image_svn: 2}], bank: sha256}`;
+  const rows: [string, string, string][] = [
+    [
+      'TDX',
+      `tdx: {references: [{mr_td: ${'0a'.repeat(48)}}], statuses: [SWHardeningNeeded]}`,
+      'tdx: {tcb_date_min: 2025-01-01T00:00:00Z}',
+    ],
+    ['TPM', `tpm: {${boot}, ak_trust: [activated-credential]}`, 'tpm: {image_svn_min: 2}'],
+    [
+      'Azure',
+      `azure_tdx: {hardware: {references: [{mr_td: ${'0a'.repeat(48)}}]}, ${boot}}`,
+      'azure_tdx: {boot: {image_svn_min: 1}}',
+    ],
+    ['CCA', `cca: {references: [{initial_measurement: ${'0a'.repeat(32)}}]}`, 'cca: {}'],
+  ];
+  test.each(rows)('%s', async (_, appraisal, level) => {
+    const text = `appraisal: {${appraisal}}\nlevels: [{n: 1, ${level}}]\n`;
+    expect(await check(text)).toMatchObject({ code: 0 });
+  });
+
+  test('mistakes are named with line and field', async () => {
+    const wrong = async (tpm: string) =>
+      (await check(`levels: [{n: 1, tpm: {}}]\nappraisal:\n  tpm:\n    ${tpm}\n`)).terminal.stderr;
+    const one = (pcrs: string) => `boot: {references: [{pcrs: {${pcrs}}}]}`;
+    expect(await wrong(one(`x: ${pcr}`))).toContain('appraisal.tpm.boot.references[0].pcrs.x');
+    expect(await wrong(one(`4: ${pcr}, 0x4: ${pcr}`))).toContain('comes twice');
+    expect(await wrong(one(`24: ${pcr}`))).toMatch(/:7: .*pcrs\[24\]/);
+    expect(await wrong(one('4: 0b'))).toContain('pcrs[4]');
+  });
+});

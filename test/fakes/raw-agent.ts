@@ -1,5 +1,5 @@
 import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
-import { encodeCmw } from '#core/rats/cmw.js';
+import { type CmwCollection, encodeCmw } from '#core/rats/cmw.js';
 import { AgentSession } from '#core/session/agent.js';
 import { snpCollection } from '#core/snp/evidence.js';
 import { crypto } from '#crypto';
@@ -17,16 +17,31 @@ import { GrpcStream, type StreamEnd } from './grpc-stream.js';
 
 export const sessionPath = 'cvmp.v1.KeyService/Session';
 
-type Frame = 'clientInit' | 'evidence' | 'sealed';
+type Frame = 'clientInit' | 'evidence' | 'activation' | 'sealed';
 type Request = NonNullable<MessageInitShape<typeof AgentMessageSchema>['request']>;
 
 export interface RawAgentOptions {
   readonly address: string;
   /** PEM; a real agent trusts the challenge instead, and verifies no certificate. */
   readonly ca: string;
-  readonly guest: SimulatedGuest;
+  /** Of SEV-SNP; where there is none, `evidence` says what there is. */
+  readonly guest?: SimulatedGuest;
   readonly configDocument: Uint8Array;
+  /** Makes evidence of another format. */
+  readonly evidence?: OtherEvidence;
   readonly suites?: readonly number[];
+}
+
+/** Evidence of any format. */
+export interface OtherEvidence {
+  readonly profile: string;
+  /** @returns collection over the 64 bytes */
+  readonly collection: (reportData: Uint8Array) => Promise<CmwCollection>;
+  /** TPM2_ActivateCredential, where the evidence rests on it; undefined: the TPM refuses. */
+  readonly activate?: (
+    credentialBlob: Uint8Array,
+    encryptedSecret: Uint8Array,
+  ) => Promise<Uint8Array | undefined>;
 }
 
 /** What is wrong with evidence. */
@@ -59,7 +74,7 @@ export class RawAgent {
       configDocument: options.configDocument,
       exportKeyingMaterial: (label, context, length) =>
         new Uint8Array(stream.socket.exportKeyingMaterial(length, label, Buffer.from(context))),
-      evidenceProfiles: ['snp'],
+      evidenceProfiles: [options.evidence?.profile ?? 'snp'],
       ...(options.suites === undefined ? {} : { suites: options.suites }),
     });
   }
@@ -74,7 +89,7 @@ export class RawAgent {
   }
 
   /** The bytes of the next frame, of the kind expected. @throws StreamEnd where there is none */
-  async frame(kind: 'challenge' | 'accept' | 'sealed'): Promise<Uint8Array> {
+  async frame(kind: 'challenge' | 'credential' | 'accept' | 'sealed'): Promise<Uint8Array> {
     const got = await this.stream.next();
     if (!(got instanceof Uint8Array)) throw got;
     const { frame } = fromBinary(SessionResponseSchema, got);
@@ -84,9 +99,12 @@ export class RawAgent {
 
   /** Evidence over what the challenge asks. */
   async evidenceFor(reportData: Uint8Array, change: EvidenceChange = {}): Promise<Uint8Array> {
-    const { guest } = this.#options;
+    const { guest, evidence } = this.#options;
+    if (evidence !== undefined) {
+      return this.session.evidence(encodeCmw(await evidence.collection(reportData)), 'test-agent');
+    }
     const overrides = change.overrides ?? {};
-    const { report, certTable } = await guest.report({ reportData, vmpl: 0, overrides });
+    const { report, certTable } = await guest!.report({ reportData, vmpl: 0, overrides });
     change.tamper?.(report);
     const collection = encodeCmw(snpCollection(report, change.certTable ?? certTable));
     return this.session.evidence(collection, 'test-agent');
@@ -97,10 +115,19 @@ export class RawAgent {
     return (await this.session.challenge(await this.frame('challenge'))).reportData;
   }
 
+  /** Answers the credential that comes next. A TPM that refuses leaves a guess as the answer. */
+  async activate(): Promise<void> {
+    const asked = await this.session.credential(await this.frame('credential'));
+    const { activate } = this.#options.evidence!;
+    const secret = await activate!(asked.credentialBlob, asked.encryptedSecret);
+    this.send('activation', this.session.activation(secret ?? new Uint8Array(32)));
+  }
+
   /** The whole handshake. @throws StreamEnd where it is refused */
   async attest(change: EvidenceChange = {}): Promise<ServerMessage> {
     const reportData = await this.challenge();
     this.send('evidence', await this.evidenceFor(reportData, change));
+    if (this.#options.evidence?.activate !== undefined) await this.activate();
     await this.session.accept(await this.frame('accept'));
     return this.receive();
   }

@@ -2,7 +2,7 @@ import { utf8 } from '#core/bytes.js';
 import { CvmpError } from '#core/errors.js';
 import { decodeCmw, encodeCmw } from '#core/rats/cmw.js';
 import { noEndorsements, type TrustAnchor, type VendorStatement } from '#core/rats/endorsements.js';
-import { endorsementNeeds } from '#core/rats/verify.js';
+import { endorsementNeeds, openEvidence } from '#core/rats/verify.js';
 import { schemes } from '#core/schemes.js';
 import { readEndorsementKeyInfo } from '#core/snp/endorsement/extensions.js';
 import { snpCollection } from '#core/snp/evidence.js';
@@ -25,15 +25,15 @@ export interface NamedDocument {
 /**
  * What vendors publish for recorded evidence.
  * @param evidence SNP report, TDX quote, or CMW collection
- * @throws CvmpError UNSUPPORTED_EVIDENCE where nothing can be told from it
+ * @throws CvmpError UNSUPPORTED_EVIDENCE where nothing can be told from it; as openEvidence
  */
 export async function statementsFor(
   evidence: Uint8Array,
   anchors: readonly TrustAnchor[],
   at: number,
 ): Promise<readonly VendorStatement[]> {
-  const inputs = { schemes, anchors, endorsements: noEndorsements, at };
-  const needs = await endorsementNeeds(collectionOf(evidence), inputs);
+  const inputs = { anchors, endorsements: noEndorsements, at };
+  const needs = await endorsementNeeds(openEvidence(collectionOf(evidence), schemes), inputs);
   if (needs.length > 0) return needs.map(({ statement }) => statement);
   throw new CvmpError('UNSUPPORTED_EVIDENCE', 'the evidence does not name what vendors publish');
 }

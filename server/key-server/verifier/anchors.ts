@@ -1,67 +1,47 @@
-import { CvmpError } from '#core/errors.js';
-import type { Endorsements, TrustAnchor } from '#core/rats/endorsements.js';
+import type { TrustAnchor } from '#core/rats/endorsements.js';
 import { amdRoots } from '#core/snp/endorsement/trust-anchors.js';
 import { intelRoots } from '#core/tdx/endorsement/trust-anchors.js';
 import { googleRoot } from '#core/tpm/ak/trust-anchors.js';
 import { parseCertificate } from '#core/x509/certificate.js';
-import { looksLikePem, parsePem } from '#core/x509/pem.js';
 import { crypto } from '#crypto';
+import { blocks, type NamedFile, wellFormed } from './named-file.js';
 
-/** A file of the configuration: its name for messages, and what is in it. */
-export interface NamedFile {
-  readonly name: string;
-  readonly bytes: Uint8Array;
+/** Roots that the configuration adds to those that are pinned in the code. */
+export interface AddedRoots {
+  /** Of anybody's; evidence under them counts as simulated. */
+  readonly roots: readonly NamedFile[];
+  /** Of makers of TPMs, and of clouds whose vTPMs the Key Server's owner trusts. */
+  readonly tpmMakers: readonly NamedFile[];
 }
 
-/** Roots of vendors, pinned in the code. */
-const vendorRoots: readonly TrustAnchor[] = [...amdRoots, ...intelRoots, googleRoot];
-
-/** Formats whose evidence ends in a certificate. */
-const formats = ['snp', 'tdx', 'tpm'] as const;
+/** Formats whose chains end in certificates. */
+const certifiedFormats = ['snp', 'tdx', 'tpm'];
 
 /**
- * What evidence may end in: the vendors' roots, and those that the configuration adds, each for every
- * format: names and keys of a chain tell which it is of. An added root is never a vendor's: evidence under it counts as simulated, and
- * a Keying Policy admits it only by saying so.
- * @param files root certificates, PEM or DER
+ * What evidence may end in: the roots of AMD, Intel and Google's TPMs, which are pinned in the code,
+ * and the roots that the configuration adds. An added root is never a vendor's: evidence under it
+ * counts as simulated, and a Keying Policy admits it only by saying so. Makers of TPMs are too many
+ * to be pinned; who names one here says that its TPMs are real.
  * @throws CvmpError CONFIG
  */
-export function trustAnchors(files: readonly NamedFile[]): readonly TrustAnchor[] {
-  const added = files.flatMap((file) =>
-    blocks(file, 'CERTIFICATE').flatMap((der) => {
-      const certificate = wellFormed(file, () => parseCertificate(der, file.name));
-      const name = certificate.subject.commonName ?? certificate.subject.text;
-      const spkiDigest = crypto.hash('sha256', certificate.spki);
-      return formats.map((format) => ({ format, name, spkiDigest }));
+export function trustAnchors({ roots, tpmMakers }: AddedRoots): readonly TrustAnchor[] {
+  return [
+    ...amdRoots,
+    ...intelRoots,
+    googleRoot,
+    ...rootsOf(tpmMakers).map((root) => ({ ...root, format: 'tpm', isTpmMaker: true })),
+    ...rootsOf(roots).flatMap((root) => certifiedFormats.map((format) => ({ ...root, format }))),
+  ];
+}
+
+function rootsOf(files: readonly NamedFile[]): readonly Omit<TrustAnchor, 'format'>[] {
+  return files.flatMap((file) =>
+    blocks(file, 'CERTIFICATE').map((der) => {
+      const { subject, spki } = wellFormed(file, () => parseCertificate(der, file.name));
+      return {
+        name: subject.commonName ?? subject.text,
+        spkiDigest: crypto.hash('sha256', spki),
+      };
     }),
   );
-  return [...vendorRoots, ...added];
-}
-
-/**
- * Certificates and revocation lists that the Verifier holds itself, for agents whose host gives
- * none along.
- * @param files PEM with any number of CERTIFICATE and X509 CRL blocks
- * @throws CvmpError CONFIG
- */
-export function heldEndorsements(files: readonly NamedFile[]): Endorsements {
-  return {
-    certificates: files.flatMap((file) => blocks(file, 'CERTIFICATE')),
-    crls: files.flatMap((file) => (looksLikePem(file.bytes) ? blocks(file, 'X509 CRL') : [])),
-  };
-}
-
-function blocks(file: NamedFile, label: 'CERTIFICATE' | 'X509 CRL'): readonly Uint8Array[] {
-  if (!looksLikePem(file.bytes)) return [file.bytes];
-  const all = wellFormed(file, () => parsePem(file.bytes, file.name));
-  return all.filter((block) => block.label === label).map((block) => block.der);
-}
-
-function wellFormed<T>(file: NamedFile, read: () => T): T {
-  try {
-    return read();
-  } catch (cause) {
-    if (!(cause instanceof CvmpError)) throw cause;
-    throw new CvmpError('CONFIG', `${file.name}: ${cause.message}`, { cause });
-  }
 }

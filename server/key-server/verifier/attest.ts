@@ -1,5 +1,5 @@
 import { equalBytes, toHex } from '#core/bytes.js';
-import { isPassport, verifierKeyDocument } from '#core/ear/passport.js';
+import { verifierKeyDocument } from '#core/ear/passport.js';
 import type { EarRules } from '#core/ear/rules.js';
 import { earScheme } from '#core/ear/scheme.js';
 import { CvmpError, type ErrorCode } from '#core/errors.js';
@@ -7,14 +7,19 @@ import { checkValidity } from '#core/keying/rules.js';
 import type { Activate } from '#core/rats/activation.js';
 import { appraise } from '#core/rats/appraise.js';
 import type { AttestationResult, FailedCheck } from '#core/rats/attestation-result.js';
-import { decodeCmw } from '#core/rats/cmw.js';
 import {
   type Endorsements,
   joinEndorsements,
   noEndorsements,
   type TrustAnchor,
 } from '#core/rats/endorsements.js';
-import { endorsementNeeds, type VerifiedEvidence, verifyEvidence } from '#core/rats/verify.js';
+import {
+  endorsementNeeds,
+  type OpenedEvidence,
+  openEvidence,
+  type VerifiedEvidence,
+  verifyOpened,
+} from '#core/rats/verify.js';
 import { schemes } from '#core/schemes.js';
 import type { SessionEvidence } from '#core/session/server.js';
 import { crypto } from '#crypto';
@@ -26,12 +31,13 @@ import type {
   SessionGrant,
   StoredPolicy,
 } from '../release/contract.js';
+import type { HeldEndorsements } from './held.js';
 import { type EndorsementSource, obtainAll, type Revocation } from './source.js';
 
 export interface VerifierOptions {
   readonly anchors: readonly TrustAnchor[];
   /** Of the configuration; the source has the rest. */
-  readonly endorsements: Endorsements;
+  readonly endorsements: HeldEndorsements;
   readonly source: EndorsementSource;
   readonly revocation: Revocation;
   readonly tenants: Pick<TenantRegistry, 'get'>;
@@ -135,21 +141,27 @@ export class Verifier {
     return { grant, tenant, simulated: result.simulated };
   }
 
+  /** Steps 1 to 9, with what the configuration holds and what its source can get. */
   async #verify(evidence: SessionEvidence, activate: Activate): Promise<VerifiedEvidence> {
     const { anchors, source, revocation, now } = this.#options;
-    const inputs = { schemes, anchors, endorsements: this.#options.endorsements, at: now() };
-    const needs = await endorsementNeeds(evidence.collection, inputs);
-    const obtained = await obtainAll(source, needs, revocation, inputs.endorsements);
-    const endorsements = joinEndorsements(obtained, await this.#verifierKeys(evidence));
-    return verifyEvidence(evidence, { ...inputs, endorsements, activate, at: now() });
+    const opened = openEvidence(evidence.collection, schemes);
+    const held = this.#options.endorsements(opened.scheme.format);
+    const inputs = { anchors, endorsements: held, at: now() };
+    const needs = await endorsementNeeds(opened, inputs);
+    const obtained = await obtainAll(source, needs, revocation, held);
+    const endorsements = joinEndorsements(obtained, await this.#verifierKeys(opened, evidence));
+    return verifyOpened(opened, evidence, { anchors, endorsements, activate, at: now() });
   }
 
   /**
    * Keys of external verifiers that the policy of the tenant at hand admits. Where there is no such
    * tenant or policy there are none, and an Attestation Result fails as one of a stranger does.
    */
-  async #verifierKeys({ collection, document }: SessionEvidence): Promise<Endorsements> {
-    if (!isPassport(decodeCmw(collection))) return noEndorsements;
+  async #verifierKeys(
+    { scheme }: OpenedEvidence,
+    { document }: SessionEvidence,
+  ): Promise<Endorsements> {
+    if (scheme.format !== earScheme.format) return noEndorsements;
     const { tenantId, cvmName } = document;
     const stored = await this.#options.policies.covering(tenantId, cvmName);
     const rules = stored?.policy.appraisal.formats.get(earScheme.format) as EarRules | undefined;

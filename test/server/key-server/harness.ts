@@ -12,10 +12,11 @@ import type { KeyServerState } from '#server/key-server/release/contract.js';
 import type { SessionLimits } from '#server/key-server/session/stream.js';
 import { trustAnchors } from '#server/key-server/verifier/anchors.js';
 import { Verifier, type VerifierOptions } from '#server/key-server/verifier/attest.js';
+import { nothingHeld } from '#server/key-server/verifier/held.js';
 import { noSource } from '#server/key-server/verifier/source.js';
 import type { SimulatedGuest } from '#sim/guest.js';
 import type { SecurityProcessor } from '#sim/security-processor.js';
-import { RawAgent } from '../../fakes/raw-agent.js';
+import { RawAgent, type RawAgentOptions } from '../../fakes/raw-agent.js';
 import {
   simulatedAuthority,
   simulatedProcessor,
@@ -43,9 +44,14 @@ export interface TestKeyServer {
   readonly tenantKey: EcPrivateKey;
   /** Launches a guest whose config document names this server; `web-1` of acme unless told. */
   launch(change?: GuestChange): Promise<Launched>;
+  /** A config document that names this server; `web-1` of acme unless told. */
+  configDocument(change?: GuestChange): Uint8Array;
   /** Sets the first policy of acme: everything that `launch` launches is admitted. */
   setPolicy(changes?: Parameters<typeof signedPolicy>[1]): Promise<void>;
-  agent(launched: Launched, options?: { suites?: readonly number[] }): Promise<RawAgent>;
+  agent(
+    launched: Pick<RawAgentOptions, 'guest' | 'configDocument' | 'evidence'>,
+    options?: { suites?: readonly number[] },
+  ): Promise<RawAgent>;
 }
 
 export interface GuestChange {
@@ -64,7 +70,9 @@ export interface Launched {
 /** Levels by SNP firmware component, as the simulated Genoa has it. */
 export async function startKeyServer(
   change: Partial<SessionLimits> = {},
-  endorsements: Partial<Pick<VerifierOptions, 'source' | 'revocation'>> = {},
+  verifying: Partial<
+    Pick<VerifierOptions, 'anchors' | 'endorsements' | 'source' | 'revocation'>
+  > = {},
 ): Promise<TestKeyServer> {
   const place = await newPlace('key-server');
   place.now = Date.now();
@@ -75,11 +83,14 @@ export async function startKeyServer(
   const now = () => place.now;
   const verifier = new Verifier({
     ...state,
-    anchors: trustAnchors([{ name: 'ark', bytes: authority.arkCertificate }]),
-    endorsements: { certificates: [], crls: [] },
+    anchors: trustAnchors({
+      roots: [{ name: 'ark', bytes: authority.arkCertificate }],
+      tpmMakers: [],
+    }),
+    endorsements: nothingHeld,
     source: noSource,
     revocation: 'when_held',
-    ...endorsements,
+    ...verifying,
     now,
   });
   const parts = {
@@ -103,13 +114,15 @@ export async function startKeyServer(
   const tenantKey = t.acme.key;
   const identity = thumbprint({ curve: state.identity.curve, point: state.identity.publicPoint });
 
-  const launch = async (guest: GuestChange = {}): Promise<Launched> => {
-    const configDocument = encodeConfigDocument({
+  const configDocumentOf = (guest: GuestChange = {}) =>
+    encodeConfigDocument({
       tenantId: guest.tenantId ?? 'acme',
       cvmName: guest.cvmName ?? 'web-1',
       keyServers: guest.keyServers ?? [identity],
       policyAnchor: guest.policyAnchor ?? thumbprint(t.acme.publicKey),
     });
+  const launch = async (guest: GuestChange = {}): Promise<Launched> => {
+    const configDocument = configDocumentOf(guest);
     const { boot } = testLaunchInputs;
     return {
       configDocument,
@@ -131,6 +144,7 @@ export async function startKeyServer(
     processor,
     tenantKey,
     launch,
+    configDocument: configDocumentOf,
     async setPolicy(changes = {}) {
       const { guest } = await launch();
       const signed = await signedPolicy(tenantKey, {

@@ -20,7 +20,7 @@ import { temporaryFolder } from '../../../run-folder.js';
 import { sharedVectors } from '../../../vectors.js';
 
 const vectors = sharedVectors() ?? '';
-const anchors = trustAnchors([]);
+const anchors = trustAnchors({ roots: [], tpmMakers: [] });
 /** Inside of the Milan list and of every recorded VCEK. */
 const snpTime = Date.UTC(2026, 3, 1);
 
