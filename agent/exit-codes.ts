@@ -32,6 +32,7 @@ const rows: Partial<Record<ErrorCode, number>> = {
   UNAVAILABLE: exitCodes.unavailable,
   SHUTTING_DOWN: exitCodes.unavailable,
   STORE_WRITE: exitCodes.unavailable,
+  RATE: exitCodes.unavailable,
   ENDORSEMENT_UNAVAILABLE: exitCodes.unavailable,
   ENDORSEMENT_INVALID: exitCodes.unavailable,
   DELIVERY: exitCodes.delivery,

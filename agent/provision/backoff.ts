@@ -13,11 +13,12 @@ export interface BackoffIo {
   readonly onRetry: (error: CvmpError, delayMs: number) => void;
 }
 
-/** Only the absence of an answer is worth another try: a refusal would be the same again. */
+/** What time cures is worth another try: a refusal would be the same again. */
 const passing: readonly ErrorCode[] = [
   'UNAVAILABLE',
   'SHUTTING_DOWN',
   'STORE_WRITE',
+  'RATE',
   'ENDORSEMENT_UNAVAILABLE',
   'ENDORSEMENT_INVALID',
 ];

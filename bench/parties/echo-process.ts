@@ -70,6 +70,7 @@ async function hostEcho(tls: TlsIdentity): Promise<string> {
       streamsPerConnectionMax: 64,
       messageBytesMax: 1 << 20,
       handshakeSeconds: 10,
+      handshakesPerMinuteMax: 1_000_000,
       idleSeconds: 600,
       keepaliveSeconds: 60,
       keepaliveTimeoutSeconds: 20,

@@ -103,6 +103,12 @@ function readEndpoint(section: ConfigReader, port: number): Endpoint {
 function readGrpcLimits(section: ConfigReader, defaults: HostDefaults): GrpcLimits {
   return {
     ...readConnectionLimits(section, defaults),
+    handshakesPerMinuteMax: section.integer('handshakes_per_minute_max', {
+      min: 1,
+      max: 1_000_000,
+      default: 1200,
+      why: 'of one address: a full host of CVMs that starts again, thrice over',
+    }),
     keepaliveSeconds: section.integer('keepalive_seconds', {
       min: 10,
       max: 3600,

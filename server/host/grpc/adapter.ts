@@ -201,11 +201,14 @@ function drained(rpc: NodeJS.EventEmitter): Promise<void> {
   return new Promise((resolve) => rpc.once('drain', () => resolve()));
 }
 
+/** Trailer that holds google.rpc.Status. */
+export const detailsKey = 'grpc-status-details-bin';
+
 /** A refusal as grpc-js sends it, with google.rpc.Status in the trailer. */
 export function serviceError(status: PeerStatus | undefined): ServiceError {
   if (status === undefined) throw new TypeError('an error without a status');
   const metadata = new Metadata();
-  metadata.set('grpc-status-details-bin', Buffer.from(statusDetails(status)));
+  metadata.set(detailsKey, Buffer.from(statusDetails(status)));
   return Object.assign(new Error(status.message), {
     code: status.number,
     details: status.message,

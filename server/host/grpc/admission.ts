@@ -3,23 +3,27 @@ import {
   ServerInterceptingCall,
   type ServerInterceptingCallInterface,
   type ServerInterceptor,
+  status,
 } from '@grpc/grpc-js';
 import { CvmpError } from '#core/errors.js';
 import { accessTable, needsToken } from '../callers/access.js';
 import type { Call, Calls } from '../calls.js';
 import type { CallContext } from '../handlers.js';
-import { type Admitted, type CallOf, serviceError } from './adapter.js';
+import { type Admitted, type CallOf, detailsKey, serviceError } from './adapter.js';
+import type { RateByAddress } from './rate.js';
 
 /** TLS exporter of the connection with this peer, undefined where it is gone. */
 export type ExporterOf = (peer: string) => CallContext['exportKeyingMaterial'];
 
 /**
  * Admits calls by their metadata, before a byte of a message is read: who has no token cannot make
- * the server buffer one. Health and reflection, which are not in the table of access, pass.
+ * the server buffer one. What needs none is counted by address. Health and reflection, which are not
+ * in the table of access, pass.
  */
 export function createAdmission(
   calls: Calls,
   exporterOf: ExporterOf,
+  handshakes: RateByAddress,
 ): { interceptor: ServerInterceptor; callOf: CallOf } {
   const admitted = new WeakMap<Metadata, Admitted>();
 
@@ -40,9 +44,11 @@ export function createAdmission(
               exportKeyingMaterial: exporterOf(peer),
             });
             call = begun;
+            explainSize(next, begun);
             admitted.set(metadata, { call: begun, send: sending(next) });
             if (!needsToken(method)) {
-              pass(metadata);
+              if (handshakes.take(addressOf(peer))) pass(metadata);
+              else next.sendStatus(serviceError(begun.finish(tooMany())));
               return;
             }
             begun.admit().then(
@@ -65,6 +71,28 @@ export function createAdmission(
     return found;
   };
   return { interceptor, callOf };
+}
+
+/**
+ * grpc-js refuses a message that is too long by itself, past every interceptor and handler: then its
+ * status gets our detail, and the call its end in the log.
+ */
+function explainSize(next: ServerInterceptingCallInterface, call: Call): void {
+  const send = next.sendStatus.bind(next);
+  next.sendStatus = (told) => {
+    const isOurs = (told.metadata?.get(detailsKey).length ?? 0) > 0;
+    if (isOurs || told.code !== status.RESOURCE_EXHAUSTED) send(told);
+    else send(serviceError(call.finish(new CvmpError('MESSAGE_SIZE', told.details ?? ''))));
+  };
+}
+
+/** "host:port" without the port. */
+function addressOf(peer: string): string {
+  return peer.slice(0, peer.lastIndexOf(':'));
+}
+
+function tooMany(): CvmpError {
+  return new CvmpError('RATE', 'this address opened too many sessions in a minute');
 }
 
 /**

@@ -10,6 +10,7 @@ import { logField } from '../log.js';
 import { closed, type Endpoint, endpointText, listen, type TlsIdentity } from '../tls.js';
 import { implementation, serviceDefinition } from './adapter.js';
 import { createAdmission, type ExporterOf } from './admission.js';
+import { RateByAddress } from './rate.js';
 import { createReflection } from './reflection.js';
 
 /** Every limit is finite. */
@@ -19,6 +20,8 @@ export interface GrpcLimits {
   readonly messageBytesMax: number;
   /** For the TLS handshake. */
   readonly handshakeSeconds: number;
+  /** TLS handshakes, and calls without a token, of one peer address. */
+  readonly handshakesPerMinuteMax: number;
   /** A connection without calls is closed after this. */
   readonly idleSeconds: number;
   /** How often a silent peer is pinged, and how long it has to answer. */
@@ -35,6 +38,9 @@ export interface GrpcListenerOptions {
   readonly health: HealthImplementation;
   readonly log: Logger;
 }
+
+/** Peer addresses whose rate is remembered: some 10 MB. */
+const addressesMax = 100_000;
 
 /** How long an answer may take to leave. */
 export const flushMilliseconds = 1000;
@@ -74,7 +80,13 @@ export async function listenGrpc(options: GrpcListenerOptions): Promise<Listener
   });
   server.maxConnections = options.limits.connectionsMax;
   const connections = new Set<Socket>();
+  const handshakes = handshakeRate(options);
   server.on('connection', (connection: Socket) => {
+    // Before the handshake, which costs this end more than the other.
+    if (!handshakes.take(String(connection.remoteAddress))) {
+      connection.destroy();
+      return;
+    }
     connections.add(connection);
     connection.on('close', () => connections.delete(connection));
   });
@@ -112,9 +124,18 @@ export async function listenGrpc(options: GrpcListenerOptions): Promise<Listener
   };
 }
 
+function handshakeRate({ limits, calls }: GrpcListenerOptions): RateByAddress {
+  const perMinuteMax = limits.handshakesPerMinuteMax;
+  return new RateByAddress({ perMinuteMax, addressesMax }, calls.options.now);
+}
+
 function createGrpcServer(options: GrpcListenerOptions, exporterOf: ExporterOf): Server {
   const { limits } = options;
-  const { interceptor, callOf } = createAdmission(options.calls, exporterOf);
+  const { interceptor, callOf } = createAdmission(
+    options.calls,
+    exporterOf,
+    handshakeRate(options),
+  );
   const server = new Server({
     'grpc.enable_channelz': 0,
     'grpc.max_receive_message_length': limits.messageBytesMax,

@@ -62,7 +62,13 @@ describe('backoff', () => {
     expect(calls()).toBe(2);
   });
 
-  test.each<ErrorCode>(['SHUTTING_DOWN', 'STORE_WRITE'])('%s passes too', async (code) => {
+  test.each<ErrorCode>([
+    'SHUTTING_DOWN',
+    'STORE_WRITE',
+    'RATE',
+    'ENDORSEMENT_UNAVAILABLE',
+    'ENDORSEMENT_INVALID',
+  ])('%s passes too', async (code) => {
     expect(await run(1, 0, code).result).toBe('done');
   });
 
@@ -73,7 +79,6 @@ describe('backoff', () => {
     'CONFIG_MISMATCH',
     'TSM_UNAVAILABLE',
     'HEADER_REFUSED',
-    'RATE',
     'INTERNAL',
   ])('%s is final', async (code) => {
     const { result, calls } = run(1, 0, code);

@@ -20,6 +20,7 @@ export const grpcLimits: GrpcLimits = {
   streamsPerConnectionMax: 128,
   messageBytesMax: 64 * 1024,
   handshakeSeconds: 5,
+  handshakesPerMinuteMax: 10_000,
   idleSeconds: 60,
   keepaliveSeconds: 60,
   keepaliveTimeoutSeconds: 20,

@@ -186,8 +186,9 @@ describe('bidirectional streams', () => {
     const stream = new RawClient(t.host.grpcAddress, t.certificate).bidi(session);
     stream.write(Buffer.alloc(100 * 1024));
     const [error] = await once(stream, 'error').catch((reason) => [reason]);
-    expect(told(outcome(error))).toMatch(/^RESOURCE_EXHAUSTED/);
+    expect(told(outcome(error))).toBe('RESOURCE_EXHAUSTED/MESSAGE_SIZE');
     await until(() => seen.events.at(-1) === 'closed');
+    expect(t.records.map(({ code }) => code)).toEqual(['MESSAGE_SIZE']);
   });
 
   test('a peer that vanishes closes its stream', async () => {
