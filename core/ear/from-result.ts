@@ -115,6 +115,7 @@ const findings: readonly (readonly [code: ErrorCode, check: RegExp, finding: Fin
   ['POLICY_SECURE_BOOT', /./, ['configuration', trustClaim.configurationUnsafe]],
   ['POLICY_TCB', /./, ['hardware', trustClaim.hardwareUnsafe]],
   ['POLICY_ADVISORY', /./, ['hardware', trustClaim.hardwareUnsafe]],
+  ['COLLATERAL_STALE', /./, ['hardware', trustClaim.hardwareUnsafe]],
   ['RELAUNCH_ADVISED', /./, ['hardware', trustClaim.hardwareUnsafe]],
 ];
 

@@ -25,6 +25,8 @@ const guidLength = 16;
 /** GUID, u32 offset from the start of the table, u32 length. */
 const entryLength = guidLength + 8;
 const entriesMax = 32;
+/** Largest table, bytes: the extended guest request of Linux takes four pages. */
+const tableBytesMax = 64 * 1024;
 
 /**
  * Parses the certificate table that the host adds to an extended report (`auxblob` of configfs-tsm).
@@ -35,6 +37,10 @@ const entriesMax = 32;
 export function parseCertTable(blob: Uint8Array): readonly CertTableEntry[] {
   const entries: CertTableEntry[] = [];
   if (blob.length === 0) return entries;
+  if (blob.length > tableBytesMax) {
+    throw new CvmpError('SIZE', `a certificate table of ${blob.length} bytes`);
+  }
+  let dataLength = 0;
   const reader = new ByteReader(blob, 'little');
   for (let i = 0; i <= entriesMax; i++) {
     const field = `certificate table entry ${i}`;
@@ -44,6 +50,11 @@ export function parseCertTable(blob: Uint8Array): readonly CertTableEntry[] {
     if (isZero(guid)) return entries;
     if (offset > blob.length || length > blob.length - offset) {
       throw new CvmpError('MALFORMED', `${field} lies outside of the table`, { field });
+    }
+    // Entries over the same bytes would be copied, and parsed, each for itself.
+    dataLength += length;
+    if (dataLength > blob.length) {
+      throw new CvmpError('MALFORMED', `${field} overlaps another`, { field });
     }
     const kind = kinds.find((name) => equalBytes(guids[name], guid));
     if (kind === undefined) continue;

@@ -47,6 +47,33 @@ describe('certificate table (GHCB specification, extended guest request)', () =>
     expect(await refusalOf(() => parseCertTable(far))).toBe('MALFORMED');
   });
 
+  it.each<[why: string, offset: number, length: number]>([
+    ['an offset behind the end', 0x7fff_ffff, 1],
+    ['an offset at the end of 32 bits', 0xffff_ffff, 1],
+    ['a length behind the end', 82, 69],
+    ['a length at the end of 32 bits', 82, 0xffff_ffff],
+    ['offset and length that together wrap around', 0xffff_fff0, 0x20],
+    ['entries over the same bytes', 0, 150],
+  ])('%s is refused', async (_, offset, length) => {
+    // Index of two entries and the end (72 bytes), 10 and 68 bytes of data.
+    const table = encodeCertTable([
+      { kind: 'ARK', data: new Uint8Array(10) },
+      { kind: 'ASK', data: new Uint8Array(68) },
+    ]);
+    expect(await refusalOf(() => parseCertTable(table))).toBe('accepted');
+    const view = new DataView(table.buffer);
+    view.setUint32(24 + 16, offset, true);
+    view.setUint32(24 + 20, length, true);
+    expect(await refusalOf(() => parseCertTable(table))).toBe('MALFORMED');
+  });
+
+  it('a table of more than 64 KiB is refused', async () => {
+    const data = new Uint8Array(64 * 1024);
+    expect(await refusalOf(() => parseCertTable(encodeCertTable([{ kind: 'CRL', data }])))).toBe(
+      'SIZE',
+    );
+  });
+
   it('33 entries are refused', async () => {
     const many = Array.from({ length: 33 }, () => ({
       kind: 'ARK' as const,

@@ -1,9 +1,20 @@
 import { beforeAll, describe, expect, it } from 'vitest';
+import type { EcPrivateKey } from '#core/crypto.js';
 import { appraise } from '#core/snp/appraise.js';
 import type { SnpClaims } from '#core/snp/claims.js';
+import { encodeIdBlock, signIdBlock, snpKeyDigest } from '#core/snp/launch/id-block.js';
 import { guestPolicyBits, platformInfoBits } from '#core/snp/layout.js';
-import type { SnpReport } from '#core/snp/parse.js';
+import { parseReport, type SnpReport } from '#core/snp/parse.js';
 import type { SnpRules } from '#core/snp/rules.js';
+import { verifyReport } from '#core/snp/verify.js';
+import { crypto } from '#crypto';
+import {
+  endorsementsOf,
+  simulatedProcessor,
+  testGuestPolicy,
+  testLaunchInputs,
+  testTime,
+} from '../../fakes/simulated-hardware.js';
 import { bytes, claims, makeClaims, names, rules } from './made.js';
 
 beforeAll(makeClaims);
@@ -69,6 +80,49 @@ describe('ID blocks that a tenant admits (SEV-SNP ABI s.8.18)', () => {
       'snp.measurement POLICY_MEASUREMENT',
       'snp.id-block POLICY_GUEST',
     ]);
+  });
+});
+
+describe('an ID block from its signature to its appraisal', () => {
+  /** Claims of a guest that was launched with an ID block by these keys. */
+  async function launchedBy(idKey: EcPrivateKey, authorKey?: EcPrivateKey): Promise<SnpClaims> {
+    const processor = await simulatedProcessor();
+    const idBlock = encodeIdBlock(signedBlock());
+    const guest = await processor.launch({
+      inputs: testLaunchInputs,
+      guestPolicy: testGuestPolicy,
+      hostData: bytes(32),
+      idBlock,
+      idAuth: await signIdBlock(idBlock, idKey, authorKey),
+    });
+    const { report, certTable } = await guest.report({ reportData: bytes(64), vmpl: 0 });
+    const anchors = [processor.chip.authority.anchor];
+    return verifyReport(parseReport(report), endorsementsOf(certTable), anchors, testTime);
+  }
+  const signedBlock = () => ({
+    measurement: claims().report.measurement,
+    familyId: bytes(16, 5),
+    imageId: bytes(16, 6),
+    guestSvn: 7,
+    guestPolicy: testGuestPolicy,
+  });
+
+  it("is the tenant's where its keys signed it", async () => {
+    const [idKey, authorKey, stranger] = await Promise.all(
+      [1, 2, 3].map(() => crypto.generateEcKey('P-384')),
+    );
+    const asked = rules({
+      idBlocks: [signedBlock()],
+      idKeyDigests: [snpKeyDigest(idKey!.publicPoint)],
+      authorKeyDigests: [snpKeyDigest(authorKey!.publicPoint)],
+    });
+    const failures = async (id?: EcPrivateKey, author?: EcPrivateKey) =>
+      names(appraise(await launchedBy(id!, author), asked));
+    expect(await failures(idKey, authorKey)).toEqual([]);
+    expect(await failures(idKey)).toEqual(['snp.author-key POLICY_GUEST']);
+    expect(await failures(idKey, stranger)).toEqual(['snp.author-key POLICY_GUEST']);
+    // Anybody can sign the same block; only the key tells.
+    expect(await failures(stranger, authorKey)).toEqual(['snp.id-key POLICY_GUEST']);
   });
 });
 
