@@ -33,7 +33,7 @@ export class VendorFetch {
   /** @throws CvmpError ENDORSEMENT_UNAVAILABLE, ENDORSEMENT_INVALID */
   async fetch(statement: VendorStatement): Promise<StatementDocument> {
     const url = urlOf(statement, this.#settings.urls);
-    const { body, header } = await this.#serviceOf(url).get(url);
+    const { body, header } = await this.#serviceOf(url).get(url, statement.kind === 'amd-vcek');
     const names = chainHeaders[statement.kind];
     const encoded = names.map(header).find((value) => value !== undefined);
     if (names.length > 0 && encoded === undefined) {

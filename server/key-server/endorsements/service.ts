@@ -30,6 +30,12 @@ export interface ServiceParts {
 }
 
 /**
+ * Part of the requests of a minute that statements about single chips never use: evidence that was
+ * made up can ask for any number of those, and must not keep lists from being renewed.
+ */
+const keptBack = 1 / 4;
+
+/**
  * One service of a vendor, asked no more than it bears: AMD's gives a client one certificate in about
  * ten seconds before it says 429, and has been away for hours. Failures end a try at once while the
  * service is left alone, so that nobody waits for it in vain.
@@ -48,14 +54,15 @@ export class VendorService {
   }
 
   /**
+   * @param isOfOneChip whether this is of one chip alone
    * @returns an answer of status 200
    * @throws CvmpError ENDORSEMENT_UNAVAILABLE, ENDORSEMENT_INVALID; field `absent` where the service
    *   says that there is no such statement
    */
-  async get(url: string): Promise<Answer> {
+  async get(url: string, isOfOneChip = false): Promise<Answer> {
     const { attemptsMax, backoffMs, retryAfterSecondsMax } = this.#parts.limits;
     for (let attempt = 1; ; attempt++) {
-      this.#admit();
+      this.#admit(isOfOneChip);
       const answer = await this.#ask(url).catch((error: CvmpError) => error);
       if (!(answer instanceof CvmpError) && answer.status === 200) {
         this.#failures = 0;
@@ -82,7 +89,7 @@ export class VendorService {
     }
   }
 
-  #admit(): void {
+  #admit(isOfOneChip: boolean): void {
     const { clock, name } = this.#parts;
     const now = clock.now();
     if (now < this.#closedUntil) {
@@ -93,7 +100,9 @@ export class VendorService {
     const gained = ((now - this.#filledAt) / 60_000) * rate;
     this.#tokens = Math.min(rate, this.#tokens + gained);
     this.#filledAt = now;
-    if (this.#tokens < 1) throw unavailable(`${name} was asked ${rate} times in this minute`);
+    const kept = isOfOneChip ? Math.floor(rate * keptBack) : 0;
+    if (this.#tokens - kept < 1)
+      throw unavailable(`${name} was asked ${rate} times in this minute`);
     this.#tokens -= 1;
   }
 

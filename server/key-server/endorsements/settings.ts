@@ -166,8 +166,8 @@ function readServiceLimits(fetch: ConfigReader): ServiceLimits {
     requestsPerMinuteMax: fetch.integer('requests_per_minute_max', {
       min: 1,
       max: 6000,
-      default: 60,
-      why: 'of each service; evidence that was made up costs a vendor no more',
+      default: 20,
+      why: 'of each service; AMD gives about one certificate in ten seconds',
     }),
   };
 }

@@ -1,7 +1,12 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { noEndorsements } from '#core/rats/endorsements.js';
+import { tdxNeeds } from '#core/tdx/endorsement/needs.js';
+import { parseTdxQuote } from '#core/tdx/parse.js';
+import { verifyTdxQuote } from '#core/tdx/verify.js';
 import { nameOf } from '#server/key-server/endorsements/statements.js';
+import { obtainAll } from '#server/key-server/verifier/source.js';
 import { FakeClock } from '../../../fakes/clock.js';
 import {
   endorsementsOf,
@@ -48,6 +53,17 @@ describe('statements are got from their vendor as it publishes them (AMD 57230, 
       vendors.pckCrlPath,
       vendors.rootCrlPath,
     ]);
+  });
+
+  test('with them a bare TDX quote verifies', async () => {
+    const vendors = await FakeVendors.start();
+    const { keeper } = await endorsementsOf(vendors);
+    const { anchor } = vendors.intel;
+    const quote = parseTdxQuote(await vendors.intel.quote());
+    const needs = await tdxNeeds(quote, noEndorsements, [anchor], startTime);
+    const got = await obtainAll(keeper, needs, 'required', noEndorsements);
+    const claims = await verifyTdxQuote(quote, got, [anchor], startTime);
+    expect(claims.tcb.status).toBe('UpToDate');
   });
 
   test('a PCCS gives revocation lists as hex digits, and the older name of the header', async () => {

@@ -125,4 +125,13 @@ describe('a service of a vendor is asked no more than it bears (architecture: en
     expect(await codeOf(it.get('/x'))).toMatch(/asked 4 times/);
     expect(times.length).toBe(5);
   });
+
+  test('statements of single chips leave a quarter for what all evidence needs', async () => {
+    const { it } = service([answer(200)], { requestsPerMinuteMax: 8 });
+    const chips = await Promise.all(Array.from({ length: 9 }, () => codeOf(it.get('/x', true))));
+    expect(chips.filter((text) => text === 'answered').length).toBe(6);
+    expect(await codeOf(it.get('/crl'))).toBe('answered');
+    expect(await codeOf(it.get('/crl'))).toBe('answered');
+    expect(await codeOf(it.get('/crl'))).toMatch(/asked 8 times/);
+  });
 });
