@@ -78,6 +78,12 @@ export function isProduct(name: string): name is SnpProduct {
   return Object.hasOwn(products, name);
 }
 
+/** The product of a productName: `Milan-B0` in a VCEK, `Milan` in a VLEK; undefined: unknown. */
+export function productNamed(productName: string): SnpProduct | undefined {
+  const name = productName.replace(/-[A-Z][0-9]$/, '');
+  return isProduct(name) ? name : undefined;
+}
+
 /** CPUID of the processor, as a report of version 3 or later states it. */
 export interface Cpuid {
   /** Extended family: 0x19, 0x1a. */

@@ -30,7 +30,7 @@ import {
   decodeTcb,
   differingComponent,
   formatTcb,
-  isProduct,
+  productNamed,
   productOf,
   products,
   type SnpProduct,
@@ -160,9 +160,8 @@ function requireProduct(
   { root }: EndorsementChain,
 ): SnpProduct {
   const mismatch = (message: string, field?: string) => refuse('PRODUCT_MISMATCH', message, field);
-  // `Milan-B0` in a VCEK, `Milan` in a VLEK.
-  const product = key.productName.replace(/-[A-Z][0-9]$/, '');
-  if (!isProduct(product)) throw mismatch(`unknown product ${key.productName}`, 'productName');
+  const product = productNamed(key.productName);
+  if (product === undefined) throw mismatch(`unknown product ${key.productName}`, 'productName');
   const row = products[product];
   const ofRoot = /^ARK-(.+)$/.exec(root.subject.commonName ?? '')?.[1];
   if (ofRoot !== product) {

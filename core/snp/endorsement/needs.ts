@@ -7,7 +7,7 @@ import type { SnpReport } from '../parse.js';
 import {
   decodeTcb,
   differingComponent,
-  isProduct,
+  productNamed,
   productOf,
   products,
   type SnpProduct,
@@ -51,7 +51,7 @@ export function snpNeeds(
 /** Whether a certificate says that it is of the chip and REPORTED_TCB of a report; not verified. */
 export function endorses(certificate: Certificate, report: SnpReport): boolean {
   const info = infoOf(certificate);
-  const product = productNamed(info);
+  const product = productNamed(info?.productName ?? '');
   if (info === undefined || product === undefined) return false;
   const tcb = ifSound(() => decodeTcb(product, report.reportedTcb, 'REPORTED_TCB'));
   if (tcb === undefined || differingComponent(info.tcb, tcb) !== undefined) return false;
@@ -65,12 +65,8 @@ function productFor(
   certificates: readonly Certificate[],
 ): SnpProduct | undefined {
   if (cpuid !== undefined) return productOf(cpuid);
-  return productNamed(certificates.map(infoOf).find((info) => info !== undefined));
-}
-
-function productNamed(info: EndorsementKeyInfo | undefined): SnpProduct | undefined {
-  const product = info?.productName.replace(/-[A-Z][0-9]$/, '') ?? '';
-  return isProduct(product) ? product : undefined;
+  const info = certificates.map(infoOf).find((found) => found !== undefined);
+  return productNamed(info?.productName ?? '');
 }
 
 /** Undefined for any other certificate. */

@@ -170,11 +170,11 @@ export class EndorsementKeeper implements EndorsementSource {
 
   /** Renews what is due, one after the other. */
   async refresh(): Promise<void> {
-    for (const { name, obtainedAt } of await this.#parts.folder.list()) {
+    for (const { name } of await this.#parts.folder.list()) {
       const statement = statementNamed(name);
       if (statement === undefined || !ages(statement)) continue;
       const holding = await this.holding(statement);
-      const held = holding.state === 'good' ? holding.held : { obtainedAt, validUntil: 0 };
+      const held = holding.state === 'good' ? holding.held : { obtainedAt: 0, validUntil: 0 };
       if (this.#isDue(statement, held)) await this.fetched(statement).catch(() => {});
     }
   }

@@ -7,7 +7,7 @@ import { schemes } from '#core/schemes.js';
 import { readEndorsementKeyInfo } from '#core/snp/endorsement/extensions.js';
 import { snpCollection } from '#core/snp/evidence.js';
 import { reportLength } from '#core/snp/layout.js';
-import { isProduct } from '#core/snp/product.js';
+import { isProduct, productNamed } from '#core/snp/product.js';
 import { JsonReader, parseSignedJson } from '#core/tdx/endorsement/signed-json.js';
 import { tdxCollection } from '#core/tdx/evidence.js';
 import { type Certificate, parseCertificate } from '#core/x509/certificate.js';
@@ -124,8 +124,8 @@ function namedVcek(certificate: Certificate): NamedDocument[] {
   if (certificate.basicConstraints.ca || certificate.publicKey.kind !== 'ec') return [];
   if (certificate.subject.commonName !== 'SEV-VCEK') return [];
   const { productName, hwId, tcb } = readEndorsementKeyInfo(certificate);
-  if (hwId === undefined) return [];
-  const product = productName.replace(/-[A-Z][0-9]$/, '');
+  const product = productNamed(productName);
+  if (hwId === undefined || product === undefined) return [];
   return [
     {
       statement: { kind: 'amd-vcek', product, hwId, tcb },

@@ -9,7 +9,7 @@ import {
   type VendorStatement,
 } from '#core/rats/endorsements.js';
 import { readEndorsementKeyInfo } from '#core/snp/endorsement/extensions.js';
-import { differingComponent } from '#core/snp/product.js';
+import { differingComponent, productNamed } from '#core/snp/product.js';
 import { qeIdentityType, tcbInfoType } from '#core/tdx/endorsement/collateral.js';
 import { readQeIdentity } from '#core/tdx/endorsement/qe-identity.js';
 import { parseSignedJson } from '#core/tdx/endorsement/signed-json.js';
@@ -76,7 +76,7 @@ async function verifyVcek(
 ): Promise<VerifiedStatement> {
   const leaf = parseCertificate(body, 'VCEK');
   const info = readEndorsementKeyInfo(leaf);
-  const ofProduct = info.productName.replace(/-[A-Z][0-9]$/, '') === statement.product;
+  const ofProduct = productNamed(info.productName) === statement.product;
   const ofChip = info.hwId !== undefined && equalBytes(info.hwId, statement.hwId);
   if (!ofProduct || !ofChip || differingComponent(info.tcb, statement.tcb) !== undefined) {
     throw wrong('the VCEK is of another chip, product or TCB');
