@@ -44,6 +44,14 @@ export interface TpmConfig {
   readonly imdsUrl: string;
 }
 
+/** An external verifier whose Attestation Result is shown instead of evidence. */
+export interface PassportConfig {
+  readonly target:
+    | { readonly kind: 'program'; readonly path: string }
+    | { readonly kind: 'url'; readonly url: string };
+  readonly deadlineMs: number;
+}
+
 const providers = ['any', 'sev_guest', 'tdx_guest', 'arm_cca_guest'] as const;
 const platforms = ['auto', 'generic', 'azure', 'google'] as const;
 const guidPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
@@ -102,6 +110,31 @@ export function readTpm(tpm: Section | undefined): TpmConfig | undefined {
     tpm.refuse('pcrs', `lacks ${configPcr}, which holds the config document`);
   }
   return value;
+}
+
+/** @throws CvmpError CONFIG naming the entry */
+export function readPassport(ear: Section | undefined): PassportConfig | undefined {
+  if (ear === undefined) return undefined;
+  const path = ear.optionalPath('program');
+  const url = ear.has('url') ? ear.string('url') : undefined;
+  const deadlineMs = ear.integer('deadline_ms', 100, 600_000, 20_000);
+  ear.end();
+  if (url !== undefined && !(/^https?:\/\//.test(url) && URL.canParse(url))) {
+    ear.refuse('url', 'is no URL of http or https');
+  }
+  if (path !== undefined && url === undefined) {
+    return { target: { kind: 'program', path }, deadlineMs };
+  }
+  if (path === undefined && url !== undefined) return { target: { kind: 'url', url }, deadlineMs };
+  return ear.refuse('', 'needs one of program, url');
+}
+
+/** The effective values, as {@link readPassport} takes them. */
+export function printPassport({ target, deadlineMs }: PassportConfig): object {
+  return {
+    ...(target.kind === 'program' ? { program: target.path } : { url: target.url }),
+    deadline_ms: deadlineMs,
+  };
 }
 
 function readHandle(tpm: Section, key: string, fallback: string): number {

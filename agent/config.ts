@@ -1,8 +1,11 @@
 import { stringify } from 'yaml';
 import { fromHex, toHex } from '#core/bytes.js';
 import {
+  type PassportConfig,
+  printPassport,
   printTpm,
   printTsm,
+  readPassport,
   readTpm,
   readTsm,
   type TpmConfig,
@@ -41,6 +44,8 @@ export interface AgentConfig {
   /** Reports of the hardware; beside a `tpm` only where its services vouch for that. */
   readonly tsm: TsmConfig | undefined;
   readonly tpm: TpmConfig | undefined;
+  /** Whose Attestation Result is shown to the Key Server instead of evidence. */
+  readonly ear: PassportConfig | undefined;
   readonly guestSocket: string | undefined;
   readonly disk: DiskConfig | undefined;
   /** KeyID (16 bytes) to re-allocate from on an unformatted disk, or to acquire without a disk. */
@@ -73,6 +78,7 @@ export function parseAgentConfig(text: string, folder: string): AgentConfig {
     configDocumentFile: root.path('config_document_file'),
     tsm: readTsm(root.section('tsm')),
     tpm: readTpm(root.section('tpm')),
+    ear: readPassport(root.section('ear')),
     guestSocket: root.optionalPath('guest_socket'),
     disk: disk === undefined ? undefined : readDisk(disk),
     keyId: readKeyId(root),
@@ -106,6 +112,7 @@ export function printAgentConfig(config: AgentConfig): string {
     config_document_file: config.configDocumentFile,
     tsm: config.tsm && printTsm(config.tsm),
     tpm: config.tpm && printTpm(config.tpm),
+    ear: config.ear && printPassport(config.ear),
     guest_socket: config.guestSocket,
     disk: config.disk && {
       path: config.disk.path,

@@ -9,7 +9,7 @@ import { tenantVerifyReportData } from '#core/rats/tenant-verify.js';
 import { ErrorDetailSchema } from '#gen/cvmp/v1/error_pb.js';
 import { AgentPhase, GuestEvidenceRequestSchema, GuestService } from '#gen/cvmp/v1/guest_pb.js';
 import { validate } from '#wire/validate.js';
-import type { Attester } from './attester/attester.js';
+import { type Attester, hardwareOf } from './attester/attester.js';
 import type { AgentStatus, StatusBoard } from './status.js';
 
 /** Reports that may be waited for at once: a security processor makes a few in a second. */
@@ -53,7 +53,7 @@ export function guestRoutes(options: GuestServiceOptions): (router: ConnectRoute
           waiting += 1;
           try {
             const reportData = tenantVerifyReportData(request.nonce, configDocument);
-            const cmwCollection = await attester.evidence(reportData);
+            const cmwCollection = await hardwareOf(attester).evidence(reportData);
             return { evidence: { configDocument, cmwCollection, agentBuild } };
           } finally {
             waiting -= 1;

@@ -2,6 +2,7 @@ import { encode } from '#core/cbor/encode.js';
 import { crypto } from '#crypto';
 import type { AgentConfig } from '../config.js';
 import type { TsmConfig } from '../config-attester.js';
+import { passportAttester } from './passport.js';
 import { openSvsmAttester } from './svsm-attester.js';
 import type { MeasuredTpm } from './tpm/quote.js';
 import { openTpmAttester, withMeasuredTpm } from './tpm-attester.js';
@@ -29,6 +30,8 @@ export interface Attester {
    * @throws CvmpError AK_UNTRUSTED where it is a credential for other keys, TPM_UNAVAILABLE
    */
   activateCredential?(credentialBlob: Uint8Array, encryptedSecret: Uint8Array): Promise<Uint8Array>;
+  /** What makes evidence of this CVM itself, where a result of a verifier is shown instead. */
+  readonly hardware?: Attester;
   close(): void | Promise<void>;
 }
 
@@ -49,6 +52,15 @@ function openTsm(config: TsmConfig): TsmFileOps {
  * @throws CvmpError as {@link Attester.evidence}
  */
 export async function openAttester(
+  config: Pick<AgentConfig, 'tsm' | 'tpm' | 'stateDir'> & Partial<Pick<AgentConfig, 'ear'>>,
+  options: AttesterOptions,
+): Promise<Attester> {
+  const hardware = await openHardware(config, options);
+  if (config.ear === undefined) return hardware;
+  return passportAttester(hardware, config.ear, options.configDocument);
+}
+
+async function openHardware(
   { tsm, tpm, stateDir }: Pick<AgentConfig, 'tsm' | 'tpm' | 'stateDir'>,
   options: AttesterOptions,
 ): Promise<Attester> {
@@ -64,6 +76,11 @@ export async function openAttester(
   }
 }
 
+/** What makes evidence of this CVM itself: for its own eyes, and for a tenant that verifies it. */
+export function hardwareOf(attester: Attester): Attester {
+  return attester.hardware ?? attester;
+}
+
 /**
  * The agent's first act: what it believes must be what the hardware says, before it talks to
  * anyone. The report stays here; a label of its own makes it worthless elsewhere.
@@ -74,5 +91,5 @@ export async function checkOwnReport(
   randomBytes: (length: number) => Uint8Array,
 ): Promise<void> {
   const reportData = crypto.hash('sha512', encode(['CVMP/1 self-check', randomBytes(32)]));
-  await attester.evidence(reportData);
+  await hardwareOf(attester).evidence(reportData);
 }
