@@ -4,6 +4,9 @@ import { concat, toHex, utf8 } from '#core/bytes.js';
 import { ccaCollection } from '#core/cca/evidence.js';
 import type { CmwCollection } from '#core/rats/cmw.js';
 import { snpCollection } from '#core/snp/evidence.js';
+import { launchMeasurement } from '#core/snp/launch/measure.js';
+import { svsmCollection } from '#core/svsm/evidence.js';
+import { vtpmServiceGuid } from '#core/svsm/manifest.js';
 import { tdxCollection } from '#core/tdx/evidence.js';
 import { type TpmMaterial, tpmCollection } from '#core/tpm/evidence.js';
 import { configPcr } from '#core/tpm/measurements.js';
@@ -12,14 +15,21 @@ import { crypto } from '#crypto';
 import type { AppraisalPolicySchema, SvnLevelSchema } from '#gen/cvmp/v1/policy_pb.js';
 import { AkTrust } from '#gen/cvmp/v1/tpm_rules_pb.js';
 import type { NamedFile } from '#server/key-server/verifier/named-file.js';
+import { SimulatedSvsm } from '#sim/svsm.js';
 import { hclReport, runtimeData } from './azure.js';
 import { FakeCca, implementationId, instanceId } from './cca.js';
 import { caExtensions, commonName, extension, issueCertificate, spkiOf } from './certificates.js';
 import { digest, eventLog, pcrsAfter, soundBoot } from './event-log.js';
 import { FakeIntel, now, type TdContent } from './intel.js';
 import type { OtherEvidence } from './raw-agent.js';
-import { launchTestGuest, simulatedAuthority, simulatedProcessor } from './simulated-hardware.js';
-import { FakeEk, FakeTpm } from './tpm.js';
+import {
+  launchTestGuest,
+  simulatedAuthority,
+  simulatedProcessor,
+  testGuestPolicy,
+  testLaunchInputs,
+} from './simulated-hardware.js';
+import { FakeEk, FakeTpm, tpm2b, u32 } from './tpm.js';
 
 // One machine of each evidence format, with what its owner gives the Key Server for it. All times
 // are those of `now`.
@@ -233,6 +243,46 @@ export async function azureSnpMachine(): Promise<Machine> {
     evidence: azureEvidence('azure-snp', async (data) => {
       const { report, certTable } = await guest.report({ reportData: data, vmpl: 0 });
       return snpCollection(report, certTable);
+    }),
+  };
+}
+
+/** An SNP guest above an SVSM, whose manifest names the EK of its vTPM (0), or the AK too (1). */
+export async function svsmMachine(manifestVersion: 0 | 1): Promise<Machine> {
+  const processor = await simulatedProcessor('Genoa', () => now);
+  const { arkCertificate } = await simulatedAuthority();
+  const [tpm, ek] = [new FakeTpm(), new FakeEk('P-256')];
+  const keys = concat(u32(1), u32(2), tpm2b(ek.publicArea()), tpm2b(tpm.akPublic()));
+  const manifest = manifestVersion === 0 ? ek.publicArea() : keys;
+  const services = [{ guid: vtpmServiceGuid, manifest }];
+  const hardware = { measurements: [{ digest: launchMeasurement(testLaunchInputs) }] };
+  const admitted = { hardware, services: [vtpmServiceGuid], boot: { ...bootRules, pcrs: [4, 7] } };
+  return {
+    name: `SVSM, manifest v${manifestVersion} of its vTPM`,
+    files: { roots: [{ name: 'ark', bytes: arkCertificate }] },
+    policy: {
+      appraisal: { allowSimulated: true, svsm: admitted },
+      level: { svsm: { boot: { imageSvnMin: 1 } } },
+    },
+    stricter: {
+      appraisal: { allowSimulated: true, svsm: { ...admitted, boot: otherBoot } },
+      code: 'POLICY_MEASUREMENT',
+    },
+    evidence: (configDocument) => ({
+      profile: 'svsm',
+      async collection(nonce) {
+        const hostData = crypto.hash('sha256', configDocument);
+        const launch = { inputs: testLaunchInputs, guestPolicy: testGuestPolicy, hostData };
+        const svsm = new SimulatedSvsm(await processor.launch(launch), services);
+        const made = await svsm.serviceReport({ nonce, guid: undefined, manifestVersion });
+        const quote = quoted(tpm, configDocument, nonce, { akPublic: tpm.akPublic() });
+        return svsmCollection(
+          snpCollection(made.report, made.certTable),
+          { nonce, ...made },
+          quote,
+        );
+      },
+      activate: (blob, secret) => ek.activate(tpm.akName(), blob, secret),
     }),
   };
 }

@@ -9,6 +9,7 @@ import {
   ekMachine,
   type Machine,
   machineTime,
+  svsmMachine,
   tdxMachine,
   tpmMachine,
 } from '../../fakes/machines.js';
@@ -27,6 +28,8 @@ const rows: [string, () => Promise<Machine>][] = [
   ['Azure on SEV-SNP', azureSnpMachine],
   ['Azure on TDX', azureTdxMachine],
   ['Arm CCA', ccaMachine],
+  ['SVSM that names the EK', () => svsmMachine(0)],
+  ['SVSM that names the AK', () => svsmMachine(1)],
 ];
 
 /** A Key Server whose configuration and policy are made for this machine. */
@@ -130,6 +133,13 @@ describe('a Keying Policy releases keys to every format of evidence (protocol.md
 });
 
 describe('credential activation on the wire (protocol.md s.4, AK trust a)', () => {
+  it("the EK of an SVSM's manifest seals the credential; its AK is not trusted unopened", async () => {
+    const machine = await svsmMachine(0);
+    const server = await serverFor(machine);
+    const agent = await agentOf(server, machine, { activate: async () => undefined });
+    expect(await refusedWith(agent.attest())).toBe('AK_UNTRUSTED');
+  });
+
   it('a TPM that cannot open the credential is refused', async () => {
     const machine = await ekMachine();
     const server = await serverFor(machine);
