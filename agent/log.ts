@@ -16,6 +16,7 @@ export const logField = {
   level: 'level',
   diskAction: 'disk_action',
   backend: 'backend',
+  evidence: 'evidence',
   simulated: 'simulated',
   step: 'step',
   delayMs: 'delay_ms',

@@ -77,13 +77,9 @@ export async function runAgent(config: AgentConfig, io: AgentIo): Promise<number
 async function openAgent(config: AgentConfig, io: AgentIo, status: StatusBoard): Promise<Agent> {
   const configDocument = await readConfigDocument(config.configDocumentFile);
   const { randomBytes, sleep } = io;
-  return {
-    config,
-    io,
-    status,
-    configDocument,
-    attester: await openAttester(config, { configDocument, randomBytes, sleep }),
-  };
+  const attester = await openAttester(config, { configDocument, randomBytes, sleep });
+  io.log.info({ [logField.evidence]: attester.profiles.join(' ') }, 'attester ready');
+  return { config, io, status, configDocument, attester };
 }
 
 /** @throws CvmpError CONFIG where there is none, CONFIG_MISMATCH where it is not one */

@@ -1,6 +1,7 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, openSync, readFileSync, watch, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { toHex } from '#core/bytes.js';
 import type { TrustAnchor } from '#core/rats/endorsements.js';
@@ -89,14 +90,14 @@ export class Swtpm {
   }
 
   async powerOn(): Promise<void> {
-    const listening = appears(this.folder, 's');
+    const ready = listening(this.folder, 's');
     const log = openSync(logFile('swtpm'), 'a');
     const server = ['--server', `type=unixio,path=${this.socket}`];
     const control = ['--ctrl', `type=unixio,path=${this.socket}.ctrl`];
     const state = ['--tpmstate', `dir=${join(this.folder, 'state')}`, '--flags', 'startup-clear'];
     const args = ['socket', '--tpm2', ...server, ...control, ...state];
     this.#process = spawn('swtpm', args, { stdio: ['ignore', log, log] });
-    await listening;
+    await ready;
   }
 
   async powerOff(): Promise<void> {
@@ -157,13 +158,24 @@ export class Swtpm {
   }
 }
 
-/** Resolves when a file of this name is made in the folder. */
-function appears(folder: string, name: string): Promise<void> {
-  return new Promise((resolve) => {
+/** Resolves when somebody listens at this path of the folder. */
+async function listening(folder: string, name: string): Promise<void> {
+  const path = join(folder, name);
+  await new Promise<void>((resolve) => {
     const watcher = watch(folder, (_, changed) => {
-      if (changed !== name || !existsSync(join(folder, name))) return;
+      if (changed !== name || !existsSync(path)) return;
       watcher.close();
       resolve();
     });
+  });
+  // The file is there with bind(2), a moment before listen(2).
+  while (!(await connects(path)));
+}
+
+function connects(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    socket.once('connect', () => resolve(true)).once('error', () => resolve(false));
+    socket.once('connect', () => socket.destroy());
   });
 }
