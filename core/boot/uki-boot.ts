@@ -10,6 +10,7 @@ import {
 } from './measured-event.js';
 import { authorityEvent, type SecureBootSetup, secureBootEvents } from './secure-boot.js';
 import {
+  addonCmdlines,
   type BootPhase,
   phaseEvents,
   sectionContents,
@@ -92,9 +93,12 @@ export function predictUkiBoot(inputs: UkiBootInputs): Prediction {
   return { events, notPredicted };
 }
 
-/** Loaders, the UKI, and the kernel inside where the firmware loads that too. */
+/** Loaders, the UKI, its addons, and the kernel inside where the firmware loads that too. */
 export function applicationEvents(
-  inputs: Pick<UkiBootInputs, 'loaders' | 'uki' | 'secureBoot' | 'innerKernel' | 'stubVersion'>,
+  inputs: Pick<
+    UkiBootInputs,
+    'loaders' | 'uki' | 'secureBoot' | 'innerKernel' | 'parameters' | 'stubVersion'
+  >,
 ): readonly MeasuredEvent[] {
   const { loaders, uki, secureBoot } = inputs;
   const inner =
@@ -102,6 +106,7 @@ export function applicationEvents(
   return [
     ...loaders.map((image, i) => applicationEvent(`boot loader ${i + 1}`, image)),
     applicationEvent('unified kernel image', uki.image),
+    ...inputs.parameters.addons.map((image, i) => applicationEvent(`addon ${i + 1}`, image)),
     ...(inner ? [applicationEvent('kernel inside of it', innerKernel(uki))] : []),
   ];
 }
@@ -132,6 +137,6 @@ export function kernelStubEvents({
       field: 'cmdline',
     });
   }
-  const whole = [cmdline, ...parameters.addonCmdlines].join(' ');
+  const whole = [cmdline, ...addonCmdlines(parameters.addons)].join(' ');
   return linuxStubEvents({ cmdline: whole, initrd: sectionContents(uki, '.initrd') });
 }

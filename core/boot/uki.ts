@@ -89,7 +89,11 @@ export function sectionContents(uki: Uki, name: string): Uint8Array | undefined 
  */
 export function ukiCmdline(uki: Uki): string | undefined {
   const bytes = sectionContents(uki, '.cmdline');
-  return bytes && fromUtf8(bytes, '.cmdline').replace(/[\0\n ]+$/, '');
+  return bytes && cmdlineText(bytes);
+}
+
+function cmdlineText(bytes: Uint8Array): string {
+  return fromUtf8(bytes, '.cmdline').replace(/[\0\n ]+$/, '');
 }
 
 /**
@@ -124,18 +128,28 @@ export function phaseEvents(last: BootPhase): readonly MeasuredEvent[] {
 export interface UkiParameters {
   /** Command line in place of the image's; systemd-stub takes it only without Secure Boot. */
   readonly cmdline: string | undefined;
-  /** Command lines of addons, in the order of their file names. */
-  readonly addonCmdlines: readonly string[];
+  /** Addons (`*.addon.efi`) that the firmware admits, in the order of their file names. */
+  readonly addons: readonly PeImage[];
+}
+
+export const noParameters: UkiParameters = { cmdline: undefined, addons: [] };
+
+/** Command lines that addons add. @throws CvmpError MALFORMED where one is not UTF-8 */
+export function addonCmdlines(addons: readonly PeImage[]): readonly string[] {
+  return addons.flatMap(({ sections }) => {
+    const section = sections.find(({ name }) => name === '.cmdline');
+    return section === undefined ? [] : [cmdlineText(concat(...sectionInMemory(section)))];
+  });
 }
 
 /** PCR 12: stays zero for a UKI that nothing is added to. Credentials are not predicted. */
 export function ukiParameterEvents(parameters: UkiParameters): readonly MeasuredEvent[] {
   const options = (what: string, text: string) =>
     measured(ukiPcr.config, eventType.ipl, what, utf16(`${text}\0`));
-  const { cmdline, addonCmdlines } = parameters;
+  const { cmdline, addons } = parameters;
   return [
     ...(cmdline === undefined ? [] : [options('command line from outside', cmdline)]),
-    ...addonCmdlines.map((text, i) => options(`command line of addon ${i + 1}`, text)),
+    ...addonCmdlines(addons).map((text) => options('command line of an addon', text)),
   ];
 }
 

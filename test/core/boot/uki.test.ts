@@ -6,6 +6,7 @@ import { extendAll } from '#core/boot/measured-event.js';
 import {
   type BootPhase,
   bootPhases,
+  noParameters,
   phaseEvents,
   readUki,
   ukiCmdline,
@@ -101,11 +102,12 @@ describe('PCR 11 of a unified kernel image (systemd-stub(7), systemd-measure(1))
 
 describe('PCR 12 (systemd-stub(7))', () => {
   it('is untouched where nothing comes from outside', () => {
-    expect(ukiParameterEvents({ cmdline: undefined, addonCmdlines: [] })).toEqual([]);
+    expect(ukiParameterEvents(noParameters)).toEqual([]);
   });
 
   it('has command lines in UTF-16 with NUL, that from outside first', () => {
-    const events = ukiParameterEvents({ cmdline: 'a', addonCmdlines: ['b'] });
+    const addon = parsePe(fakePe([section('.cmdline', 'b\n')]));
+    const events = ukiParameterEvents({ cmdline: 'a', addons: [addon] });
     expect(events.map(({ digest }) => toHex(digest('sha256')))).toEqual(
       ['a\0\0\0', 'b\0\0\0'].map((text) => toHex(crypto.hash('sha256', utf8(text)))),
     );

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { type MeasuredEvent, measured } from '#core/boot/measured-event.js';
 import { withoutSecureBoot } from '#core/boot/secure-boot.js';
-import { readUki } from '#core/boot/uki.js';
+import { noParameters, readUki } from '#core/boot/uki.js';
 import { toHex, utf8 } from '#core/bytes.js';
 import { authenticodeDigest, parsePe } from '#core/firmware/pe.js';
 import {
@@ -44,7 +44,7 @@ const uki: UkiBoot = {
   uki: readUki(parsePe(fakePe(sections))),
   partitionTable: table,
   innerKernel: undefined,
-  parameters: { cmdline: undefined, addonCmdlines: [] },
+  parameters: noParameters,
   stubVersion: undefined,
 };
 
