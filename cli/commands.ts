@@ -14,9 +14,11 @@ import { evidenceShow } from './commands/evidence-show.js';
 import { evidenceVerify } from './commands/evidence-verify.js';
 import { featureList } from './commands/feature-list.js';
 import { imageList } from './commands/image-list.js';
-import { imageMeasure } from './commands/image-measure.js';
 import { keyList } from './commands/key-list.js';
 import { keyShow } from './commands/key-show.js';
+import { measureSnp } from './commands/measure-snp.js';
+import { measureTdx } from './commands/measure-tdx.js';
+import { measureUki } from './commands/measure-uki.js';
 import { operatorInit } from './commands/operator-init.js';
 import { policyCheck } from './commands/policy-check.js';
 import { policyImport } from './commands/policy-import.js';
@@ -33,7 +35,9 @@ export const commands: readonly Command[] = [
   dev,
   featureList,
   imageList,
-  imageMeasure,
+  measureSnp,
+  measureTdx,
+  measureUki,
   cvmCreate,
   cvmList,
   cvmShow,

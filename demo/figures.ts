@@ -77,7 +77,7 @@ async function created(story: Story, { demo }: Stage): Promise<void> {
     async (found) => {
       const { json } = await done(demo, 'cvm create web --image sample-v1 --svn 1');
       found.expect('state', json.cvm.state, 'defined');
-      const measured = (await done(demo, 'image measure --image sample-v1')).json.measurement;
+      const measured = (await done(demo, 'measure snp --image sample-v1')).json.measurement;
       found.expect('measurement, computed here', json.cvm.predicted_measurement, measured);
       found.expect('CVMs now', (await done(demo, 'cvm list')).json.cvms.length, 1);
     },

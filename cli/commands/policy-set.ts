@@ -3,6 +3,7 @@ import { CvmpError } from '#core/errors.js';
 import { type PolicyResponse, PolicyResponseSchema } from '#gen/cvmp/v1/policy_pb.js';
 import { callerKey } from '../api.js';
 import { type CommandContext, command } from '../command.js';
+import { policyOptions, withReferenceValues } from '../measure/reference-values.js';
 import { checkWritten, completePolicy, parsePolicy } from '../policy/policy-file.js';
 import { fetchPolicy, openPolicyResponse, signPolicy } from '../policy/signed-policy.js';
 import { fields, type Output } from '../terminal/output.js';
@@ -26,15 +27,23 @@ function responseOutput(response: PolicyResponse, context: CommandContext): Outp
 export const policySet = command({
   name: 'policy set',
   summary: 'Signs a Keying Policy and sets it on the Key Server (SetKeyPolicy, Figure 3).',
-  examples: ['cvmp policy set web.yaml', 'cvmp policy set web.yaml --dry-run'],
+  examples: [
+    'cvmp policy set web.yaml',
+    'cvmp policy set web.yaml --dry-run',
+    'cvmp policy set web.yaml --reference-values images.yaml',
+  ],
   positionals: ['FILE'],
-  options: { 'dry-run': { type: 'boolean', summary: 'Only say what would happen.' } },
+  options: {
+    ...policyOptions,
+    'dry-run': { type: 'boolean', summary: 'Only say what would happen.' },
+  },
   notes:
     'Where FILE leaves them out, tenant_id comes from the profile, and version and prev_digest\n' +
     'from the version in force. A file that says just what is in force changes nothing.',
   async run({ positionals: [file], options }, context) {
     const written = parsePolicy(await readTypedText(context, file!), file!);
     const { message } = written;
+    await withReferenceValues(message, options['reference-values'], context);
     checkWritten(written);
     const profile = await context.profile();
     const { key, issuer } = await callerKey(profile, 'tenant');

@@ -61,7 +61,7 @@ appraisal:
   # Simulated hardware proves nothing. Leave this out for real machines.
   allow_simulated: true
   snp:
-    # Launch measurements that are admitted: cvmp image measure --image NAME
+    # Launch measurements that are admitted: cvmp measure snp --image NAME
     measurements:
 ${measurements.join('\n')}
     # Who may say which SVN a CVM has: the key that signs its ID block (id_block_key).

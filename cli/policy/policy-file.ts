@@ -2,7 +2,11 @@ import { create, equals } from '@bufbuild/protobuf';
 import { stringify } from 'yaml';
 import { CvmpError } from '#core/errors.js';
 import type { KeyingPolicy } from '#core/keying/policy.js';
-import { type SetKeyPolicy, SetKeyPolicySchema } from '#gen/cvmp/v1/policy_pb.js';
+import {
+  type AppraisalPolicy,
+  type SetKeyPolicy,
+  SetKeyPolicySchema,
+} from '#gen/cvmp/v1/policy_pb.js';
 import { policyOf } from '#wire/policy.js';
 import { fromYaml, toReadable } from '../terminal/readable.js';
 import { parsePath, parseYaml, type YamlFile } from '../terminal/yaml-file.js';
@@ -28,6 +32,21 @@ export interface WrittenPolicy {
 export function parsePolicy(text: string, name: string): WrittenPolicy {
   const file = parseYaml(text, name, 'INVALID_FIELD');
   return { message: fromYaml(SetKeyPolicySchema, file), file };
+}
+
+/**
+ * Reads reference values, written as the `appraisal` of a policy and nothing else.
+ * @throws CvmpError INVALID_FIELD naming line and field
+ */
+export function parseFragment(text: string, name: string): AppraisalPolicy {
+  const { message, file } = parsePolicy(text, name);
+  const { appraisal } = message;
+  const rest = create(SetKeyPolicySchema, { ...message });
+  delete rest.appraisal;
+  if (appraisal === undefined || !equals(SetKeyPolicySchema, rest, create(SetKeyPolicySchema))) {
+    return file.refuse([], 'holds something else than the appraisal of a policy');
+  }
+  return appraisal;
 }
 
 /** Stands in for what the server's state fills in, where a policy is judged without it. */

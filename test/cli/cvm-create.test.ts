@@ -50,7 +50,8 @@ svn_floor: 1
 `;
 
 async function measured(more = ''): Promise<string> {
-  return (await run(`image measure --image sample-v1${more}`)).terminal.stdout.trim();
+  const { json } = await run(`measure snp --image sample-v1${more} --json`);
+  return (json() as { measurement: string }).measurement;
 }
 
 describe('cvm create (draft s.3.2, Figure 2)', () => {

@@ -54,8 +54,11 @@ export interface UkiBoot
 export interface TdxBootInputs {
   /** Of the firmware (see parseTdvf). */
   readonly sections: readonly TdvfSection[];
-  /** Bytes of memory of a QEMU q35 guest; or the TD HOB as another hypervisor writes it. */
-  readonly memory: number | { readonly tdHob: Uint8Array };
+  /**
+   * Bytes of memory of a QEMU q35 guest; or the TD HOB as another hypervisor writes it; undefined:
+   * RTMR0 is not predicted.
+   */
+  readonly memory: number | { readonly tdHob: Uint8Array } | undefined;
   readonly secureBoot: SecureBootSetup;
   readonly authorities: readonly Uint8Array[];
   /** They depend on every device of the guest; undefined: RTMR0 is not predicted. */
@@ -97,6 +100,7 @@ export function predictRtmrs(inputs: TdxBootInputs): readonly PredictedRtmr[] {
 /** RTMR0: what the hypervisor configures. */
 function firmwareEvents(inputs: TdxBootInputs): Events {
   const { acpi, sections, memory, authorities } = inputs;
+  if (memory === undefined) return 'needs the memory of the guest, or its TD HOB';
   if (acpi === undefined) return 'needs the ACPI tables that the hypervisor makes for this guest';
   const hob = typeof memory === 'number' ? tdHob(sections, memory) : memory.tdHob;
   return [
