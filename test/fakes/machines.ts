@@ -282,7 +282,7 @@ export async function svsmMachine(manifestVersion: 0 | 1): Promise<Machine> {
           quote,
         );
       },
-      activate: (blob, secret) => ek.activate(tpm.akName(), blob, secret),
+      ...(manifestVersion === 0 && { activate: ek.activate.bind(ek, tpm.akName()) }),
     }),
   };
 }
