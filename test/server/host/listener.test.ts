@@ -93,6 +93,7 @@ describe('gRPC listener: TLS (protocol.md s.6.2)', () => {
     hello.on('error', () => undefined);
     hello.resume();
     hello.write(Uint8Array.of(0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc));
+    const helloClosed = once(hello, 'close');
     for (let i = 0; i < 30; i++) {
       const socket = await tls(t);
       socket.on('error', () => undefined);
@@ -100,7 +101,7 @@ describe('gRPC listener: TLS (protocol.md s.6.2)', () => {
       socket.resume();
       await once(socket, 'close');
     }
-    await once(hello, 'close');
+    await helloClosed;
     const client = new RawClient(t.host.grpcAddress, t.certificate);
     const outcome = await client.unary('cvmp.v1.TenantService/ListTenants', new Uint8Array());
     expect(told(outcome)).toBe('UNAUTHENTICATED/TOKEN_MISSING');
