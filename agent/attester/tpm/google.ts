@@ -35,7 +35,7 @@ export async function openGoogleAk(
     const args = await templateArguments(tpm, await tpm.nvRead(template));
     const object = await tpm.createPrimary('ak', ['-C', 'e', ...args]);
     const publicArea = await tpm.readPublic(object);
-    await tpm.flush();
+    await tpm.tools.flush();
     const { spki } = parseCertificate(certificate, 'ak_certificate');
     if (equalBytes(parsePublicArea(publicArea).spki, spki)) {
       return { object, publicArea, certificate };

@@ -37,7 +37,7 @@ export async function openAk(tpm: Tpm, handle: number): Promise<AttestationKey> 
   const object = handleText(handle);
   if (!(await tpm.handles('persistent')).has(handle)) {
     await tpm.persist(await tpm.createPrimary('ak', akArguments), handle);
-    await tpm.flush();
+    await tpm.tools.flush();
   }
   const publicArea = await tpm.readPublic(object);
   if (isAttestationKey(parsePublicArea(publicArea))) return { object, publicArea };
@@ -106,7 +106,7 @@ async function loadEk(
     await tpm.tools.run('createek', ['-Q', '-G', algorithm!, '-c', object]);
   }
   const publicArea = parsePublicArea(await tpm.readPublic(object));
-  await tpm.flush();
+  await tpm.tools.flush();
   return { object, publicArea };
 }
 
@@ -126,20 +126,22 @@ export async function activateCredential(
   const credential = concat(header, credentialBlob!, encryptedSecret!);
   const input = await tools.write('credential', credential);
   const args = ['-Q', '-c', ak, '-C', ek, '-i', input, '-o', tools.path('secret')];
-  // EKs of the low templates may be used by policy only: whoever may use the endorsement hierarchy.
-  const session = (publicArea.attributes & userWithAuth) === 0 ? tools.path('session') : undefined;
+  const session = tools.path('session');
   try {
-    if (session !== undefined) {
-      await tools.run('startauthsession', ['--policy-session', '-S', session]);
-      await tools.run('policysecret', ['-Q', '-S', session, '-c', 'e']);
+    // EKs of the low templates may be used by policy only: whoever may use the hierarchy.
+    if ((publicArea.attributes & userWithAuth) === 0) {
+      await tools.runUnmanaged('startauthsession', ['--policy-session', '-S', session]);
+      await tools.runUnmanaged('policysecret', ['-Q', '-S', session, '-c', 'e']);
       args.push('-P', `session:${session}`);
     }
-    await tools.run('activatecredential', args).catch((cause: CvmpError) => {
+    await tools.runUnmanaged('activatecredential', args).catch((cause: CvmpError) => {
       throw new CvmpError('AK_UNTRUSTED', cause.message, { cause, field: 'tpm.credential' });
     });
     return await tools.take('secret');
   } finally {
-    if (session !== undefined) await tools.run('flushcontext', [session]).catch(() => {});
-    await tpm.flush();
+    // The session as it was saved, or as a tool that failed left it; then the keys.
+    for (const what of [session, '-l', '-t']) {
+      await tools.runUnmanaged('flushcontext', [what]).catch(() => {});
+    }
   }
 }

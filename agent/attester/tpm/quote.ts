@@ -28,7 +28,7 @@ export async function quoteOver(
 ): Promise<TpmMaterial> {
   const { bank, pcrs, eventLogFile } = config;
   const quoted = await tpm.quote(ak.object, bank, pcrs, crypto.hash(bank, reportData));
-  await tpm.flush();
+  await tpm.tools.flush();
   const eventLog = await readLogFile(eventLogFile, 'TPM_UNAVAILABLE');
   const { configDocument } = options;
   const configExtensions = await explainConfigPcr(

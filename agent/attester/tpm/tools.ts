@@ -10,7 +10,12 @@ export interface TpmToolsOptions {
   /** Where a private folder for the files of the tools is made; volatile. */
   readonly stateDir: string;
   readonly randomBytes: (length: number) => Uint8Array;
+  /** Folder of the tools; undefined: the system's. */
+  readonly programs?: string;
 }
+
+/** A device behind the kernel's resource manager, and the same TPM without it. */
+const managedDevice = /^(device:.*\/tpm)rm([0-9]+)$/;
 
 /** A TPM that makes an RSA key may take this long. */
 const deadlineMs = 60_000;
@@ -23,13 +28,21 @@ export class TpmTools {
   readonly #tcti: string;
   readonly #folder: string;
 
-  private constructor(tcti: string, folder: string) {
+  readonly #programs: string;
+
+  private constructor(tcti: string, folder: string, programs: string) {
     this.#tcti = tcti;
+    this.#programs = programs;
     this.#folder = folder;
   }
 
   /** @throws CvmpError TPM_UNAVAILABLE where the folder cannot be made */
-  static async open({ tcti, stateDir, randomBytes }: TpmToolsOptions): Promise<TpmTools> {
+  static async open({
+    tcti,
+    stateDir,
+    randomBytes,
+    programs = '',
+  }: TpmToolsOptions): Promise<TpmTools> {
     const folder = join(stateDir, `tpm-${toHex(randomBytes(8))}`);
     try {
       await mkdir(folder, { recursive: true, mode: 0o700 });
@@ -37,7 +50,7 @@ export class TpmTools {
       const message = `no folder for the tools in ${stateDir}`;
       throw new CvmpError('TPM_UNAVAILABLE', message, { cause, field: 'state_dir' });
     }
-    return new TpmTools(tcti, folder);
+    return new TpmTools(tcti, folder, programs);
   }
 
   /** Path of a file of this name for the tools. */
@@ -63,11 +76,34 @@ export class TpmTools {
    * @throws CvmpError TPM_UNAVAILABLE with the tool's own complaint
    */
   async run(tool: string, args: readonly string[], input?: Uint8Array): Promise<Uint8Array> {
+    return this.#run(this.#tcti, tool, args, input);
+  }
+
+  /**
+   * {@link run} past the kernel's resource manager, which ends a session with the process that
+   * began it: tools that share one need the TPM itself.
+   */
+  async runUnmanaged(tool: string, args: readonly string[]): Promise<void> {
+    await this.#run(this.#tcti.replace(managedDevice, '$1$2'), tool, args, undefined);
+  }
+
+  /** Without a resource manager every key that a tool loaded stays, and there is room for three. */
+  async flush(): Promise<void> {
+    if (!managedDevice.test(this.#tcti)) await this.runUnmanaged('flushcontext', ['-t']);
+  }
+
+  async #run(
+    tcti: string,
+    tool: string,
+    args: readonly string[],
+    input: Uint8Array | undefined,
+  ): Promise<Uint8Array> {
     // The libraries' own log repeats each complaint several times.
-    const env = { TPM2TOOLS_TCTI: this.#tcti, TSS2_LOG: 'all+none' };
+    const env = { TPM2TOOLS_TCTI: tcti, TSS2_LOG: 'all+none' };
     const field = `tpm2_${tool}`;
     const options = { input, deadlineMs, env };
-    const result = await runProgram(field, args, options).catch((cause: Error) => {
+    const program = join(this.#programs, field);
+    const result = await runProgram(program, args, options).catch((cause: Error) => {
       throw new CvmpError('TPM_UNAVAILABLE', cause.message, { cause, field });
     });
     if (result.exitCode === 0) return result.stdout;

@@ -147,9 +147,4 @@ export class Tpm {
   async persist(object: TpmObject, handle: number): Promise<void> {
     await this.tools.run('evictcontrol', ['-Q', '-C', 'o', '-c', object, handleText(handle)]);
   }
-
-  /** Without a resource manager every key that a tool loaded stays, and there is room for three. */
-  async flush(): Promise<void> {
-    await this.tools.run('flushcontext', ['-t']);
-  }
 }

@@ -118,6 +118,18 @@ describe.skipIf(swtpmMissing !== undefined)(`TPM 2.0 by tpm2-tools${withoutSwtpm
     expect(extra).toEqual(data.map((one) => toHex(crypto.hash('sha256', one))));
   });
 
+  test('credentials leave no session and no key loaded, opened or not', async () => {
+    const evidence = await attester.evidence(reportData);
+    for (let times = 0; times < 4; times++) {
+      expect(await refusalOf(verify(tpm, evidence, attester))).toBe('accepted');
+      const wrong = attester.activateCredential!(new Uint8Array(4), new Uint8Array(4));
+      expect(await refusalOf(wrong)).toBe('AK_UNTRUSTED');
+    }
+    for (const kind of ['transient', 'loaded-session', 'saved-session']) {
+      expect(Buffer.from(tpm.run('getcap', `handles-${kind}`)).toString()).toBe('');
+    }
+  });
+
   test('its files are for the agent alone, and go with it', async () => {
     const agent = await openOn(tpm);
     const folders = readdirSync(tpm.stateDir).map((name) => join(tpm.stateDir, name));
