@@ -97,6 +97,11 @@ function azureScheme<E, C extends Claims, R, L>(
       ...hardware.lacks(claims.hardware, rules.hardware, level.hardware),
       ...bootLacks(format, claims.measurements, rules.boot, level.boot),
     ],
+    warnings: (rules, levels) =>
+      hardware.warnings?.(
+        rules.hardware,
+        levels.map((level) => level.hardware),
+      ) ?? [],
     levelRules: bothLevels(hardware.levelRules),
   };
 }

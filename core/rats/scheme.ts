@@ -68,6 +68,9 @@ export interface EvidenceScheme<E, C extends Claims, Rules, Level> {
   /** What the claims lack for one level taken by itself (step 12); all failures. */
   lacks(claims: C, rules: Rules, level: Level): readonly FailedCheck[];
 
+  /** What a careful tenant should know of these rules, in sentences; absent: nothing. */
+  warnings?(rules: Rules, levels: readonly Level[]): readonly string[];
+
   /** How levels of this format compare (protocol.md s.6.4). */
   readonly levelRules: LevelRules<Level>;
 }

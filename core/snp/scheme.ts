@@ -6,6 +6,7 @@ import { snpNeeds } from './endorsement/needs.js';
 import { isSnpCollection, parseSnpCollection, type SnpEvidence } from './evidence.js';
 import { type SnpLevel, type SnpRules, snpLevelRules } from './rules.js';
 import { verifyReport } from './verify.js';
+import { snpWarnings } from './warnings.js';
 
 /** AMD SEV-SNP (SEV-SNP ABI; protocol.md s.2). */
 export const snpScheme: EvidenceScheme<SnpEvidence, SnpClaims, SnpRules, SnpLevel> = {
@@ -24,5 +25,6 @@ export const snpScheme: EvidenceScheme<SnpEvidence, SnpClaims, SnpRules, SnpLeve
   deny,
   appraise,
   lacks,
+  warnings: snpWarnings,
   levelRules: snpLevelRules,
 };

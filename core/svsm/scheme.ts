@@ -55,6 +55,11 @@ export const svsmScheme: EvidenceScheme<SvsmEvidence, SvsmClaims, SvsmRules, Svs
   deny: (claims) => snpScheme.deny(claims.hardware),
   appraise,
   lacks,
+  warnings: ({ hardware }, levels) =>
+    snpScheme.warnings?.(
+      hardware,
+      levels.map((level) => level.hardware),
+    ) ?? [],
   levelRules: svsmLevelRules,
 };
 

@@ -3,6 +3,7 @@ import { encode } from '#core/cbor/encode.js';
 import { asArray, asBytes, asInteger, asText } from '#core/cbor/read.js';
 import type { KeyingPolicy } from '#core/keying/policy.js';
 import { bestCoverage, coverage } from '#core/keying/selector.js';
+import { schemes } from '#core/schemes.js';
 import type { StoredPolicy } from './contract.js';
 import type { Held } from './records.js';
 
@@ -81,6 +82,7 @@ export function warningsFor(
   if (policy.appraisal.allowSimulated) {
     warnings.push('The policy admits simulated hardware, which protects nothing: for tests only.');
   }
+  warnings.push(...formatWarnings(policy));
   if (keysRaised > 0) {
     const keys = keysRaised === 1 ? 'one existing key' : `${keysRaised} existing keys`;
     warnings.push(`Agents below level ${policy.svnFloor} lose ${keys}.`);
@@ -93,6 +95,16 @@ export function warningsFor(
     warnings.push(what);
   }
   return warnings;
+}
+
+/** What is known of the rules of each format; the same sentence once. */
+function formatWarnings({ appraisal, levels }: KeyingPolicy): readonly string[] {
+  const all = schemes.flatMap(({ format, warnings }) => {
+    const rules = appraisal.formats.get(format);
+    const ofFormat = levels.flatMap((level) => level.formats.get(format) ?? []);
+    return rules === undefined ? [] : (warnings?.(rules, ofFormat) ?? []);
+  });
+  return [...new Set(all)];
 }
 
 /** Whether a name that `other` covers is now covered better by `policy`. */

@@ -1,7 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { productNames, type SnpTcb } from '#core/snp/product.js';
-import { type SnpLevel, snpLevelRules, tcbFloor } from '#core/snp/rules.js';
+import {
+  defaultRules,
+  type SnpLevel,
+  type SnpRules,
+  snpLevelRules,
+  tcbFloor,
+} from '#core/snp/rules.js';
+import { snpWarnings } from '#core/snp/warnings.js';
 
 const tcb = (n: number): SnpTcb => ({ fmc: n, bootloader: n, tee: n, snp: n, microcode: n });
 const level = (change: Partial<SnpLevel> = {}): SnpLevel => ({
@@ -154,5 +161,40 @@ describe('a new policy version never relaxes a level (protocol.md s.6.4 rule 2)'
     const levels = [level(genoa(3, { snp: 9 })), level(), level(genoa(4))];
     expect(tcbFloor(levels, 'Genoa')).toEqual({ ...tcb(4), snp: 9 });
     expect(tcbFloor(levels, 'Turin')).toBeUndefined();
+  });
+});
+
+describe('what a careful tenant should know of the rules', () => {
+  const measured: SnpRules = {
+    ...defaultRules,
+    measurements: [{ digest: new Uint8Array(48), imageSvn: 0, name: '' }],
+  };
+  const [digest, chip] = [new Uint8Array(48), new Uint8Array(64)];
+  const block = {
+    measurement: digest,
+    familyId: new Uint8Array(16),
+    imageId: new Uint8Array(16),
+    guestSvn: 1,
+    guestPolicy: 0x20000n,
+  };
+  it.each<[string, Partial<SnpRules>, SnpLevel[], RegExp | undefined]>([
+    ['the defaults', {}, [level()], undefined],
+    ['a GUEST_SVN of anybody', {}, [level(), level({ guestSvnMin: 1 })], /id_key_digests/],
+    ['an ID block of anybody', { idBlocks: [block] }, [], /id_key_digests/],
+    ['a FAMILY_ID of anybody', { familyId: chip.slice(0, 16) }, [], /id_key_digests/],
+    [
+      'a GUEST_SVN of known signers',
+      { idKeyDigests: [digest] },
+      [level({ guestSvnMin: 1 })],
+      undefined,
+    ],
+    ['any Milan', { products: ['Milan'] }, [], /chip_allow/],
+    ['Milan chip by chip', { products: ['Milan'], chipAllow: [chip] }, [], undefined],
+    ['no alias check', { allowNoAliasCheck: true }, [], /aliases/],
+    ['denied chips and a VLEK', { chipDeny: [chip], cspIds: ['x'] }, [], /VLEK/],
+  ])('%s', (_, change, levels, expected) => {
+    const warnings = snpWarnings({ ...measured, ...change }, levels);
+    expect(warnings).toHaveLength(expected === undefined ? 0 : 1);
+    if (expected !== undefined) expect(warnings[0]).toMatch(expected);
   });
 });

@@ -205,6 +205,19 @@ describe('which policy covers a CVM', () => {
     expect(await state.policies.covering('bolt', 'web-1')).toBeUndefined();
   });
 
+  it('warns of rules that admit more than they seem to', async () => {
+    await withTenant(state);
+    const signed = await signedPolicy(await signingKey(), {
+      policyId: 'db',
+      cvmNames: ['db-*'],
+      appraisal: { snp: { measurements: [{ digest: new Uint8Array(48) }], products: ['Milan'] } },
+      levels: [{ n: 1, snp: { guestSvnMin: 3 } }],
+    });
+    const { warnings } = await state.policies.set('acme', signed, call, { dryRun: true });
+    expect(warnings).toHaveLength(2);
+    expect(warnings.join()).toMatch(/id_key_digests.*chip_allow/);
+  });
+
   it('warns where a policy takes CVMs from another one', async () => {
     await withTenant(state, 'acme', { cvmNames: ['*'] });
     const signed = await signedPolicy(await signingKey(), { policyId: 'db', cvmNames: ['db-*'] });
