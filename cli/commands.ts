@@ -10,6 +10,7 @@ import { cvmUpdate } from './commands/cvm-update.js';
 import { cvmVerify } from './commands/cvm-verify.js';
 import { cvmWatch } from './commands/cvm-watch.js';
 import { dev } from './commands/dev.js';
+import { earVerify } from './commands/ear-verify.js';
 import { evidenceShow } from './commands/evidence-show.js';
 import { evidenceVerify } from './commands/evidence-verify.js';
 import { featureList } from './commands/feature-list.js';
@@ -57,6 +58,7 @@ export const commands: readonly Command[] = [
   auditList,
   evidenceVerify,
   evidenceShow,
+  earVerify,
   tenantInit,
   tenantRegister,
   tenantList,

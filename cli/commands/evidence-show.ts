@@ -1,4 +1,5 @@
 import { command } from '../command.js';
+import { isEarFile, showEar } from '../ear/ear-text.js';
 import { looksLikeCorim, showCorim } from '../evidence/corim-text.js';
 import { certificateTree, readEvidence, reportTree, treeText } from '../evidence/evidence-text.js';
 import { readTypedBytes } from '../terminal/typed.js';
@@ -17,6 +18,10 @@ export const evidenceShow = command({
     if (looksLikeCorim(bytes)) {
       const corim = showCorim(bytes);
       return { json: { kind: 'corim', corim }, text: treeText(corim) };
+    }
+    if (isEarFile(bytes)) {
+      const ear = showEar(bytes);
+      return { json: { kind: 'ear', ear }, text: treeText(ear) };
     }
     const evidence = readEvidence(bytes);
     const report = reportTree(evidence.report);

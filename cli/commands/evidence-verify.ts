@@ -1,4 +1,5 @@
 import { type CommandContext, command } from '../command.js';
+import { earOptions, earWriter } from '../ear/ear-file.js';
 import { appraisalJson, appraisalText, appraiseByFile, checkJson } from '../evidence/appraisal.js';
 import { claimsTree, type NamedFile, verifyEvidenceFiles } from '../evidence/evidence.js';
 import { treeText } from '../evidence/evidence-text.js';
@@ -15,6 +16,7 @@ export const evidenceVerify = command({
     'cvmp evidence verify report.bin --cert vcek.der --cert ask_ark.pem',
     'cvmp evidence verify report.bin --cert vcek.der ask.der ark.der --at 2026-01-31 --json',
     'cvmp evidence verify web.evidence --policy web.yaml',
+    'cvmp evidence verify web.evidence --policy web.yaml --ear web.ear --ear-key verifier.key',
   ],
   positionals: ['FILE', '[CERT]...'],
   options: {
@@ -41,6 +43,7 @@ export const evidenceVerify = command({
       summary: 'Roots to trust, PEM or JSON; the AMD roots known here unless told.',
     },
     policy: { type: 'string', value: 'FILE', summary: 'Also appraise by this Keying Policy.' },
+    ...earOptions,
   },
   notes:
     'FILE is an SEV-SNP attestation report, or what cvmp cvm verify --out kept; the latter brings\n' +
@@ -49,6 +52,7 @@ export const evidenceVerify = command({
   async run({ positionals: [file, ...more], options }, context) {
     const at = options.at === undefined ? context.now() : typedTime(options.at, 'at');
     const anchors = options['trust-anchors'];
+    const writeEar = await earWriter(options, options.policy, context);
     const verdict = await verifyEvidenceFiles({
       evidence: await named(context, file!),
       certificates: await Promise.all(
@@ -61,6 +65,7 @@ export const evidenceVerify = command({
     const time = new Date(at).toISOString();
     if (!verdict.accepted) {
       const { failure } = verdict;
+      await writeEar?.({ code: failure.code, format: 'evidence' }, at);
       return {
         json: { accepted: false, at: time, ...checkJson(failure), hint: failure.next },
         text: `refused: ${failure.code} ${failure.check}: ${failure.message}\nhint: ${failure.next}`,
@@ -73,6 +78,7 @@ export const evidenceVerify = command({
       return { json: { accepted: true, at: time, claims }, text: sound };
     }
     const result = await appraiseByFile(verdict.verified, options.policy, context);
+    await writeEar?.({ result }, at);
     return {
       json: {
         accepted: result.accepted,

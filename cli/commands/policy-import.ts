@@ -1,45 +1,14 @@
 import { stringify } from 'yaml';
 import { referencesOf } from '#core/corim/references/import.js';
 import { requireCurrent, type TrustedSigners, verifySignedCorim } from '#core/corim/verify.js';
-import { type EcPublicKey, ecPublicKey } from '#core/cose/key.js';
 import { CvmpError } from '#core/errors.js';
-import { looksLikePem, parsePem } from '#core/x509/pem.js';
-import { readPublicKeyInfo } from '#core/x509/public-key.js';
 import { SetKeyPolicySchema } from '#gen/cvmp/v1/policy_pb.js';
-import { type CommandContext, command } from '../command.js';
+import { command } from '../command.js';
 import { type ReadCorim, readCorimFile } from '../evidence/corim-text.js';
 import { policyOfReferences } from '../policy/imported.js';
+import { readSigners } from '../profile/signers.js';
 import { toReadable } from '../terminal/readable.js';
 import { readTypedBytes, typedTime } from '../terminal/typed.js';
-
-/** Keys and certificates of signers, PEM or DER. @throws CvmpError USAGE */
-async function readSigners(
-  files: readonly string[],
-  at: number,
-  context: CommandContext,
-): Promise<TrustedSigners> {
-  const keys: EcPublicKey[] = [];
-  const certificates: Uint8Array[] = [];
-  for (const file of files) {
-    const bytes = await readTypedBytes(context, file);
-    const blocks = looksLikePem(bytes)
-      ? parsePem(bytes, file)
-      : [{ label: 'CERTIFICATE', der: bytes }];
-    for (const { label, der } of blocks) {
-      if (label === 'CERTIFICATE') {
-        certificates.push(der);
-        continue;
-      }
-      const key = label === 'PUBLIC KEY' ? readPublicKeyInfo(der, file) : undefined;
-      if (key?.kind !== 'ec') {
-        const why = `${file} has a ${label}; a signer is a PUBLIC KEY on P-256 or P-384, or a CERTIFICATE`;
-        throw new CvmpError('USAGE', why);
-      }
-      keys.push(ecPublicKey(key.curve, key.point));
-    }
-  }
-  return { keys, certificates, at };
-}
 
 /** Who stands for the manifest; nobody where the caller says that this is meant. */
 async function checkedSigner(

@@ -1,0 +1,143 @@
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { createKeyFile } from '#cli/profile/key-file.js';
+import { toHex } from '#core/bytes.js';
+import { ecSpki } from '#core/crypto.js';
+import { parseEar } from '#core/ear/token.js';
+import { encodeCmw } from '#core/rats/cmw.js';
+import { snpCollection } from '#core/snp/evidence.js';
+import { toPem } from '#core/x509/pem.js';
+import { simulatedFirmware } from '#sim/firmware.js';
+import { SecurityProcessor } from '#sim/security-processor.js';
+import { temporaryFolder } from '../run-folder.js';
+import { commandLine } from './command-line.js';
+import { authority, fakeNow } from './fake-platform.js';
+
+const folder = temporaryFolder('ear');
+const path = (name: string) => join(folder, name);
+const reportData = new Uint8Array(64).fill(4);
+const policy = (measurement: string, simulated = true) => `
+policy_id: web
+cvm_names: [web-1]
+svn_floor: 1
+appraisal:
+  allow_simulated: ${simulated}
+  snp: {measurements: [{digest: ${measurement}, image_svn: 1}]}
+levels: [{n: 1, snp: {}}, {n: 2, snp: {image_svn_min: 2}}]
+`;
+
+beforeAll(async () => {
+  const processor = SecurityProcessor.create(authority, () => fakeNow);
+  const guest = await processor.launch({
+    inputs: {
+      firmware: simulatedFirmware(),
+      boot: undefined,
+      vcpus: 1,
+      cpuSignature: 0x800f12,
+      guestFeatures: 1n,
+      vmmType: 'QEMU',
+    },
+    guestPolicy: 0x30000n,
+    hostData: new Uint8Array(32).fill(8),
+  });
+  const { report, certTable } = await guest.report({ reportData, vmpl: 0 });
+  writeFileSync(path('web.evidence'), encodeCmw(snpCollection(report, certTable)));
+  const bad = report.slice();
+  bad[0x2a0] = bad[0x2a0]! ^ 1;
+  writeFileSync(path('forged.evidence'), encodeCmw(snpCollection(bad, certTable)));
+  writeFileSync(path('root.pem'), toPem('CERTIFICATE', authority.arkCertificate));
+  writeFileSync(path('good.yaml'), policy(toHex(guest.measurement)));
+  writeFileSync(path('other.yaml'), policy('00'.repeat(48), false));
+  for (const [name, curve] of [
+    ['p256', 'P-256'],
+    ['p384', 'P-384'],
+  ] as const) {
+    const key = await createKeyFile(path(`${name}.key`), curve);
+    writeFileSync(path(`${name}.pem`), toPem('PUBLIC KEY', ecSpki(curve, key.publicPoint)));
+  }
+});
+
+const run = (argv: string) =>
+  commandLine(
+    argv.split(' ').map((word) => word.replace(/^@/, `${folder}/`)),
+    { now: fakeNow },
+  );
+const verify = (evidence: string, more: string) =>
+  run(`evidence verify @${evidence} --trust-anchors @root.pem ${more} --json`);
+
+describe('evidence verify --ear (draft-ietf-rats-ear)', () => {
+  test.each([
+    ['web.jwt', 'p256', 'jwt', ''],
+    ['web.cwt', 'p384', 'cwt', ' --ear-profile ietf'],
+  ])('%s: the appraisal as a signed result', async (out, key, form, more) => {
+    const made = await verify(
+      'web.evidence',
+      `--policy @good.yaml --ear @${out} --ear-key @${key}.key${more}`,
+    );
+    expect(made.code).toBe(0);
+    const ear = parseEar(new Uint8Array(readFileSync(path(out))));
+    expect(ear.form).toBe(form);
+    expect(ear.claims.submods.get('snp')).toMatchObject({
+      // Simulated hardware is never affirmed.
+      status: 'warning',
+      nonces: [reportData],
+      policyIds: [expect.stringMatching(/^policy@sha256:[0-9a-f]{64}$/)],
+      cvmp: { level: 1, simulated: true, configDigest: new Uint8Array(32).fill(8) },
+    });
+    const judged = await run(`ear verify @${out} --key @${key}.pem --age-seconds-max 10 --json`);
+    expect(judged.json()).toMatchObject({ accepted: true, form });
+    const other = key === 'p256' ? 'p384' : 'p256';
+    const refused = await run(`ear verify @${out} --key @${other}.pem --json`);
+    expect([refused.code, refused.json().code]).toEqual([1, 'VERIFIER_UNTRUSTED']);
+    const late = await run(`ear verify @${out} --key @${key}.pem --at 2030-01-01 --json`);
+    expect([late.code, late.json().code]).toEqual([1, 'RESULT_STALE']);
+    const shown = await run(`evidence show @${out}`);
+    expect(shown.terminal.stdout).toMatch(/hardware: +32 \(warning\)/);
+  });
+
+  test('what the policy refuses is contraindicated, each check in its category', async () => {
+    const made = await verify(
+      'web.evidence',
+      '--policy @other.yaml --ear @refused.jwt --ear-key @p256.key',
+    );
+    expect(made.code).toBe(1);
+    const { claims } = parseEar(new Uint8Array(readFileSync(path('refused.jwt'))));
+    expect(claims.status).toBe('contraindicated');
+    expect(claims.submods.get('snp')?.vector).toMatchObject({ executables: 33, hardware: 97 });
+  });
+
+  test('evidence that does not verify: cryptography failed', async () => {
+    const made = await verify(
+      'forged.evidence',
+      '--policy @good.yaml --ear @forged.jwt --ear-key @p256.key',
+    );
+    expect(made.code).toBe(1);
+    const { claims } = parseEar(new Uint8Array(readFileSync(path('forged.jwt'))));
+    expect(claims.status).toBe('contraindicated');
+    expect([...claims.submods.values()][0]?.vector?.hardware).toBe(99);
+  });
+
+  test.each([
+    ['without a key', '--policy @good.yaml --ear @x.jwt', 'USAGE'],
+    ['without a policy', '--ear @x.jwt --ear-key @p256.key', 'USAGE'],
+    [
+      'of an unknown profile',
+      '--policy @good.yaml --ear @x.jwt --ear-key @p256.key --ear-profile x',
+      'USAGE',
+    ],
+  ])('%s it is wrong usage', async (_what, argv, code) => {
+    const { json } = await verify('web.evidence', argv);
+    expect(json()).toMatchObject({ error: { code } });
+  });
+
+  test('a key that others can read is refused', async () => {
+    await createKeyFile(path('open.key'), 'P-256');
+    chmodSync(path('open.key'), 0o644);
+    const { json } = await verify(
+      'web.evidence',
+      '--policy @good.yaml --ear @x.jwt --ear-key @open.key',
+    );
+    expect(json()).toMatchObject({ error: { code: 'CONFIG' } });
+  });
+});
