@@ -5,7 +5,7 @@ import { CvmpError } from '#core/errors.js';
 import { command } from '../command.js';
 import { earTree } from '../ear/ear-text.js';
 import { checkJson } from '../evidence/appraisal.js';
-import { treeText } from '../evidence/evidence-text.js';
+import { treeText } from '../evidence/tree.js';
 import { readSigners } from '../profile/signers.js';
 import { readTypedBytes, typedTime, wholeNumber } from '../terminal/typed.js';
 

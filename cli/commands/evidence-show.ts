@@ -1,38 +1,44 @@
 import { command } from '../command.js';
-import { isEarFile, showEar } from '../ear/ear-text.js';
-import { looksLikeCorim, showCorim } from '../evidence/corim-text.js';
-import { certificateTree, readEvidence, reportTree, treeText } from '../evidence/evidence-text.js';
+import { meanings } from '../evidence/show/meanings.js';
+import { showFile } from '../evidence/show/show.js';
+import { treeText } from '../evidence/tree.js';
+import type { Json } from '../terminal/output.js';
 import { readTypedBytes } from '../terminal/typed.js';
 
 export const evidenceShow = command({
   name: 'evidence show',
-  summary: 'Every field of a piece of evidence or of a CoRIM; nothing is verified.',
-  examples: ['cvmp evidence show report.bin', 'cvmp evidence show web.evidence --json'],
+  summary: 'Every field of a piece of evidence, with what it means; nothing is verified.',
+  examples: [
+    'cvmp evidence show report.bin',
+    'cvmp evidence show quote.bin',
+    'cvmp evidence show web.evidence --json',
+  ],
   positionals: ['FILE'],
   options: {},
   notes:
-    'FILE is an SEV-SNP attestation report, what cvmp cvm verify --out kept, or a manifest of\n' +
-    'reference values (CoRIM), signed or not.',
+    'FILE is told by its content: an SEV-SNP attestation report, a TD Quote (v4, v5), a TPM quote,\n' +
+    'its signature, key or PCR values (JSON), an HCL report of Azure, an Arm CCA token, an event log\n' +
+    '(TCG, CCEL, JSON), what cvmp cvm verify --out kept (CMW), a manifest of reference values\n' +
+    '(CoRIM), an Attestation Result (EAR), certificates, revocation lists and collateral of Intel.',
   async run({ positionals: [file] }, context) {
     const bytes = await readTypedBytes(context, file!);
-    if (looksLikeCorim(bytes)) {
-      const corim = showCorim(bytes);
-      return { json: { kind: 'corim', corim }, text: treeText(corim) };
-    }
-    if (isEarFile(bytes)) {
-      const ear = showEar(bytes);
-      return { json: { kind: 'ear', ear }, text: treeText(ear) };
-    }
-    const evidence = readEvidence(bytes);
-    const report = reportTree(evidence.report);
-    const certificates = evidence.endorsements.certificates.map(certificateTree);
+    const { kind, parts } = showFile({ name: file!, bytes });
+    const lines = parts.map(({ title, tree }) => treeText({ [title]: tree }, '', meanings));
     return {
-      json: { kind: 'snp', report, certificates },
-      text: [
-        treeText({ 'attestation report (SEV-SNP ABI)': report }),
-        ...certificates.map((tree) => treeText({ certificate: tree })),
-        'Nothing of this is verified: cvmp evidence verify.',
-      ].join('\n\n'),
+      json: shownJson(kind, parts),
+      text: [...lines, 'Nothing of this is verified: cvmp evidence verify.'].join('\n\n'),
     };
   },
 });
+
+/** The report or the manifest under the name that it always had, everything else in its parts. */
+function shownJson(kind: string, parts: ReturnType<typeof showFile>['parts']): Json {
+  const trees = parts.map(({ title, tree }) => ({ title, ...tree }));
+  const [first, ...rest] = parts.map(({ tree }) => tree);
+  if (kind === 'corim' && first !== undefined) return { kind, corim: first };
+  if (kind === 'ear' && first !== undefined) return { kind, ear: first };
+  if (first !== undefined && 'MEASUREMENT' in first) {
+    return { kind: 'snp', report: first, certificates: rest };
+  }
+  return { kind, parts: trees };
+}

@@ -7,13 +7,12 @@ import { noEndorsements, type TrustAnchor } from '#core/rats/endorsements.js';
 import { tenantVerifyReportData } from '#core/rats/tenant-verify.js';
 import { type VerifiedEvidence, verifyEvidence } from '#core/rats/verify.js';
 import { schemes } from '#core/schemes.js';
-import { amdRoots } from '#core/snp/endorsement/trust-anchors.js';
 import { launchMeasurement } from '#core/snp/launch/measure.js';
 import { crypto } from '#crypto';
 import type { CvmEvidence } from '#gen/cvmp/v1/evidence_pb.js';
 import type { Cvm, CvmService } from '#gen/cvmp/v1/platform_pb.js';
 import { launchInputs } from '#wire/launch.js';
-import { readTrustAnchors } from '../evidence/evidence.js';
+import { readTrustAnchors, vendorRoots } from '../evidence/trust-anchors.js';
 import type { Profile } from '../profile/profile.js';
 import { configDocument } from './launch.js';
 
@@ -26,7 +25,7 @@ export async function profileAnchors(profile: Profile): Promise<readonly TrustAn
     });
     own.push(...readTrustAnchors({ name, bytes: new Uint8Array(bytes) }));
   }
-  return [...amdRoots, ...own];
+  return [...vendorRoots, ...own];
 }
 
 /**

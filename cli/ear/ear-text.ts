@@ -4,7 +4,7 @@ import { type TrustVector, tierOf, trustClaimNames } from '#core/ear/ar4si.js';
 import type { Ear, EarAppraisal } from '#core/ear/ear.js';
 import { looksLikeEar, parseEar } from '#core/ear/token.js';
 import { CvmpError } from '#core/errors.js';
-import type { Tree } from '../evidence/evidence-text.js';
+import type { Tree } from '../evidence/tree.js';
 
 type Leaf = Tree[string];
 

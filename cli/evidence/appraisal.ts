@@ -11,7 +11,7 @@ import { readTypedText } from '../terminal/typed.js';
  * @throws CvmpError USAGE, and INVALID_FIELD, POLICY_INVALID where the policy is wrong
  */
 export async function appraiseByFile(
-  verified: VerifiedEvidence,
+  verified: Pick<VerifiedEvidence, 'scheme' | 'claims'>,
   policyFile: string,
   context: CommandContext,
 ): Promise<AttestationResult> {

@@ -8,7 +8,7 @@ import type { Measurement } from '#core/corim/measurement.js';
 import { looksSigned, parseSignedCorim, type SignedCorim } from '#core/corim/signed.js';
 import type { Environment, KeysTriple, MeasurementsTriple } from '#core/corim/triples.js';
 import { CvmpError } from '#core/errors.js';
-import type { Tree } from './evidence-text.js';
+import type { Tree } from './tree.js';
 
 type Leaf = string | number | boolean | Tree;
 

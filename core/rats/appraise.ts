@@ -23,7 +23,7 @@ export interface AppraisalPolicy {
  * @param policy undefined: no policy covers the CVM, so nothing is released
  */
 export function appraise(
-  { scheme, claims }: VerifiedEvidence,
+  { scheme, claims }: Pick<VerifiedEvidence, 'scheme' | 'claims'>,
   policy: AppraisalPolicy | undefined,
 ): AttestationResult {
   const { format } = scheme;

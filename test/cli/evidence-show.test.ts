@@ -1,11 +1,12 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { readEvidence, reportTree } from '#cli/evidence/evidence-text.js';
+import { reportTree } from '#cli/evidence/show/snp.js';
 import { toHex } from '#core/bytes.js';
 import { encodeCmw } from '#core/rats/cmw.js';
 import { snpCollection } from '#core/snp/evidence.js';
 import { reportFields, reportLength } from '#core/snp/layout.js';
+import { parseReport } from '#core/snp/parse.js';
 import { encodeTcb } from '#core/snp/product.js';
 import { temporaryFolder } from '../run-folder.js';
 import { commandLine } from './command-line.js';
@@ -47,7 +48,7 @@ describe('evidence show', () => {
 
   test('TCB versions are read by the layout of the product, also from a Buffer', () => {
     const tcb = { fmc: 1, bootloader: 2, tee: 3, snp: 4, microcode: 5 };
-    const tree = reportTree(readEvidence(Buffer.from(sampleReport())).report);
+    const tree = reportTree(parseReport(Buffer.from(sampleReport())));
     for (const name of ['CURRENT_TCB', 'REPORTED_TCB', 'COMMITTED_TCB', 'LAUNCH_TCB']) {
       expect(tree[name]).toEqual(tcb);
     }

@@ -1,33 +1,8 @@
 import { isZero, toHex } from '#core/bytes.js';
-import { CvmpError } from '#core/errors.js';
-import { decodeCmw } from '#core/rats/cmw.js';
-import { parseSnpCollection, type SnpEvidence } from '#core/snp/evidence.js';
-import { guestPolicyBits, platformInfoBits, reportLength } from '#core/snp/layout.js';
-import { parseReport, type SnpReport } from '#core/snp/parse.js';
+import { guestPolicyBits, platformInfoBits } from '#core/snp/layout.js';
+import type { SnpReport } from '#core/snp/parse.js';
 import { decodeTcb, productOf, type SnpProduct } from '#core/snp/product.js';
-import { parseCertificate } from '#core/x509/certificate.js';
-import { crypto } from '#crypto';
-
-/** A tree of named values; leaves are text. */
-export type Tree = { readonly [name: string]: string | number | boolean | Tree };
-
-/**
- * Reads SNP evidence from a file: a bare attestation report (1184 bytes), or the CMW collection
- * that `cvmp cvm verify --out` keeps.
- * @throws CvmpError MALFORMED, NOT_CANONICAL, SIZE, UNSUPPORTED_EVIDENCE
- */
-export function readEvidence(bytes: Uint8Array): SnpEvidence {
-  if (bytes.length === reportLength) {
-    return { report: parseReport(bytes), endorsements: { certificates: [], crls: [] } };
-  }
-  try {
-    return parseSnpCollection(decodeCmw(bytes, 'evidence'));
-  } catch (cause) {
-    if (!(cause instanceof CvmpError) || cause.code === 'UNSUPPORTED_EVIDENCE') throw cause;
-    const why = `neither an attestation report (${reportLength} bytes) nor a CMW collection`;
-    throw new CvmpError('MALFORMED', `${why}: ${cause.message}`, { cause });
-  }
-}
+import type { Tree } from '../tree.js';
 
 const hex = (value: number | bigint) => `0x${value.toString(16)}`;
 
@@ -96,28 +71,4 @@ export function reportTree(report: SnpReport): Tree {
     CURRENT_MIT_VECTOR: hex(report.currentMitVector),
     SIGNATURE: isZero(report.signatureR) ? 'zero' : `${toHex(report.signatureR.slice(0, 8))}…`,
   };
-}
-
-/** What a certificate says of itself. */
-export function certificateTree(der: Uint8Array): Tree {
-  const certificate = parseCertificate(der);
-  const time = (ms: number) => new Date(ms).toISOString().replace('.000Z', 'Z');
-  return {
-    subject: certificate.subject.text,
-    issuer: certificate.issuer.text,
-    not_before: time(certificate.notBefore),
-    not_after: time(certificate.notAfter),
-    sha256: toHex(crypto.hash('sha256', der)),
-  };
-}
-
-/** Indented lines; empty texts as `-`. */
-export function treeText(tree: Tree, indent = ''): string {
-  const width = Math.max(...Object.keys(tree).map((name) => name.length)) + 2;
-  return Object.entries(tree)
-    .map(([name, value]) => {
-      if (typeof value === 'object') return `${indent}${name}:\n${treeText(value, `${indent}  `)}`;
-      return `${indent}${`${name}:`.padEnd(width)}${value === '' ? '-' : value}`;
-    })
-    .join('\n');
 }
