@@ -7,7 +7,7 @@ import { logBytesMax } from '#core/eventlog/parse.js';
  * judge; one that is there but cannot be read is a fault of this machine.
  * @param code of that fault
  * @returns undefined where there is none
- * @throws CvmpError `code`, SIZE
+ * @throws CvmpError `code`, also where it is larger than evidence may have
  */
 export async function readLogFile(path: string, code: ErrorCode): Promise<Uint8Array | undefined> {
   let bytes: Uint8Array;
@@ -19,7 +19,8 @@ export async function readLogFile(path: string, code: ErrorCode): Promise<Uint8A
     throw new CvmpError(code, `${path} cannot be read`, { cause, field: 'event_log_file' });
   }
   if (bytes.length > logBytesMax) {
-    throw new CvmpError('SIZE', `${path} has ${bytes.length} bytes, at most ${logBytesMax}`);
+    const message = `${path} has ${bytes.length} bytes, at most ${logBytesMax}`;
+    throw new CvmpError(code, message, { field: 'event_log_file' });
   }
   return bytes;
 }

@@ -1,3 +1,4 @@
+import { CvmpError, type ErrorCode } from '#core/errors.js';
 import { encodeCmw } from '#core/rats/cmw.js';
 import { tpmCollection } from '#core/tpm/evidence.js';
 import type { TpmConfig, TpmPlatform } from '../config-attester.js';
@@ -48,8 +49,25 @@ export async function withMeasuredTpm(
     return oneAtATime(await open({ tpm, config, options, nvIndices }), tpm);
   } catch (error) {
     await tpm.close();
-    throw error;
+    throw ownFault(error);
   }
+}
+
+/** Codes that say what is wrong with this machine; others would pass for the Key Server's refusal. */
+const ownCodes: readonly ErrorCode[] = [
+  'AK_UNTRUSTED',
+  'CANCELLED',
+  'CONFIG_MISMATCH',
+  'TPM_UNAVAILABLE',
+  'TSM_BUSY',
+  'TSM_UNAVAILABLE',
+];
+
+/** What this TPM gave and nobody can read is a fault of this TPM. */
+function ownFault(error: unknown): unknown {
+  if (!(error instanceof CvmpError) || ownCodes.includes(error.code)) return error;
+  const { message, field } = error;
+  return new CvmpError('TPM_UNAVAILABLE', message, { cause: error, ...(field && { field }) });
 }
 
 function platformOf(nvIndices: ReadonlySet<number>): TpmPlatform {
@@ -96,7 +114,9 @@ async function openGoogleAttester(measured: MeasuredTpm): Promise<Attester> {
 function oneAtATime(attester: Attester, tpm: Tpm): Attester {
   let last: Promise<unknown> = Promise.resolve();
   const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
-    const turn = last.then(work);
+    const turn = last.then(work).catch((error: unknown) => {
+      throw ownFault(error);
+    });
     last = turn.catch(() => {});
     return turn;
   };

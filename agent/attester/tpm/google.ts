@@ -3,8 +3,7 @@ import { CvmpError } from '#core/errors.js';
 import { sized } from '#core/tpm/attest.js';
 import { algorithm, curves, hashAlgorithms } from '#core/tpm/layout.js';
 import { parsePublicArea } from '#core/tpm/public-area.js';
-import { parseCertificate } from '#core/x509/certificate.js';
-import { splitDer } from './der.js';
+import { firstCertificate } from './certificates.js';
 import type { AttestationKey } from './keys.js';
 import type { Tpm } from './tpm.js';
 
@@ -30,15 +29,14 @@ export async function openGoogleAk(
 ): Promise<CertifiedKey> {
   for (const { certificate: index, template } of googleAks) {
     if (!nvIndices.has(index) || !nvIndices.has(template)) continue;
-    const [certificate] = splitDer(await tpm.nvRead(index));
-    if (certificate === undefined) continue;
+    const certified = firstCertificate(await tpm.nvRead(index));
+    if (certified === undefined) continue;
     const args = await templateArguments(tpm, await tpm.nvRead(template));
     const object = await tpm.createPrimary('ak', ['-C', 'e', ...args]);
     const publicArea = await tpm.readPublic(object);
     await tpm.tools.flush();
-    const { spki } = parseCertificate(certificate, 'ak_certificate');
-    if (equalBytes(parsePublicArea(publicArea).spki, spki)) {
-      return { object, publicArea, certificate };
+    if (equalBytes(parsePublicArea(publicArea).spki, certified.spki)) {
+      return { object, publicArea, certificate: certified.der };
     }
   }
   throw new CvmpError('TPM_UNAVAILABLE', 'no template in NV makes a key that has a certificate', {

@@ -1,8 +1,7 @@
 import { concat, equalBytes } from '#core/bytes.js';
 import { CvmpError } from '#core/errors.js';
 import { isAttestationKey, type PublicArea, parsePublicArea } from '#core/tpm/public-area.js';
-import { parseCertificate } from '#core/x509/certificate.js';
-import { splitDer } from './der.js';
+import { firstCertificate, splitDer } from './certificates.js';
 import { handleText, type Tpm, type TpmObject } from './tpm.js';
 
 /** A key that signs quotes. */
@@ -63,28 +62,29 @@ const ekPlaces: readonly EkPlace[] = [
 ];
 /** Certificates of the EK's issuers, one after the other through these indices (2.2.1.5.2). */
 const chainIndices = { first: 0x01c00100, last: 0x01c001ff };
+/** More are not sent. */
+const certificatesMax = 8;
 const userWithAuth = 1 << 6;
 
 /**
- * The EK whose certificate this TPM holds; without any certificate the RSA EK.
+ * The EK whose certificate this TPM holds; without any certificate of use the RSA EK.
  * @throws CvmpError TPM_UNAVAILABLE
  */
 export async function openEk(tpm: Tpm, nvIndices: ReadonlySet<number>): Promise<EndorsementKey> {
   const persistent = await tpm.handles('persistent');
   const chain = await readChain(tpm, nvIndices);
-  const certified = ekPlaces.filter(({ certificate }) => nvIndices.has(certificate));
-  for (const place of certified) {
-    const [certificate] = splitDer(await tpm.nvRead(place.certificate));
-    if (certificate === undefined) continue;
-    const { spki } = parseCertificate(certificate, 'ek_certificate');
-    const ek = await loadEk(tpm, place, persistent);
-    // A handle may hold another key than the one that was certified.
-    if (ek !== undefined && equalBytes(ek.publicArea.spki, spki)) {
-      return { ...ek, certificates: [certificate, ...chain] };
+  for (const place of ekPlaces.filter(({ certificate }) => nvIndices.has(certificate))) {
+    const certified = firstCertificate(await tpm.nvRead(place.certificate));
+    if (certified === undefined) continue;
+    for (const object of ekObjects(tpm, place, persistent)) {
+      const ek = await loadEk(tpm, await object());
+      // A handle may hold another key than the one that was certified.
+      if (!equalBytes(ek.publicArea.spki, certified.spki)) continue;
+      return { ...ek, certificates: [certified.der, ...chain].slice(0, certificatesMax) };
     }
   }
-  const ek = await loadEk(tpm, rsaPlace, persistent);
-  return { ...ek!, certificates: [] };
+  const [object] = ekObjects(tpm, rsaPlace, persistent);
+  return { ...(await loadEk(tpm, await object!())), certificates: [] };
 }
 
 async function readChain(tpm: Tpm, nvIndices: ReadonlySet<number>): Promise<readonly Uint8Array[]> {
@@ -95,16 +95,24 @@ async function readChain(tpm: Tpm, nvIndices: ReadonlySet<number>): Promise<read
   return splitDer(concat(...parts));
 }
 
-async function loadEk(
+/** Where the EK of a place may be: at its handle or, which takes longer, made anew. */
+function ekObjects(
   tpm: Tpm,
   { handle, algorithm }: EkPlace,
   persistent: ReadonlySet<number>,
-): Promise<Omit<EndorsementKey, 'certificates'> | undefined> {
-  if (!persistent.has(handle) && algorithm === undefined) return undefined;
-  const object = persistent.has(handle) ? handleText(handle) : tpm.tools.path(`ek-${algorithm}`);
-  if (!persistent.has(handle)) {
-    await tpm.tools.run('createek', ['-Q', '-G', algorithm!, '-c', object]);
-  }
+): readonly (() => Promise<TpmObject>)[] {
+  const kept = persistent.has(handle) ? [async () => handleText(handle)] : [];
+  if (algorithm === undefined) return kept;
+  const made = async () => {
+    const context = tpm.tools.path(`ek-${algorithm}`);
+    await tpm.tools.run('createek', ['-Q', '-G', algorithm, '-c', context]);
+    await tpm.tools.flush();
+    return context;
+  };
+  return [...kept, made];
+}
+
+async function loadEk(tpm: Tpm, object: TpmObject): Promise<Omit<EndorsementKey, 'certificates'>> {
   const publicArea = parsePublicArea(await tpm.readPublic(object));
   await tpm.tools.flush();
   return { object, publicArea };

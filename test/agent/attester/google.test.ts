@@ -126,22 +126,17 @@ describe.skipIf(swtpmMissing !== undefined)(`a vTPM of Google Cloud${withoutSwtp
     await attester.close();
   });
 
-  test.each<[string, Uint8Array, string]>([
-    [
-      'a storage key',
-      Uint8Array.of(0, 1, 0, 0xb, 0, 3, 0, 0x72, 0, 0, 0, 6, 0, 0x10),
-      'UNSUPPORTED',
-    ],
-    ['nothing', new Uint8Array(1), 'MALFORMED'],
+  test.each<[string, Uint8Array]>([
+    ['a storage key', Uint8Array.of(0, 1, 0, 0xb, 0, 3, 0, 0x72, 0, 0, 0, 6, 0, 0x10)],
+    ['nothing', new Uint8Array(1)],
     [
       'a key of another kind',
       Uint8Array.of(0, 8, 0, 0xb, 0, 5, 0, 0x72, 0, 0, 0, 0x10, 0, 0x14, 0, 0xb),
-      'UNSUPPORTED',
     ],
-  ])('a template of %s is refused', async (_, template, code) => {
+  ])('a template of %s is a fault of this TPM', async (_, template) => {
     await provision(tpm, 'rsa', spkiOf(ca));
     tpm.nvStore(kinds.rsa.template, template);
-    expect(await refusalOf(openOn(tpm))).toMatch(code);
+    expect(await refusalOf(openOn(tpm))).toBe('TPM_UNAVAILABLE');
   });
 
   test('pinned in the configuration, a TPM without its indices is refused', async () => {

@@ -256,7 +256,7 @@ describe.skipIf(swtpmMissing !== undefined)(`a TPM over its life${withoutSwtpm}`
     await agent.close();
   });
 
-  test('an EK handle with another key is passed over for the P-384 EK that is certified', async () => {
+  test('an EK handle with another key is passed over for the EK that is certified', async () => {
     const key = tpm.file('key.ctx');
     tpm.run('createprimary', '-Q', '-C', 'o', '-G', 'rsa2048', '-c', key);
     tpm.run('evictcontrol', '-Q', '-C', 'o', '-c', key, '0x81010001');
@@ -264,5 +264,23 @@ describe.skipIf(swtpmMissing !== undefined)(`a TPM over its life${withoutSwtpm}`
     const evidence = await agent.evidence(reportData);
     expect(await refusalOf(verify(tpm, evidence, agent))).toBe('accepted');
     await agent.close();
+  });
+
+  test('without an RSA certificate the P-384 EK is the one; without any the AK stays untrusted', async () => {
+    const ekOf = (evidence: Uint8Array) => parse(evidence).ekCertificates.map((der) => der.length);
+    tpm.run('nvundefine', '-C', 'p', '0x01c00002');
+    // Where a P-256 certificate should be, there is none that can be read.
+    tpm.nvStore(0x01c0000a, Uint8Array.of(0x30, 3, 2, 1, 1));
+    const agent = await openOn(tpm);
+    const evidence = await agent.evidence(reportData);
+    expect(ekOf(evidence)).toHaveLength(1);
+    expect(await refusalOf(verify(tpm, evidence, agent))).toBe('accepted');
+    await agent.close();
+    tpm.run('nvundefine', '-C', 'p', '0x01c00016');
+    const bare = await openOn(tpm);
+    const without = await bare.evidence(reportData);
+    expect(ekOf(without)).toEqual([]);
+    expect(await refusalOf(verify(tpm, without, bare))).toBe('AK_UNTRUSTED');
+    await bare.close();
   });
 });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { splitDer } from '#agent/attester/tpm/der.js';
+import { firstCertificate, splitDer } from '#agent/attester/tpm/certificates.js';
 import { concat } from '#core/bytes.js';
 
 const der = (length: number, ...header: number[]) =>
@@ -20,5 +20,11 @@ describe('certificates in NV indices (TCG EK Credential Profile 2.2.1)', () => {
     ['a length of three bytes', Uint8Array.of(0x30, 0x83, 0, 0, 1, 7), []],
   ])('%s', (_, bytes, expected) => {
     expect(splitDer(bytes)).toEqual(expected);
+  });
+
+  test('what is no certificate is none', () => {
+    for (const bytes of [short, long, new Uint8Array(4)]) {
+      expect(firstCertificate(bytes)).toBeUndefined();
+    }
   });
 });

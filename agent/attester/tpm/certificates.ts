@@ -1,3 +1,6 @@
+import { CvmpError } from '#core/errors.js';
+import { parseCertificate } from '#core/x509/certificate.js';
+
 const sequence = 0x30;
 
 /**
@@ -21,4 +24,21 @@ function derLength(bytes: Uint8Array): number | undefined {
   if (first < 0x80) return 2 + first;
   if (first === 0x81) return 3 + second;
   return first === 0x82 ? 4 + (second << 8) + third : undefined;
+}
+
+/**
+ * The certificate that an NV index begins with; undefined where there is none that a verifier could
+ * read either.
+ */
+export function firstCertificate(
+  bytes: Uint8Array,
+): { readonly der: Uint8Array; readonly spki: Uint8Array } | undefined {
+  const [der] = splitDer(bytes);
+  if (der === undefined) return undefined;
+  try {
+    return { der, spki: parseCertificate(der).spki };
+  } catch (error) {
+    if (error instanceof CvmpError) return undefined;
+    throw error;
+  }
 }
