@@ -59,7 +59,7 @@ export const measureTdx = command({
           why: 'why' in predicted ? predicted.why : '',
           events: found?.events ?? [],
         };
-        return register(foreseen, logged?.values.get(i + 1));
+        return register(foreseen, logged?.values.get(i + 1), foreseen.events, 'sha384');
       }),
     ];
     const references = typed['reference-values'];

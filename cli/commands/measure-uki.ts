@@ -21,6 +21,9 @@ import {
   referenceOptions,
 } from '../measure/reference-values.js';
 
+/** An initrd without systemd says none. */
+const phases = ['none', ...bootPhases] as const;
+
 const options = {
   variables: {
     type: 'string',
@@ -32,7 +35,7 @@ const options = {
   phase: {
     type: 'string',
     value: 'WORD',
-    summary: `How far the boot is when it attests: ${bootPhases.join(', ')}; enter-initrd unless told.`,
+    summary: `How far the boot is when it attests: ${phases.join(', ')}; enter-initrd unless told.`,
   },
   bank: { type: 'string', value: 'BANK', summary: 'sha256 or sha384; sha256 unless told.' },
   'event-log': {
@@ -72,7 +75,7 @@ export const measureUki = command({
     const file = positionals[0]!;
     const inputs = new Inputs(context);
     const bank: Bank = oneOf(typed.bank, 'bank', ['sha256', 'sha384'], 'sha256');
-    const phase = oneOf(typed.phase, 'phase', bootPhases, 'enter-initrd');
+    const phase = oneOf(typed.phase, 'phase', phases, 'enter-initrd');
     const format = oneOf(typed.evidence, 'evidence', formats, 'tpm');
     const start = await readUkiStart(file, typed, inputs);
     const store = await inputs.optional('variables', typed.variables);
@@ -81,7 +84,10 @@ export const measureUki = command({
     inputs.note('phase', phase);
     inputs.note('bank', bank);
     const logged = await readLog(inputs, typed['event-log'], bank);
-    const { events, notPredicted } = predictUkiBoot({ ...start, secureBoot, authorities, phase });
+    const boot = { ...start, secureBoot, authorities };
+    const { events, notPredicted } = predictUkiBoot({ ...boot, phase });
+    // The log ends where the firmware does: phases are not in it.
+    const inLog = predictUkiBoot({ ...boot, phase: 'none' }).events;
     const registers: (Register & { readonly pcr: number })[] = [];
     for (const pcr of [...firmwarePcrs, ...predictedPcrs].sort((a, b) => a - b)) {
       const name = `PCR ${pcr}`;
@@ -89,8 +95,9 @@ export const measureUki = command({
       const firmware = firmwarePcrs.includes(pcr) ? 'needs the event log of a boot' : undefined;
       const why = firmware ?? notPredicted.find((one) => one.pcr === pcr)?.why;
       const value = why === undefined ? extendAll(own, bank) : undefined;
+      const atHandOver = inLog.filter((event) => event.pcr === pcr);
       const foreseen = { name, value, why: why ?? '', events: own };
-      registers.push({ ...register(foreseen, logged?.values.get(pcr)), pcr });
+      registers.push({ ...register(foreseen, logged?.values.get(pcr), atHandOver, bank), pcr });
     }
     const references = typed['reference-values'];
     if (references !== undefined) {

@@ -1,5 +1,5 @@
-import type { MeasuredEvent } from '#core/boot/measured-event.js';
-import { toHex } from '#core/bytes.js';
+import { extendAll, type MeasuredEvent } from '#core/boot/measured-event.js';
+import { equalBytes, toHex } from '#core/bytes.js';
 import { eventTypeName } from '#core/eventlog/event-types.js';
 import { type EventLog, parseEventLog } from '#core/eventlog/parse.js';
 import { type Bank, replay } from '#core/eventlog/replay.js';
@@ -40,16 +40,23 @@ export async function readLog(
 
 /**
  * Holds a prediction against the log of a boot: what cannot be predicted comes from the log, and
- * where both have a value a difference is named.
+ * where both have a value it is said whether they agree.
+ * @param inLog events of the register that a log of the boot has
  */
-export function register(foreseen: Foreseen, logged: Uint8Array | undefined): Register {
+export function register(
+  foreseen: Foreseen,
+  logged: Uint8Array | undefined,
+  inLog: readonly MeasuredEvent[],
+  bank: Bank,
+): Register {
   const { name, value, why, events } = foreseen;
   if (value === undefined) {
-    const source = logged === undefined ? 'not predicted' : 'event log';
-    return { name, value: logged, source, note: why, events: [] };
+    if (logged === undefined) return { name, value, source: 'not predicted', note: why, events: [] };
+    return { name, value: logged, source: 'event log', note: '', events: [] };
   }
-  const differs = logged !== undefined && toHex(logged) !== toHex(value);
-  const note = differs ? `the event log has ${toHex(logged)}` : '';
+  if (logged === undefined) return { name, value, source: 'predicted', note: '', events };
+  const agrees = equalBytes(logged, extendAll(inLog, bank));
+  const note = agrees ? 'as in the event log' : `the event log has ${toHex(logged)}`;
   return { name, value, source: 'predicted', note, events };
 }
 

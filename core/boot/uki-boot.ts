@@ -36,8 +36,8 @@ export interface UkiBootInputs {
   readonly parameters: UkiParameters;
   /** Which systemd-stub it is; undefined: what the image says, else the newest. */
   readonly stubVersion: number | undefined;
-  /** How far the boot went. */
-  readonly phase: BootPhase;
+  /** How far the boot went; `none` where the initrd has no systemd-pcrphase. */
+  readonly phase: BootPhase | 'none';
 }
 
 /** A register that cannot be foreseen, with the reason. */

@@ -117,8 +117,9 @@ export function ukiSectionEvents(
   });
 }
 
-/** The words up to and with a phase. */
-export function phaseEvents(last: BootPhase): readonly MeasuredEvent[] {
+/** The words up to and with a phase; `none`: nobody has said any. */
+export function phaseEvents(last: BootPhase | 'none'): readonly MeasuredEvent[] {
+  if (last === 'none') return [];
   return bootPhases
     .slice(0, bootPhases.indexOf(last) + 1)
     .map((phase) => measured(ukiPcr.image, eventType.ipl, `phase ${phase}`, utf8(phase)));

@@ -5,7 +5,7 @@ import { extendAll } from '#core/boot/measured-event.js';
 import { withoutSecureBoot } from '#core/boot/secure-boot.js';
 import { noParameters, readUki } from '#core/boot/uki.js';
 import { predictUkiBoot } from '#core/boot/uki-boot.js';
-import { fromHex, toHex, utf8 } from '#core/bytes.js';
+import { concat, fromHex, toHex, utf8 } from '#core/bytes.js';
 import { parsePe } from '#core/firmware/pe.js';
 import {
   firmwarePagesDigest,
@@ -210,6 +210,15 @@ describe('cvmp measure uki', () => {
     }
     expect(registerOf(answer, 'PCR 5').source).toBe('not predicted');
     expect(registerOf(answer, 'PCR 0').note).toBe('needs the event log of a boot');
+  });
+
+  test('a log of the boot agrees, whatever phase userspace is in', async () => {
+    const start = [utf8('Calling EFI Application from Boot Option'), new Uint8Array(4)];
+    const images = [uki, kernel].map((image) => concat(...parsePe(image).hashed));
+    const log = [...start, ...images].map((data) => ({ register: 4, type: 5, data }));
+    writeFileSync(join(folder, 'agrees'), eventLog(log));
+    const answer = await measured('uki @uki --secure-boot off --event-log @agrees');
+    expect(registerOf(answer, 'PCR 4').note).toBe('as in the event log');
   });
 
   test('firmware PCRs come from the log of a boot', async () => {

@@ -77,6 +77,7 @@ describe('PCR 11 of a unified kernel image (systemd-stub(7), systemd-measure(1))
   it('phases follow one another', () => {
     const words = (phase: BootPhase) => phaseEvents(phase).map(({ what }) => what);
     expect(words('enter-initrd')).toEqual(['phase enter-initrd']);
+    expect(phaseEvents('none')).toEqual([]);
     expect(words('ready')).toEqual(bootPhases.map((phase) => `phase ${phase}`));
   });
 
