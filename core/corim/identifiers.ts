@@ -20,7 +20,7 @@ export type CryptoKey =
       readonly type: 'pkix-base64-key' | 'pkix-base64-cert' | 'pkix-base64-cert-path';
       readonly value: string;
     }
-  | { readonly type: 'cose-key'; readonly value: CborMap | Uint8Array }
+  | { readonly type: 'cose-key'; readonly value: CborMap | Uint8Array | readonly CborValue[] }
   | { readonly type: 'pkix-asn1der-cert' | 'bytes'; readonly value: Uint8Array }
   | {
       readonly type: 'key-thumbprint' | 'cert-thumbprint' | 'cert-path-thumbprint';
@@ -145,7 +145,11 @@ export function readCryptoKey(value: CborValue, field: string): CryptoKey {
     case tagOf.coseKey:
       return {
         type: 'cose-key',
-        value: inner instanceof Uint8Array ? inner : asMap(inner, field),
+        // Drafts before -03 admit a set of keys here.
+        value:
+          inner instanceof Uint8Array || Array.isArray(inner)
+            ? (inner as Uint8Array | readonly CborValue[])
+            : asMap(inner, field),
       };
     case tagOf.keyThumbprint:
       return { type: 'key-thumbprint', value: readDigest(inner, field) };
