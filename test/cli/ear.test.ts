@@ -66,6 +66,27 @@ const run = (argv: string) =>
 const verify = (evidence: string, more: string) =>
   run(`evidence verify @${evidence} --trust-anchors @root.pem ${more} --json`);
 
+describe('ear key', () => {
+  test('a key as a policy takes it', async () => {
+    const { terminal } = await run('ear key @p256.pem');
+    const yaml = `
+policy_id: web
+cvm_names: [web-1]
+svn_floor: 1
+appraisal: {ear: {verifiers: [{name: v, keys: [${terminal.stdout.trim()}], status: affirming}]}}
+levels: [{n: 1, ear: {}}]
+`;
+    writeFileSync(path('ear.yaml'), yaml);
+    expect((await run('policy check @ear.yaml')).code).toBe(0);
+    writeFileSync(path('wrong.yaml'), yaml.replace('keys: [', 'keys: [00'));
+    const { json } = await run('policy check @wrong.yaml --json');
+    expect(json()).toMatchObject({ error: { code: 'INVALID_FIELD' } });
+    writeFileSync(path('misspelt.yaml'), yaml.replace('status:', 'affirming: [hard], status:'));
+    const misspelt = await run('policy check @misspelt.yaml --json');
+    expect(misspelt.json()).toMatchObject({ error: { code: 'INVALID_FIELD' } });
+  });
+});
+
 describe('evidence verify --ear (draft-ietf-rats-ear)', () => {
   test.each([
     ['web.jwt', 'p256', 'jwt', ''],
