@@ -6,6 +6,7 @@ import { decodeCmw } from '#core/rats/cmw.js';
 import type { EndorsementDocument } from '#core/rats/endorsements.js';
 import { parseCertTable } from '#core/snp/endorsement/cert-table.js';
 import { reportLength } from '#core/snp/layout.js';
+import { isServicesManifest } from '#core/svsm/manifest.js';
 import { qeIdentityType, tcbInfoType } from '#core/tdx/endorsement/collateral.js';
 import type { PcrValues } from '#core/tpm/quote.js';
 import { parseCertificate } from '#core/x509/certificate.js';
@@ -40,7 +41,7 @@ export type EvidenceKind = (typeof evidenceKinds)[number];
 export type Piece = { readonly name: string; readonly bytes: Uint8Array } & (
   | { readonly kind: EvidenceKind }
   | { readonly kind: 'tpm-signature'; readonly isRaw: boolean }
-  | { readonly kind: 'tpm-public' | 'event-log' | 'rtmr-log' }
+  | { readonly kind: 'tpm-public' | 'event-log' | 'rtmr-log' | 'svsm-manifest' }
   | { readonly kind: 'certificate' | 'crl' | 'public-key' }
   | { readonly kind: 'pcrs'; readonly banks: ReadonlyMap<string, PcrValues> }
   | { readonly kind: 'document'; readonly document: EndorsementDocument }
@@ -97,7 +98,11 @@ const hashes = [4, 0x0b, 0x0c, 0x0d];
 const rsaLengths = [256, 384, 512];
 
 function binaryPiece({ name, bytes }: NamedFile): Piece {
-  const is = (kind: EvidenceKind | 'event-log' | 'tpm-public'): Piece => ({ name, bytes, kind });
+  const is = (kind: EvidenceKind | 'event-log' | 'tpm-public' | 'svsm-manifest'): Piece => ({
+    name,
+    bytes,
+    kind,
+  });
   const [a = 0, b = 0, c = 0, d = 0] = bytes;
   const big = (a << 8) | b;
   const next = (c << 8) | d;
@@ -105,6 +110,7 @@ function binaryPiece({ name, bytes }: NamedFile): Piece {
   if (text(bytes, 0, 4) === 'HCLA' || text(bytes, 0).includes('HCLAkPub')) {
     return is('azure-hcl-report');
   }
+  if (isServicesManifest(bytes)) return is('svsm-manifest');
   if (text(bytes, specIdOffset, specId.length) === specId) return is('event-log');
   if (a === 0xff && text(bytes, 1, 3) === 'TCG') return is('tpm-quote');
   if (a === 0x30) return derPiece(name, bytes);

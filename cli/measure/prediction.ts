@@ -51,7 +51,8 @@ export function register(
 ): Register {
   const { name, value, why, events } = foreseen;
   if (value === undefined) {
-    if (logged === undefined) return { name, value, source: 'not predicted', note: why, events: [] };
+    if (logged === undefined)
+      return { name, value, source: 'not predicted', note: why, events: [] };
     return { name, value: logged, source: 'event log', note: '', events: [] };
   }
   if (logged === undefined) return { name, value, source: 'predicted', note: '', events };

@@ -13,7 +13,7 @@ import {
 } from './manifest.js';
 
 /** Label of what an SVSM said, in a CMW collection. */
-const svsmLabel = 'svsm';
+export const svsmLabel = 'svsm';
 const svsmType = 'application/vnd.cvmp.svsm-manifest+cbor';
 
 const nonceLength = 64;

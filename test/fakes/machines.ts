@@ -248,7 +248,9 @@ export async function azureSnpMachine(): Promise<Machine> {
 }
 
 /** An SNP guest above an SVSM, whose manifest names the EK of its vTPM (0), or the AK too (1). */
-export async function svsmMachine(manifestVersion: 0 | 1): Promise<Machine> {
+export async function svsmMachine(
+  manifestVersion: 0 | 1,
+): Promise<Machine & { readonly tpm: FakeTpm }> {
   const processor = await simulatedProcessor('Genoa', () => now);
   const { arkCertificate } = await simulatedAuthority();
   const [tpm, ek] = [new FakeTpm(), new FakeEk('P-256')];
@@ -259,6 +261,7 @@ export async function svsmMachine(manifestVersion: 0 | 1): Promise<Machine> {
   const admitted = { hardware, services: [vtpmServiceGuid], boot: { ...bootRules, pcrs: [4, 7] } };
   return {
     name: `SVSM, manifest v${manifestVersion} of its vTPM`,
+    tpm,
     files: { roots: [{ name: 'ark', bytes: arkCertificate }] },
     policy: {
       appraisal: { allowSimulated: true, svsm: admitted },

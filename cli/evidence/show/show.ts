@@ -3,6 +3,7 @@ import { decodePlatformKey, platformKeyType } from '#core/cca/endorsement.js';
 import { CvmpError } from '#core/errors.js';
 import { type CmwCollection, decodeCmw } from '#core/rats/cmw.js';
 import { parseReport } from '#core/snp/parse.js';
+import { isSvsmCollection, svsmLabel } from '#core/svsm/evidence.js';
 import { parseTpmCollection, tpmLabels } from '#core/tpm/evidence.js';
 import { crypto } from '#crypto';
 import { showEar } from '../../ear/ear-text.js';
@@ -14,6 +15,7 @@ import { ccaTree } from './cca.js';
 import { certificateTree, crlTree } from './certificates.js';
 import { eventLogTree } from './event-log.js';
 import { reportTree } from './snp.js';
+import { servicesManifestTree, svsmTree } from './svsm.js';
 import { quoteTree } from './tdx.js';
 import {
   hclTree,
@@ -80,6 +82,8 @@ function partOf(piece: Piece): Part {
       return { title: 'attestation result (EAR)', tree: showEar(bytes) };
     case 'certificate':
       return { title: 'certificate', tree: certificateTree(bytes) };
+    case 'svsm-manifest':
+      return { title: 'services manifest (SVSM)', tree: servicesManifestTree(bytes) };
     case 'crl':
       return { title: 'revocation list', tree: crlTree(bytes) };
     case 'public-key':
@@ -129,6 +133,8 @@ function collectionParts(collection: CmwCollection): readonly Part[] {
   return [...collection].flatMap(([label, { mediaType, value }]): Part[] => {
     if (label === tpmLabels.quote)
       return [{ title: `${label}: quote (TPM 2.0)`, tree: tpmTree(collection) }];
+    if (label === svsmLabel && isSvsmCollection(collection))
+      return [{ title: `${label}: services of an SVSM`, tree: svsmTree(collection) }];
     const head = `${label} (${mediaType})`;
     const pieces = piecesOf({ name: label, bytes: value });
     const known = pieces.filter(({ kind }) => kind !== 'unknown' && kind !== 'cmw-collection');

@@ -1,10 +1,16 @@
 import { toHex } from '#core/bytes.js';
 import type { CcaClaims } from '#core/cca/claims.js';
 import type { Claims } from '#core/rats/claims.js';
-import { joinEndorsements, noEndorsements } from '#core/rats/endorsements.js';
+import {
+  type EndorsementDocument,
+  joinEndorsements,
+  noEndorsements,
+} from '#core/rats/endorsements.js';
 import { openEvidence } from '#core/rats/verify.js';
 import { schemes } from '#core/schemes.js';
 import type { SnpClaims } from '#core/snp/claims.js';
+import type { SvsmClaims } from '#core/svsm/claims.js';
+import type { SvsmEvidence } from '#core/svsm/evidence.js';
 import type { TdxEvidence } from '#core/tdx/evidence.js';
 import { activatedAkType, encodeActivatedKey } from '#core/tpm/ak/activation.js';
 import type { TpmEvidence } from '#core/tpm/evidence.js';
@@ -12,6 +18,7 @@ import { parsePublicArea } from '#core/tpm/public-area.js';
 import type { Tree } from '../tree.js';
 import { endorsementsOf, type Material, needed, only, type Sound } from './material.js';
 import { claimsTree as snpClaims } from './snp.js';
+import { claimsTree as svsmClaims, vouchedFor } from './svsm.js';
 import { soundQuote } from './tdx.js';
 
 /**
@@ -22,7 +29,8 @@ import { soundQuote } from './tdx.js';
 export async function soundCollection(material: Material): Promise<Sound> {
   const { bytes } = needed(material, 'cmw-collection', 'there is nothing to verify');
   const { scheme, evidence } = openEvidence(bytes, schemes);
-  const given = joinEndorsements(endorsementsOf(material), activated(material, evidence));
+  const documents = await activated(material, scheme.format, evidence);
+  const given = joinEndorsements(endorsementsOf(material), { ...noEndorsements, documents });
   if (scheme.format === 'tdx') {
     const tdx = evidence as TdxEvidence;
     const endorsements = joinEndorsements(tdx.endorsements, given);
@@ -34,17 +42,24 @@ export async function soundCollection(material: Material): Promise<Sound> {
 }
 
 /** An AK that somebody gives is one that he vouches for. */
-function activated(material: Material, evidence: unknown) {
+async function activated(
+  material: Material,
+  format: string,
+  evidence: unknown,
+): Promise<readonly EndorsementDocument[]> {
   const area = only(material, 'tpm-public');
+  if (area === undefined) return [];
+  const ak = parsePublicArea(area.bytes);
+  if (format === 'svsm') return vouchedFor(evidence as SvsmEvidence, ak, material);
   const { akPublic } = evidence as Partial<TpmEvidence>;
-  if (area === undefined || akPublic === undefined) return noEndorsements;
-  const { name } = parsePublicArea(area.bytes);
-  const key = { akName: name, ekDigest: new Uint8Array(32), anchorName: 'given', simulated: true };
-  const value = encodeActivatedKey(key);
-  return { ...noEndorsements, documents: [{ mediaType: activatedAkType, value }] };
+  if (akPublic === undefined) return [];
+  const ekDigest = new Uint8Array(32);
+  const key = { akName: ak.name, ekDigest, anchorName: 'given', simulated: true };
+  return [{ mediaType: activatedAkType, value: encodeActivatedKey(key) }];
 }
 
 function tree(claims: Claims | SnpClaims | CcaClaims): Tree {
+  if (claims.format === 'svsm') return svsmClaims(claims as SvsmClaims);
   if ('report' in claims && claims.format === 'snp') return snpClaims(claims as SnpClaims);
   const { configBinding, instanceId, chipId } = claims;
   return {

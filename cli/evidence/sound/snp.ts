@@ -37,5 +37,12 @@ export function claimsTree(claims: SnpClaims): Tree {
     committed_tcb: { ...claims.committedTcb },
     launch_tcb: { ...claims.launchTcb },
     endorsement_key_sha256: toHex(claims.endorsementDigest),
+    revocation_list: listText(claims.revocation),
   };
+}
+
+function listText(revocation: SnpClaims['revocation']): string {
+  if (revocation === undefined) return 'none at hand';
+  const day = (time: number) => new Date(time).toISOString().slice(0, 10);
+  return `of ${day(revocation.thisUpdate)}, good until ${day(revocation.nextUpdate)}`;
 }
