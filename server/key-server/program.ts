@@ -124,9 +124,12 @@ function listen(
     verifier: new Verifier({
       ...state,
       anchors,
-      endorsements: heldEndorsements(
-        readAll(verifier.endorsementFiles, 'verifier.endorsement_files'),
-      ),
+      endorsements: heldEndorsements([
+        ...readAll(verifier.endorsementFiles, 'verifier.endorsement_files'),
+        // A root that is trusted need not come along.
+        ...readAll(verifier.trustAnchorFiles, 'verifier.trust_anchor_files'),
+        ...readAll(verifier.tpmRootFiles, 'verifier.tpm_root_files'),
+      ]),
       source,
       revocation: endorsements.revocation,
       now,
