@@ -50,6 +50,8 @@ export interface PassportConfig {
     | { readonly kind: 'program'; readonly path: string }
     | { readonly kind: 'url'; readonly url: string };
   readonly deadlineMs: number;
+  /** How long a result serves further sessions; 0: a fresh one for each. */
+  readonly reuseMs: number;
 }
 
 const providers = ['any', 'sev_guest', 'tdx_guest', 'arm_cca_guest'] as const;
@@ -118,22 +120,25 @@ export function readPassport(ear: Section | undefined): PassportConfig | undefin
   const path = ear.optionalPath('program');
   const url = ear.has('url') ? ear.string('url') : undefined;
   const deadlineMs = ear.integer('deadline_ms', 100, 600_000, 20_000);
+  const reuseMs = 1000 * ear.integer('reuse_seconds', 0, 86_400, 0);
   ear.end();
   if (url !== undefined && !(/^https?:\/\//.test(url) && URL.canParse(url))) {
     ear.refuse('url', 'is no URL of http or https');
   }
   if (path !== undefined && url === undefined) {
-    return { target: { kind: 'program', path }, deadlineMs };
+    return { target: { kind: 'program', path }, deadlineMs, reuseMs };
   }
-  if (path === undefined && url !== undefined) return { target: { kind: 'url', url }, deadlineMs };
+  if (path === undefined && url !== undefined)
+    return { target: { kind: 'url', url }, deadlineMs, reuseMs };
   return ear.refuse('', 'needs one of program, url');
 }
 
 /** The effective values, as {@link readPassport} takes them. */
-export function printPassport({ target, deadlineMs }: PassportConfig): object {
+export function printPassport({ target, deadlineMs, reuseMs }: PassportConfig): object {
   return {
     ...(target.kind === 'program' ? { program: target.path } : { url: target.url }),
     deadline_ms: deadlineMs,
+    reuse_seconds: reuseMs / 1000,
   };
 }
 

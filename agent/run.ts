@@ -76,8 +76,8 @@ export async function runAgent(config: AgentConfig, io: AgentIo): Promise<number
 
 async function openAgent(config: AgentConfig, io: AgentIo, status: StatusBoard): Promise<Agent> {
   const configDocument = await readConfigDocument(config.configDocumentFile);
-  const { randomBytes, sleep } = io;
-  const attester = await openAttester(config, { configDocument, randomBytes, sleep });
+  const { randomBytes, sleep, monotonic } = io;
+  const attester = await openAttester(config, { configDocument, randomBytes, sleep, monotonic });
   io.log.info({ [logField.evidence]: attester.profiles.join(' ') }, 'attester ready');
   return { config, io, status, configDocument, attester };
 }

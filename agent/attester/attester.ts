@@ -40,6 +40,8 @@ export interface AttesterOptions {
   readonly configDocument: Uint8Array;
   readonly randomBytes: (length: number) => Uint8Array;
   readonly sleep: (ms: number) => Promise<void>;
+  /** Milliseconds that only go forward; asked where results of a verifier are used again. */
+  readonly monotonic?: () => number;
 }
 
 /** The file operations that the configuration names. */
@@ -57,7 +59,9 @@ export async function openAttester(
 ): Promise<Attester> {
   const hardware = await openHardware(config, options);
   if (config.ear === undefined) return hardware;
-  return passportAttester(hardware, config.ear, options.configDocument);
+  const { configDocument, monotonic } = options;
+  if (monotonic === undefined) throw new TypeError('results of a verifier need a clock');
+  return passportAttester(hardware, config.ear, { configDocument, monotonic });
 }
 
 async function openHardware(

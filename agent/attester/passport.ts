@@ -1,49 +1,83 @@
 import { toBase64Url, utf8 } from '#core/bytes.js';
-import { passportCollection } from '#core/ear/passport.js';
+import { type EcPublicKey, ecPublicKey, encodeCoseKey } from '#core/cose/key.js';
+import type { EcPrivateKey } from '#core/crypto.js';
+import { confirmationReportData, passportCollection, signProof } from '#core/ear/passport.js';
 import { earBytesMax } from '#core/ear/token.js';
 import { CvmpError } from '#core/errors.js';
 import { encodeCmw } from '#core/rats/cmw.js';
+import { crypto } from '#crypto';
 import { runProgram } from '../child-program.js';
 import type { PassportConfig } from '../config-attester.js';
 import type { Attester } from './attester.js';
 
+export interface PassportOptions {
+  readonly configDocument: Uint8Array;
+  /** Milliseconds that only go up; unlike the clock, the host cannot turn it back. */
+  readonly monotonic: () => number;
+}
+
 /**
  * Shows the Attestation Result of an external verifier instead of evidence (RFC 9334 s.5.1). The
- * verifier gets evidence of this CVM over the session's Binding, so its result is good for this
- * session alone.
+ * verifier gets evidence of this CVM: over the session's Binding, so that its result is good for this
+ * session alone; or, where results are used again, over a key that exists only here, and each session
+ * gets a proof by that key.
  * @param hardware makes the evidence; closed together with this attester
  */
 export function passportAttester(
   hardware: Attester,
   config: PassportConfig,
-  configDocument: Uint8Array,
+  { configDocument, monotonic }: PassportOptions,
 ): Attester {
+  const ask = async (binding: Uint8Array, key?: EcPublicKey) => {
+    const evidence = await hardware.evidence(binding);
+    return resultOf(config, verifierRequest({ binding, evidence, configDocument, key }));
+  };
+  let held: Held | undefined;
+  const heldResult = async (): Promise<Held> => {
+    if (held !== undefined && monotonic() < held.until) return held;
+    const key = await crypto.generateEcKey('P-256');
+    const publicKey = ecPublicKey(key.curve, key.publicPoint);
+    const ear = await ask(confirmationReportData(publicKey), publicKey);
+    held = { key, ear, until: monotonic() + config.reuseMs };
+    return held;
+  };
   return {
     profiles: ['ear'],
     hardware,
     async evidence(reportData) {
-      const evidence = await hardware.evidence(reportData);
-      const ear = await resultOf(config, verifierRequest(reportData, evidence, configDocument));
-      return encodeCmw(passportCollection(ear));
+      if (config.reuseMs === 0) return encodeCmw(passportCollection(await ask(reportData)));
+      const { key, ear } = await heldResult();
+      return encodeCmw(passportCollection(ear, await signProof(key, reportData)));
     },
     close: () => hardware.close(),
   };
 }
 
+/** A result with the key that it names. */
+interface Held {
+  readonly key: EcPrivateKey;
+  readonly ear: Uint8Array;
+  /** By the monotonic clock. */
+  readonly until: number;
+}
+
 /**
  * What the verifier is asked, as JSON: `binding` (64 bytes that the evidence is made over),
- * `evidence` (CMW collection), `config_document`; base64url without padding.
+ * `evidence` (CMW collection), `config_document`, and `confirmation_key` (COSE_Key) where the result is
+ * to name one; base64url without padding.
  */
-function verifierRequest(
-  binding: Uint8Array,
-  evidence: Uint8Array,
-  configDocument: Uint8Array,
-): Uint8Array {
+function verifierRequest(asked: {
+  readonly binding: Uint8Array;
+  readonly evidence: Uint8Array;
+  readonly configDocument: Uint8Array;
+  readonly key: EcPublicKey | undefined;
+}): Uint8Array {
   const request = {
-    binding: toBase64Url(binding),
-    evidence: toBase64Url(evidence),
+    binding: toBase64Url(asked.binding),
+    evidence: toBase64Url(asked.evidence),
     evidence_type: 'application/cmw+cbor',
-    config_document: toBase64Url(configDocument),
+    config_document: toBase64Url(asked.configDocument),
+    ...(asked.key === undefined ? {} : { confirmation_key: toBase64Url(encodeCoseKey(asked.key)) }),
   };
   return utf8(JSON.stringify(request));
 }

@@ -1,13 +1,17 @@
 import { writeFile } from 'node:fs/promises';
 import { toHex, utf8 } from '#core/bytes.js';
+import type { EcPublicKey } from '#core/cose/key.js';
 import type { Ear } from '#core/ear/ear.js';
 import { type EarFrame, earOfFailure, earOfResult } from '#core/ear/from-result.js';
+import { confirmationReportData } from '#core/ear/passport.js';
 import { signCwt, signJwt } from '#core/ear/token.js';
 import { CvmpError, type ErrorCode } from '#core/errors.js';
 import type { AttestationResult } from '#core/rats/attestation-result.js';
+import { requireReportData } from '#core/rats/verify.js';
 import { crypto } from '#crypto';
 import type { CommandContext, Option } from '../command.js';
 import { readKeyFile } from '../profile/key-file.js';
+import { readSigners } from '../profile/signers.js';
 import { readTypedText, wholeNumber } from '../terminal/typed.js';
 
 /** Options of a command that states its appraisal as an EAR. */
@@ -26,6 +30,11 @@ export const earOptions = {
     type: 'string',
     value: 'N',
     summary: 'How long the EAR holds; 300 unless told, 0 for no end.',
+  },
+  'ear-cnf': {
+    type: 'string',
+    value: 'FILE',
+    summary: 'Public key (PEM) to name as confirmation key; the evidence must be over it.',
   },
   'ear-profile': {
     type: 'string',
@@ -67,6 +76,8 @@ export async function earWriter(
     throw new CvmpError('USAGE', '--ear-profile is veraison or ietf', { field: 'ear-profile' });
   }
   const key = await readKeyFile(context.path(keyFile));
+  const cnfFile = options['ear-cnf'];
+  const cnf = cnfFile === undefined ? undefined : await confirmationKey(cnfFile, context);
   const frame = {
     verifier: { developer: 'cvmp', build: 'cvmp-cli' },
     policyId: policyName(await readTypedText(context, policyFile)),
@@ -78,10 +89,22 @@ export async function earWriter(
     profile: profiles[named],
   };
   return async (subject, at) => {
-    const ear = earOf(subject, { ...frame, at });
+    if (cnf !== undefined && 'result' in subject) {
+      // Naming a key says that the CVM holds it.
+      requireReportData(subject.result.claims, confirmationReportData(cnf));
+    }
+    const confirmation = cnf === undefined ? {} : { confirmationKey: cnf };
+    const ear = earOf(subject, { ...frame, ...confirmation, at });
     const signed = out.endsWith('.cwt') ? await signCwt(key, ear) : await signJwt(key, ear);
     await writeFile(context.path(out), signed);
   };
+}
+
+async function confirmationKey(file: string, context: CommandContext): Promise<EcPublicKey> {
+  const { keys } = await readSigners([file], context.now(), context);
+  const [key, ...more] = keys;
+  if (key !== undefined && more.length === 0) return key;
+  throw new CvmpError('USAGE', `${file} is not one public key`, { field: 'ear-cnf' });
 }
 
 function earOf(subject: EarSubject, frame: EarFrame): Ear {

@@ -72,6 +72,13 @@ function requireValid(validity: Validity | undefined, what: string, at: number):
 
 /** The key of a chain that the message brings, or one of the trusted keys. */
 async function findSigner(message: CoseSign1, trust: TrustedSigners): Promise<VerifiedSigner> {
+  // kid is a hint whose form its maker chooses; there are few keys.
+  for (const key of trust.keys) {
+    if (await isSignedBy(message, key)) {
+      const keyThumbprint = thumbprint(key);
+      return { name: `key ${toHex(keyThumbprint)}`, keyThumbprint };
+    }
+  }
   const brought = chainOf(message);
   if (brought !== undefined && trust.certificates.length > 0) {
     return verifyByChain(
@@ -79,13 +86,6 @@ async function findSigner(message: CoseSign1, trust: TrustedSigners): Promise<Ve
       brought.map((der) => parseCertificate(der, 'x5chain')),
       trust,
     );
-  }
-  // kid is a hint whose form its maker chooses; there are few keys.
-  for (const key of trust.keys) {
-    if (await isSignedBy(message, key)) {
-      const keyThumbprint = thumbprint(key);
-      return { name: `key ${toHex(keyThumbprint)}`, keyThumbprint };
-    }
   }
   for (const certificate of trust.certificates.map((der) => parseCertificate(der, 'signer'))) {
     const key = keyOf(certificate);

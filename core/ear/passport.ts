@@ -1,4 +1,5 @@
 import { crypto } from '#crypto';
+import { equalBytes } from '../bytes.js';
 import { encode } from '../cbor/encode.js';
 import { asBytes } from '../cbor/read.js';
 import { label } from '../cose/headers.js';
@@ -169,7 +170,8 @@ async function boundTo(
     });
   }
   const all = [...nonces, ...appraisals.flatMap((one) => one.nonces)];
-  const nonce = all.find(({ length }) => hashes[length] !== undefined);
+  // The Binding whole before a hash of it: a shorter nonce may be of another kind.
+  const nonce = [64, 48, 32].flatMap((size) => all.filter(({ length }) => length === size))[0];
   if (nonce !== undefined) return nonce;
   throw new CvmpError('BINDING_MISMATCH', 'the EAR is over no nonce of a session', {
     field: 'ear.eat_nonce',
@@ -178,10 +180,17 @@ async function boundTo(
 
 /** The verifier must say what config document the hardware binds: the tenant is read from it. */
 function configBindingOf(appraisals: readonly EarAppraisal[]): Claims['configBinding'] {
-  const digest = appraisals.find(({ cvmp }) => cvmp !== undefined)?.cvmp?.configDigest;
+  const [digest, ...more] = appraisals.flatMap(({ cvmp }) =>
+    cvmp === undefined ? [] : [cvmp.configDigest],
+  );
   const hash = hashes[digest?.length ?? 0];
   if (digest === undefined || hash === undefined) {
     throw new CvmpError('CONFIG_MISMATCH', 'the EAR does not say what config document was bound', {
+      field: 'ear.cvmp.config-digest',
+    });
+  }
+  if (more.some((other) => !equalBytes(other, digest))) {
+    throw new CvmpError('CONFIG_MISMATCH', 'the EAR is of CVMs with different config documents', {
       field: 'ear.cvmp.config-digest',
     });
   }

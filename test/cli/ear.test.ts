@@ -3,7 +3,9 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { createKeyFile } from '#cli/profile/key-file.js';
 import { toHex } from '#core/bytes.js';
+import { ecPublicKey } from '#core/cose/key.js';
 import { ecSpki } from '#core/crypto.js';
+import { confirmationReportData } from '#core/ear/passport.js';
 import { parseEar } from '#core/ear/token.js';
 import { encodeCmw } from '#core/rats/cmw.js';
 import { snpCollection } from '#core/snp/evidence.js';
@@ -43,6 +45,14 @@ beforeAll(async () => {
   });
   const { report, certTable } = await guest.report({ reportData, vmpl: 0 });
   writeFileSync(path('web.evidence'), encodeCmw(snpCollection(report, certTable)));
+  const cnfKey = await createKeyFile(path('cnf.key'), 'P-256');
+  writeFileSync(path('cnf.pem'), toPem('PUBLIC KEY', ecSpki('P-256', cnfKey.publicPoint)));
+  const overKey = await guest.report({
+    reportData: confirmationReportData(ecPublicKey('P-256', cnfKey.publicPoint)),
+    vmpl: 0,
+  });
+  const bound = encodeCmw(snpCollection(overKey.report, overKey.certTable));
+  writeFileSync(path('bound.evidence'), bound);
   const bad = report.slice();
   bad[0x2a0] = bad[0x2a0]! ^ 1;
   writeFileSync(path('forged.evidence'), encodeCmw(snpCollection(bad, certTable)));
@@ -115,6 +125,15 @@ describe('evidence verify --ear (draft-ietf-rats-ear)', () => {
     expect([late.code, late.json().code]).toEqual([1, 'RESULT_STALE']);
     const shown = await run(`evidence show @${out}`);
     expect(shown.terminal.stdout).toMatch(/hardware: +32 \(warning\)/);
+  });
+
+  test('a confirmation key is named where the evidence is over it, and only there', async () => {
+    const argv = '--policy @good.yaml --ear @cnf.jwt --ear-key @p256.key --ear-cnf @cnf.pem';
+    expect((await verify('bound.evidence', argv)).code).toBe(0);
+    const { claims } = parseEar(new Uint8Array(readFileSync(path('cnf.jwt'))));
+    expect(claims.confirmationKey?.curve).toBe('P-256');
+    const { json } = await verify('web.evidence', argv);
+    expect(json()).toMatchObject({ error: { code: 'BINDING_MISMATCH' } });
   });
 
   test('what the policy refuses is contraindicated, each check in its category', async () => {

@@ -6,7 +6,10 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Attester, checkOwnReport, hardwareOf } from '#agent/attester/attester.js';
 import { passportAttester } from '#agent/attester/passport.js';
 import { parseAgentConfig, printAgentConfig } from '#agent/config.js';
-import { toBase64Url, utf8 } from '#core/bytes.js';
+import { fromBase64Url, toBase64Url, utf8 } from '#core/bytes.js';
+import { decodeCoseKey } from '#core/cose/key.js';
+import { parseSign1, verifySign1 } from '#core/cose/sign1.js';
+import { confirmationReportData } from '#core/ear/passport.js';
 import { signJwt } from '#core/ear/token.js';
 import { decodeCmw } from '#core/rats/cmw.js';
 import { crypto } from '#crypto';
@@ -17,6 +20,8 @@ import { temporaryFolder } from '../../run-folder.js';
 const reportData = crypto.randomBytes(64);
 const configDocument = crypto.randomBytes(40);
 const folder = temporaryFolder('passport');
+let monotonic = 0;
+const options = { configDocument, monotonic: () => monotonic };
 let jwt: Uint8Array;
 let server: Server;
 let answer: { status: number; body: Uint8Array };
@@ -45,11 +50,11 @@ beforeAll(async () => {
 afterAll(() => new Promise((closed) => server.close(closed)));
 
 const url = () => `http://127.0.0.1:${(server.address() as AddressInfo).port}/appraise`;
-const byUrl = () =>
+const byUrl = (reuseMs = 0) =>
   passportAttester(
     hardware,
-    { target: { kind: 'url', url: url() }, deadlineMs: 5000 },
-    configDocument,
+    { target: { kind: 'url', url: url() }, deadlineMs: 5000, reuseMs },
+    options,
   );
 const byProgram = (script: string, deadlineMs = 5000) => {
   const path = join(folder, 'verifier');
@@ -57,8 +62,8 @@ const byProgram = (script: string, deadlineMs = 5000) => {
   chmodSync(path, 0o755);
   return passportAttester(
     hardware,
-    { target: { kind: 'program', path }, deadlineMs },
-    configDocument,
+    { target: { kind: 'program', path }, deadlineMs, reuseMs: 0 },
+    options,
   );
 };
 
@@ -86,6 +91,27 @@ describe('passport model: an external verifier is asked (RFC 9334 s.5.1)', () =>
     const attester = byProgram(`cat > ${folder}/asked.json; cat ${folder}/ear.jwt; echo`);
     const collection = decodeCmw(await attester.evidence(reportData));
     expect(collection.get('ear')?.value).toEqual(Uint8Array.of(...jwt, 10));
+  });
+
+  test('a result that is used again names a key of this agent, and each session gets a proof', async () => {
+    const attester = byUrl(60_000);
+    const before = asked.length;
+    const proofOf = async (data: Uint8Array) => {
+      const collection = decodeCmw(await attester.evidence(data));
+      return parseSign1(collection.get('ear-proof')!.value);
+    };
+    const first = await proofOf(reportData);
+    const request = asked.at(-1)!;
+    const key = decodeCoseKey(fromBase64Url(request.confirmation_key!), 'confirmation_key');
+    expect(request.binding).toBe(toBase64Url(confirmationReportData(key)));
+    expect(await verifySign1(first, key)).toEqual(reportData);
+    monotonic += 59_999;
+    expect(await verifySign1(await proofOf(new Uint8Array(64)), key)).toEqual(new Uint8Array(64));
+    expect(asked.length).toBe(before + 1);
+    monotonic += 1;
+    await proofOf(reportData);
+    expect(asked.length).toBe(before + 2);
+    expect(asked.at(-1)?.confirmation_key).not.toBe(request.confirmation_key);
   });
 
   test('the own report is looked at without asking anybody', async () => {
@@ -119,11 +145,15 @@ describe('configuration', () => {
     expect(parse('ear: {program: get-ear}').ear).toEqual({
       target: { kind: 'program', path: '/etc/cvmp/get-ear' },
       deadlineMs: 20_000,
+      reuseMs: 0,
     });
-    const config = parse('ear: {url: "https://v.example/appraise", deadline_ms: 500}');
+    const config = parse(
+      'ear: {url: "https://v.example/appraise", deadline_ms: 500, reuse_seconds: 60}',
+    );
     expect(config.ear).toEqual({
       target: { kind: 'url', url: 'https://v.example/appraise' },
       deadlineMs: 500,
+      reuseMs: 60_000,
     });
     expect(parseAgentConfig(printAgentConfig(config), '/').ear).toEqual(config.ear);
     expect(parse('').ear).toBeUndefined();

@@ -136,6 +136,19 @@ describe('passport model (RFC 9334 s.5.1)', () => {
     );
   });
 
+  test('all submodules are of one config document', async () => {
+    const other = { ...cvmp(), configDigest: new Uint8Array(32) };
+    const submods = new Map([
+      ['a', appraisal({ cvmp: cvmp() })],
+      ['b', appraisal({ cvmp: other })],
+    ]);
+    expect(await outcome(await shown({ submods }))).toBe('CONFIG_MISMATCH');
+  });
+
+  test('a shorter nonce of another kind does not hide the Binding', async () => {
+    expect(await outcome(await shown({ nonces: [new Uint8Array(32).fill(1)] }))).toBe('level 1');
+  });
+
   test('a result beside evidence, or as another type, is refused', async () => {
     const both = new Map(await shown());
     both.set('x', { mediaType: 'a/b', value: new Uint8Array(1), indicator: 4 });
