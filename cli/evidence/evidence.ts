@@ -30,6 +30,12 @@ export type EvidenceVerdict =
       };
     };
 
+/** Genuine evidence may be of a CVM that no policy can admit: one under debug, say. */
+function denied({ verified }: Sound): readonly string[] {
+  const failures = verified?.scheme.deny(verified.claims) ?? [];
+  return failures.map(({ message }) => `no policy admits it: ${message}`);
+}
+
 const judges: Readonly<
   Record<ReturnType<typeof sorted>['kind'], (material: Material) => Promise<Sound>>
 > = {
@@ -61,7 +67,8 @@ export async function verifyEvidenceFiles({
   const anchors = trustAnchors === undefined ? vendorRoots : readTrustAnchors(trustAnchors);
   try {
     const { kind, pieces } = sorted(files.flatMap(piecesOf));
-    return { accepted: true, ...(await judges[kind]({ pieces, anchors, at })) };
+    const sound = await judges[kind]({ pieces, anchors, at });
+    return { accepted: true, ...sound, notes: [...sound.notes, ...denied(sound)] };
   } catch (error) {
     if (!(error instanceof CvmpError) || error.code === 'USAGE') throw error;
     const { code, message, field = 'evidence', next } = error;

@@ -119,7 +119,7 @@ describe('evidence verify tells the kind by itself', () => {
     [
       'TDX without collateral',
       () => [files.tdx, '--trust-anchors', files.root],
-      { kind: 'tdx', claims: { tcb_status: 'not judged' }, notes: [expect.any(String)] },
+      { kind: 'tdx', claims: { tcb_status: 'not judged' }, notes: { length: 2 } },
     ],
     [
       'TPM',
@@ -137,6 +137,21 @@ describe('evidence verify tells the kind by itself', () => {
     const { code, json: out } = await run('verify', ...argv(), '--json');
     expect(out()).toMatchObject({ accepted: true, ...expected });
     expect(code).toBe(0);
+  });
+
+  test('genuine evidence that no policy admits is told so', async () => {
+    const file = put('debug.bin', await intel.quote({ td: { tdAttributes: 1n } }));
+    const root = ['--trust-anchors', files.root, '--json'];
+    for (const more of [files.collateral, []]) {
+      const { notes } = (await run('verify', file, ...more, ...root)).json() as { notes: string[] };
+      expect(notes.join('\n')).toMatch(/under debug/);
+    }
+  });
+
+  test('a revocation list is enforced without the rest of the collateral too', async () => {
+    const list = put('revoking.crl', await intel.crl('ca', { revoked: [Uint8Array.of(4)] }));
+    const argv = ['verify', files.tdx, '--crl', list, '--trust-anchors', files.root, '--json'];
+    expect((await run(...argv)).json()).toMatchObject({ code: 'CERT_REVOKED' });
   });
 
   const refusals: [string, () => readonly string[] | Promise<readonly string[]>, string][] = [

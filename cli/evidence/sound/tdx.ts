@@ -6,18 +6,23 @@ import type { Endorsements } from '#core/rats/endorsements.js';
 import type { TdxClaims } from '#core/tdx/claims.js';
 import { parseCertificates, pinnedRoot } from '#core/tdx/endorsement/collateral.js';
 import { readPckPlatform } from '#core/tdx/endorsement/pck.js';
-import { pckChainOf, verifyPckChain } from '#core/tdx/endorsement/pck-chain.js';
+import { algorithms, pckChainOf, verifyPckChain } from '#core/tdx/endorsement/pck-chain.js';
 import type { TdxEvidence } from '#core/tdx/evidence.js';
+import { tdUnderDebug } from '#core/tdx/layout.js';
 import { parseTdxQuote, type TdxQuote } from '#core/tdx/parse.js';
 import { explainRtmrs } from '#core/tdx/registers.js';
 import { tdxScheme } from '#core/tdx/scheme.js';
 import { verifyQuoteSignatures, verifyTdxQuote } from '#core/tdx/verify.js';
+import { verifyChain } from '#core/x509/chain.js';
+import { parseCertificateList } from '#core/x509/crl.js';
 import { replayRtmrLog } from '../rtmr-log.js';
 import type { Tree } from '../tree.js';
 import { endorsementsOf, type Material, needed, only, type Sound } from './material.js';
 
 const noCollateral =
-  "the platform's TCB is not judged, nor its revocation: give Intel's collateral (--collateral, --crl)";
+  "neither the platform's TCB nor its Quoting Enclave is judged: give Intel's collateral (--collateral)";
+const noLists = 'nothing is known of revocation: give the lists of both CAs (--crl)';
+const underDebug = 'the TD runs under debug: its host can read it, and no policy admits it';
 
 /** A quote with whatever was given along. @throws CvmpError of the evidence section, USAGE */
 export async function soundTdx(material: Material): Promise<Sound> {
@@ -46,7 +51,10 @@ export async function soundQuote(
     ...platform,
     ...quoteClaims(quote, eventLog),
   };
-  return { kind: 'tdx', claims, notes: [noCollateral] };
+  const isDebug = (quote.td.tdAttributes & tdUnderDebug) !== 0n;
+  const revocation = endorsements.crls.length === 0 ? [noLists] : [];
+  const notes = [noCollateral, ...revocation, ...(isDebug ? [underDebug] : [])];
+  return { kind: 'tdx', claims, notes };
 }
 
 /**
@@ -62,6 +70,8 @@ export async function verifyWithoutCollateral(
   const chain = pckChainOf(quote, certificates);
   const { root, anchor } = pinnedRoot(chain, certificates, anchors);
   await verifyPckChain(chain, root, at, undefined);
+  const crls = endorsements.crls.map((der, i) => parseCertificateList(der, `list ${i + 1}`));
+  await verifyChain([chain.pck, chain.ca, root], { at, algorithms, crls });
   await verifyQuoteSignatures(quote, chain.pck);
   const { fmspc, ppid } = readPckPlatform(chain.pck);
   return { root: anchor.name, fmspc: toHex(fmspc), ppid: toHex(ppid) };
@@ -112,7 +122,7 @@ function quoteClaims({ td, version }: TdxQuote, eventLog: EventLog | undefined):
   const { mrServiceTd } = td;
   return {
     quote_version: version,
-    debug: (td.tdAttributes & 0xffn) !== 0n,
+    debug: (td.tdAttributes & tdUnderDebug) !== 0n,
     td_attributes: `0x${td.tdAttributes.toString(16)}`,
     xfam: `0x${td.xfam.toString(16)}`,
     tee_tcb_svn: toHex(td.teeTcbSvn),

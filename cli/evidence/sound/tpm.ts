@@ -154,6 +154,7 @@ export async function soundAzure(material: Material): Promise<Sound> {
     ? azureSnp(material, hcl.hardwareReport)
     : azureTdx(material));
   verifyRuntimeData(hcl, hardware.reportData);
+  requireSameKey(material, hcl.akSpki);
   const hasQuote = only(material, 'tpm-quote') !== undefined;
   const measured = hasQuote ? await soundMeasurements(material, hcl.akSpki) : undefined;
   const binding = measured === undefined ? [] : bindingNotes(hcl.userData, measured);
@@ -175,6 +176,15 @@ export async function soundAzure(material: Material): Promise<Sound> {
   const scheme = hcl.hardware === 'snp' ? azureSnpScheme : azureTdxScheme;
   const all = { ...own, format: claims.format, hardware: own, measurements, akDigest };
   return { kind: claims.format, claims, notes, verified: { scheme, claims: all } };
+}
+
+/** Stops a key that somebody takes for the AK of this machine. */
+function requireSameKey(material: Material, akSpki: Uint8Array): void {
+  const given = only(material, 'public-key');
+  if (given === undefined || equalBytes(given.bytes, akSpki)) return;
+  throw new CvmpError('AK_UNTRUSTED', `${given.name} is not the AK of the HCL report`, {
+    field: 'hcl_report.ak',
+  });
 }
 
 /** Whether both were made for one purpose; files of different sessions are genuine all the same. */
