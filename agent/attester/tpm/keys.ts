@@ -138,18 +138,17 @@ export async function activateCredential(
   try {
     // EKs of the low templates may be used by policy only: whoever may use the hierarchy.
     if ((publicArea.attributes & userWithAuth) === 0) {
-      await tools.runUnmanaged('startauthsession', ['--policy-session', '-S', session]);
-      await tools.runUnmanaged('policysecret', ['-Q', '-S', session, '-c', 'e']);
+      await tools.run('startauthsession', ['--policy-session', '-S', session]);
+      await tools.run('policysecret', ['-Q', '-S', session, '-c', 'e']);
       args.push('-P', `session:${session}`);
     }
-    await tools.runUnmanaged('activatecredential', args).catch((cause: CvmpError) => {
+    await tools.run('activatecredential', args).catch((cause: CvmpError) => {
       throw new CvmpError('AK_UNTRUSTED', cause.message, { cause, field: 'tpm.credential' });
     });
     return await tools.take('secret');
   } finally {
-    // The session as it was saved, or as a tool that failed left it; then the keys.
-    for (const what of [session, '-l', '-t']) {
-      await tools.runUnmanaged('flushcontext', [what]).catch(() => {});
-    }
+    // As it was saved: where a tool failed it was not, and goes with what else is loaded.
+    await tools.run('flushcontext', [session]).catch(() => {});
+    await tools.flush();
   }
 }

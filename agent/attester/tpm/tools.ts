@@ -14,8 +14,8 @@ export interface TpmToolsOptions {
   readonly programs?: string;
 }
 
-/** A device behind the kernel's resource manager, and the same TPM without it. */
-const managedDevice = /^(device:.*\/tpm)rm([0-9]+)$/;
+/** A TPM behind the kernel's resource manager. */
+const managedDevice = /^device:.*\/tpmrm[0-9]+$/;
 
 /** A TPM that makes an RSA key may take this long. */
 const deadlineMs = 60_000;
@@ -76,30 +76,8 @@ export class TpmTools {
    * @throws CvmpError TPM_UNAVAILABLE with the tool's own complaint
    */
   async run(tool: string, args: readonly string[], input?: Uint8Array): Promise<Uint8Array> {
-    return this.#run(this.#tcti, tool, args, input);
-  }
-
-  /**
-   * {@link run} past the kernel's resource manager, which ends a session with the process that
-   * began it: tools that share one need the TPM itself.
-   */
-  async runUnmanaged(tool: string, args: readonly string[]): Promise<void> {
-    await this.#run(this.#tcti.replace(managedDevice, '$1$2'), tool, args, undefined);
-  }
-
-  /** Without a resource manager every key that a tool loaded stays, and there is room for three. */
-  async flush(): Promise<void> {
-    if (!managedDevice.test(this.#tcti)) await this.runUnmanaged('flushcontext', ['-t']);
-  }
-
-  async #run(
-    tcti: string,
-    tool: string,
-    args: readonly string[],
-    input: Uint8Array | undefined,
-  ): Promise<Uint8Array> {
     // The libraries' own log repeats each complaint several times.
-    const env = { TPM2TOOLS_TCTI: tcti, TSS2_LOG: 'all+none' };
+    const env = { TPM2TOOLS_TCTI: this.#tcti, TSS2_LOG: 'all+none' };
     const field = `tpm2_${tool}`;
     const options = { input, deadlineMs, env };
     const program = join(this.#programs, field);
@@ -109,6 +87,15 @@ export class TpmTools {
     if (result.exitCode === 0) return result.stdout;
     const complaint = result.complaints.find((line) => line.startsWith('ERROR')) ?? 'no complaint';
     throw new CvmpError('TPM_UNAVAILABLE', `${field}: ${complaint}`, { field });
+  }
+
+  /**
+   * Without a resource manager what a tool loaded stays, and there is room for three keys. With one
+   * it goes with the tool; sessions and keys that a tool saved can be loaded by the next.
+   */
+  async flush(): Promise<void> {
+    if (managedDevice.test(this.#tcti)) return;
+    for (const kind of ['-t', '-l']) await this.run('flushcontext', [kind]);
   }
 
   async close(): Promise<void> {
