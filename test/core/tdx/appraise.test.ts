@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { ErrorCode } from '#core/errors.js';
 import { appraise, deny, lacks } from '#core/tdx/appraise.js';
 import { parseTdxQuote } from '#core/tdx/parse.js';
 import { defaultRules, type TdxLevel, type TdxRules, tdxLevelRules } from '#core/tdx/rules.js';
@@ -202,6 +203,18 @@ describe('rules of a policy (protocol.md s.3.3, s.6.8)', () => {
     ]);
     const relaunch = { teeTcbSvn: svn(2, 1, 3), teeTcbSvn2: svn(6, 1, 3) };
     expect(await codes(relaunch, {})).toEqual(['RELAUNCH_ADVISED']);
+  });
+
+  it.each<[string, TdContent, ErrorCode]>([
+    ['a debug TD', { tdAttributes: septVeDisable | 1n }, 'POLICY_DEBUG'],
+    ['a reserved attribute', { tdAttributes: septVeDisable | (1n << 8n) }, 'POLICY_GUEST'],
+    ['an XFAM that no TD can have', { xfam: 0x1n }, 'POLICY_GUEST'],
+    ['an MRTD that is not listed', { mrTd: digest(2) }, 'POLICY_MEASUREMENT'],
+    ['a foreign service TD', { mrServiceTd: digest(8) }, 'POLICY_MIGRATION'],
+  ])('%s has the code of what is wrong', async (_, td, code) => {
+    const claims = await claimsOf(td);
+    const failures = [...deny(claims), ...appraise(claims, rules)];
+    expect(failures.map((failure) => failure.code)).toContain(code);
   });
 });
 

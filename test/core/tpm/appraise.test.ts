@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { ErrorCode } from '#core/errors.js';
 import { parseEventLog } from '#core/eventlog/parse.js';
 import { explainedRegisters } from '#core/eventlog/replay.js';
 import { readSecureBoot } from '#core/eventlog/secure-boot.js';
@@ -212,6 +213,15 @@ describe('rules of a policy for TPM evidence (protocol.md s.4, s.6.8)', () => {
   it.each(rows)('%s', (_, claims, asked, failed) => {
     const failures = appraise(claims(), { ...rules, ...asked });
     expect(failures.map(({ check }) => check)).toEqual(failed.map((check) => `tpm.${check}`));
+  });
+
+  it.each<[string, () => TpmClaims, Partial<TpmRules>, ErrorCode]>([
+    ['Secure Boot that is off', () => claimsOf(soundBoot(0)), {}, 'POLICY_SECURE_BOOT'],
+    ['an unlisted boot', () => claimsOf(boot), { references: [] }, 'POLICY_MEASUREMENT'],
+    ['an unlisted command line', () => claimsOf([...boot, commandLine]), {}, 'POLICY_MEASUREMENT'],
+  ])('%s has the code of what is wrong', (_, claims, asked, code) => {
+    const failures = appraise(claims(), { ...rules, ...asked });
+    expect(failures.map((failure) => failure.code)).toEqual([code]);
   });
 
   it('nothing is denied beyond what verification refused', () => {
