@@ -10,6 +10,7 @@ import { cvmUpdate } from './commands/cvm-update.js';
 import { cvmVerify } from './commands/cvm-verify.js';
 import { cvmWatch } from './commands/cvm-watch.js';
 import { dev } from './commands/dev.js';
+import { earAppraise } from './commands/ear-appraise.js';
 import { earKey } from './commands/ear-key.js';
 import { earVerify } from './commands/ear-verify.js';
 import { evidenceShow } from './commands/evidence-show.js';
@@ -60,6 +61,7 @@ export const commands: readonly Command[] = [
   evidenceVerify,
   evidenceShow,
   earVerify,
+  earAppraise,
   earKey,
   tenantInit,
   tenantRegister,

@@ -103,7 +103,7 @@ function unavailable(why: string, cause?: unknown): CvmpError {
 async function ofProgram(path: string, input: Uint8Array, deadlineMs: number): Promise<Uint8Array> {
   const { exitCode, stdout, complaints } = await runProgram(path, [], { input, deadlineMs });
   if (exitCode === 0) return stdout;
-  throw unavailable(`${path} ended with ${exitCode}: ${complaints.at(-1) ?? ''}`);
+  throw unavailable(`${path} ended with ${exitCode}: ${complaints.join('; ').slice(0, 500)}`);
 }
 
 async function ofUrl(url: string, body: Uint8Array, deadlineMs: number): Promise<Uint8Array> {

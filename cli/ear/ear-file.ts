@@ -4,7 +4,7 @@ import type { EcPublicKey } from '#core/cose/key.js';
 import type { Ear } from '#core/ear/ear.js';
 import { type EarFrame, earOfFailure, earOfResult } from '#core/ear/from-result.js';
 import { confirmationReportData } from '#core/ear/passport.js';
-import { signCwt, signJwt } from '#core/ear/token.js';
+import { type EarForm, signCwt, signJwt } from '#core/ear/token.js';
 import { CvmpError, type ErrorCode } from '#core/errors.js';
 import type { AttestationResult } from '#core/rats/attestation-result.js';
 import { requireReportData } from '#core/rats/verify.js';
@@ -67,17 +67,38 @@ export async function earWriter(
   policyFile: string | undefined,
   context: CommandContext,
 ): Promise<EarWriter | undefined> {
-  const { ear: out, 'ear-key': keyFile, 'ear-profile': named = 'veraison' } = options;
+  const { ear: out, 'ear-cnf': cnfFile } = options;
   if (out === undefined) return undefined;
+  const sign = await earSigner(options, policyFile, context);
+  const cnf = cnfFile === undefined ? undefined : await confirmationKey(cnfFile, context);
+  const form = out.endsWith('.cwt') ? 'cwt' : 'jwt';
+  return async (subject, at) => {
+    await writeFile(context.path(out), await sign(subject, at, form, cnf));
+  };
+}
+
+/** Signs what became of evidence as an EAR. @throws CvmpError BINDING_MISMATCH */
+export type EarSigner = (
+  subject: EarSubject,
+  at: number,
+  form: EarForm,
+  cnf: EcPublicKey | undefined,
+) => Promise<Uint8Array>;
+
+/** @throws CvmpError USAGE, CONFIG */
+export async function earSigner(
+  options: Omit<Typed, 'ear' | 'ear-cnf'>,
+  policyFile: string | undefined,
+  context: CommandContext,
+): Promise<EarSigner> {
+  const { 'ear-key': keyFile, 'ear-profile': named = 'veraison' } = options;
   if (keyFile === undefined || policyFile === undefined) {
-    throw new CvmpError('USAGE', '--ear needs --ear-key and --policy');
+    throw new CvmpError('USAGE', 'an EAR needs --ear-key and --policy');
   }
   if (named !== 'veraison' && named !== 'ietf') {
     throw new CvmpError('USAGE', '--ear-profile is veraison or ietf', { field: 'ear-profile' });
   }
   const key = await readKeyFile(context.path(keyFile));
-  const cnfFile = options['ear-cnf'];
-  const cnf = cnfFile === undefined ? undefined : await confirmationKey(cnfFile, context);
   const frame = {
     verifier: { developer: 'cvmp', build: 'cvmp-cli' },
     policyId: policyName(await readTypedText(context, policyFile)),
@@ -88,15 +109,14 @@ export async function earWriter(
     }),
     profile: profiles[named],
   };
-  return async (subject, at) => {
+  return async (subject, at, form, cnf) => {
     if (cnf !== undefined && 'result' in subject) {
       // Naming a key says that the CVM holds it.
       requireReportData(subject.result.claims, confirmationReportData(cnf));
     }
     const confirmation = cnf === undefined ? {} : { confirmationKey: cnf };
     const ear = earOf(subject, { ...frame, ...confirmation, at });
-    const signed = out.endsWith('.cwt') ? await signCwt(key, ear) : await signJwt(key, ear);
-    await writeFile(context.path(out), signed);
+    return form === 'cwt' ? signCwt(key, ear) : signJwt(key, ear);
   };
 }
 

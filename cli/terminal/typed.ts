@@ -3,6 +3,9 @@ import { fromUtf8 } from '#core/bytes.js';
 import { CvmpError } from '#core/errors.js';
 import type { CommandContext } from '../command.js';
 
+/** More on standard input is no evidence. */
+const inputBytesMax = 1 << 22;
+
 /**
  * A whole number as typed.
  * @throws CvmpError USAGE naming the option
@@ -41,6 +44,20 @@ export async function readTypedBytes(context: CommandContext, file: string): Pro
   } catch (cause) {
     throw new CvmpError('USAGE', `cannot read ${file}: ${(cause as Error).message}`, { cause });
   }
+}
+
+/** A file named on the command line, or `-` for standard input. @throws CvmpError USAGE */
+export async function readTypedInput(context: CommandContext, file: string): Promise<Uint8Array> {
+  if (file !== '-') return readTypedBytes(context, file);
+  // Not /dev/stdin: it cannot be opened where it is a socket, as under another program.
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of process.stdin) {
+    chunks.push(chunk as Uint8Array);
+    length += (chunk as Uint8Array).length;
+    if (length > inputBytesMax) throw new CvmpError('USAGE', 'standard input is too long');
+  }
+  return new Uint8Array(Buffer.concat(chunks));
 }
 
 /** A text file named on the command line. @throws CvmpError USAGE, MALFORMED where it is not UTF-8 */

@@ -2,7 +2,7 @@ import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { createKeyFile } from '#cli/profile/key-file.js';
-import { toHex } from '#core/bytes.js';
+import { toBase64Url, toHex, utf8 } from '#core/bytes.js';
 import { ecPublicKey } from '#core/cose/key.js';
 import { ecSpki } from '#core/crypto.js';
 import { confirmationReportData } from '#core/ear/passport.js';
@@ -10,6 +10,7 @@ import { parseEar } from '#core/ear/token.js';
 import { encodeCmw } from '#core/rats/cmw.js';
 import { snpCollection } from '#core/snp/evidence.js';
 import { toPem } from '#core/x509/pem.js';
+import { crypto } from '#crypto';
 import { simulatedFirmware } from '#sim/firmware.js';
 import { SecurityProcessor } from '#sim/security-processor.js';
 import { temporaryFolder } from '../run-folder.js';
@@ -45,6 +46,21 @@ beforeAll(async () => {
   });
   const { report, certTable } = await guest.report({ reportData, vmpl: 0 });
   writeFileSync(path('web.evidence'), encodeCmw(snpCollection(report, certTable)));
+  const documented = await processor.launch({
+    inputs: {
+      firmware: simulatedFirmware(),
+      boot: undefined,
+      vcpus: 1,
+      cpuSignature: 0x800f12,
+      guestFeatures: 1n,
+      vmmType: 'QEMU',
+    },
+    guestPolicy: 0x30000n,
+    hostData: crypto.hash('sha256', utf8('a config document')),
+  });
+  const shown = await documented.report({ reportData, vmpl: 0 });
+  const collection = encodeCmw(snpCollection(shown.report, shown.certTable));
+  writeFileSync(path('documented.evidence'), collection);
   const cnfKey = await createKeyFile(path('cnf.key'), 'P-256');
   writeFileSync(path('cnf.pem'), toPem('PUBLIC KEY', ecSpki('P-256', cnfKey.publicPoint)));
   const overKey = await guest.report({
@@ -179,5 +195,48 @@ describe('evidence verify --ear (draft-ietf-rats-ear)', () => {
       '--policy @good.yaml --ear @x.jwt --ear-key @open.key',
     );
     expect(json()).toMatchObject({ error: { code: 'CONFIG' } });
+  });
+});
+
+describe('ear appraise', () => {
+  const document = utf8('a config document');
+  const request = (change: object = {}) =>
+    JSON.stringify({
+      binding: toBase64Url(reportData),
+      evidence: toBase64Url(new Uint8Array(readFileSync(path('documented.evidence')))),
+      evidence_type: 'application/cmw+cbor',
+      config_document: toBase64Url(document),
+      ...change,
+    });
+  const answer = async (change: object = {}) => {
+    writeFileSync(path('request.json'), request(change));
+    const argv = '--policy @good.yaml --ear-key @p256.key --trust-anchors @root.pem --json';
+    const { json } = await run(`ear appraise @request.json ${argv}`);
+    return json() as { error?: { code: string }; ear: string };
+  };
+  const resultOf = async (change: object = {}) => {
+    const { submods } = parseEar(utf8((await answer(change)).ear)).claims;
+    return [...submods.values()][0]!;
+  };
+
+  test('evidence over the Binding, of this config document, is appraised', async () => {
+    expect(await resultOf()).toMatchObject({ status: 'warning', nonces: [reportData] });
+  });
+
+  test.each([
+    ['another Binding', { binding: toBase64Url(new Uint8Array(64)) }],
+    ['another config document', { config_document: toBase64Url(utf8('decoy')) }],
+  ])('genuine evidence of %s is contraindicated', async (_what, change) => {
+    const result = await resultOf(change);
+    expect([result.status, result.cvmp]).toEqual(['contraindicated', undefined]);
+  });
+
+  test.each([
+    ['a short Binding', { binding: toBase64Url(new Uint8Array(32)) }, 'MALFORMED'],
+    ['another type of evidence', { evidence_type: 'text/plain' }, 'MALFORMED'],
+    ['an unknown member', { more: 1 }, 'MALFORMED'],
+    ['no evidence', { evidence: undefined }, 'MALFORMED'],
+  ])('%s is no request', async (_what, change, code) => {
+    expect(await answer(change)).toMatchObject({ error: { code } });
   });
 });
