@@ -12,6 +12,10 @@ const certsLabel = 'snp-certs';
 const reportType = 'application/vnd.cvmp.sev-snp-report';
 const certsType = 'application/vnd.cvmp.sev-snp-cert-table';
 
+/** A table holds both chains of a product, and its list; each signature that is sent is computed. */
+const certificatesMax = 16;
+const listsMax = 4;
+
 /** SNP evidence: a report and the endorsements that came along. Parsed, not trusted. */
 export interface SnpEvidence {
   readonly report: SnpReport;
@@ -50,13 +54,16 @@ export function parseSnpCollection(collection: CmwCollection): SnpEvidence {
   const table = collection.has(certsLabel)
     ? parseCertTable(recordOf(collection, certsLabel, certsType))
     : [];
-  return {
-    report: parseReport(report),
-    endorsements: {
-      certificates: table.filter(({ kind }) => kind !== 'CRL').map(({ data }) => data),
-      crls: table.filter(({ kind }) => kind === 'CRL').map(({ data }) => data),
-    },
-  };
+  const certificates = table.filter(({ kind }) => kind !== 'CRL').map(({ data }) => data);
+  const crls = table.filter(({ kind }) => kind === 'CRL').map(({ data }) => data);
+  if (certificates.length > certificatesMax || crls.length > listsMax) {
+    throw new CvmpError(
+      'SIZE',
+      `more than ${certificatesMax} certificates or ${listsMax} revocation lists`,
+      { field: certsLabel },
+    );
+  }
+  return { report: parseReport(report), endorsements: { certificates, crls } };
 }
 
 function recordOf(collection: CmwCollection, label: string, mediaType: string): Uint8Array {

@@ -26,8 +26,8 @@ export interface EndorsementChain {
   readonly anchor: TrustAnchor;
 }
 
-/** More certificates or lists than this are refused. */
-const certificatesMax = 16;
+/** More certificates or lists than this are refused, sent and held ones together. */
+const certificatesMax = 128;
 
 /** AMD signs with nothing else. */
 const algorithms = ['PS384'] as const;

@@ -117,6 +117,20 @@ describe('SNP evidence in a CMW collection', () => {
     expect(parseSnpCollection(collection).endorsements.certificates).toEqual([]);
   });
 
+  it('a host may send 16 certificates and 4 lists, no more', async () => {
+    const outcome = (certificates: number, lists: number) => {
+      const entry = (kind: CertTableEntry['kind'], i: number) => ({ kind, data: Uint8Array.of(i) });
+      const entries = [
+        ...Array.from({ length: certificates }, (_, i) => entry('ASK', i)),
+        ...Array.from({ length: lists }, (_, i) => entry('CRL', i)),
+      ];
+      return refusalOf(() => parseSnpCollection(snpCollection(report, encodeCertTable(entries))));
+    };
+    expect(await outcome(16, 4)).toBe('accepted');
+    expect(await outcome(17, 0)).toBe('SIZE');
+    expect(await outcome(0, 5)).toBe('SIZE');
+  });
+
   it('other labels and media types are refused', async () => {
     const good = snpCollection(report, table);
     const record = good.get('snp')!;

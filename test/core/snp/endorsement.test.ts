@@ -256,7 +256,7 @@ describe('the chain and its roles', () => {
     ['only the ARK', 'CHAIN_INVALID', (p) => [p.ark]],
     ['the ASVK in place of the ASK', 'CHAIN_INVALID', (p) => [p.leaf, p.asvk, p.ark]],
     ['the ASK as endorsement key', 'WRONG_KEY_TYPE', (p) => [p.ask, p.ark]],
-    ['17 certificates', 'SIZE', (p) => Array.from({ length: 17 }, () => p.ark)],
+    ['129 certificates', 'SIZE', (p) => Array.from({ length: 129 }, () => p.ark)],
   ])('%s: %s', async (_, code, pick) => {
     const m = machine();
     expect(await verify(m, pick(parts(m)))).toBe(code);

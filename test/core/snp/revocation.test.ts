@@ -112,6 +112,11 @@ describe('revocation of what AMD signs endorsement keys with (protocol.md s.2.2)
     );
   });
 
+  it("what the verifier holds for other vendors is in nobody's way", async () => {
+    const lists = Array.from({ length: 40 }, (_, i) => other.issueCrl(testTime - i * hour));
+    expect(await refusalOf(verify(await made('VCEK'), [...lists, current()]))).toBe('accepted');
+  });
+
   it('dates are judged each time, of lists seen before too', async () => {
     const list = current();
     expect(await refusalOf(verify(await made('VCEK'), [list]))).toBe('accepted');
