@@ -1,3 +1,6 @@
+import { signatureCertificates } from '#core/boot/authority.js';
+import { gptEvent } from '#core/boot/gpt.js';
+import { qemuPatchedKernel } from '#core/boot/linux.js';
 import { readUki } from '#core/boot/uki.js';
 import { concat, utf8 } from '#core/bytes.js';
 import { decodePlatformKey } from '#core/cca/endorsement.js';
@@ -31,6 +34,7 @@ import { simulatedFirmware, simulatedSvsm } from '#sim/firmware.js';
 import { encodeReport } from '#sim/report.js';
 import { simulatedTdvf } from '#sim/tdvf.js';
 import { hclReport, runtimeData } from '../fakes/azure.js';
+import { linuxKernel, partitionedDisk, signatureTable } from '../fakes/boot.js';
 import { FakeCca } from '../fakes/cca.js';
 import { eventLog, soundBoot } from '../fakes/event-log.js';
 import { FakeIntel, qeIdentity, tcbInfo } from '../fakes/intel.js';
@@ -96,6 +100,17 @@ export const hardware: readonly HostileParser[] = [
       ]),
       fakePe([{ name: '.linux', data: utf8('kernel') }], new Uint8Array(16)),
     ],
+  },
+  {
+    name: 'pe-signatures',
+    parse: (bytes) => signatureCertificates({ sections: [], certificates: bytes, hashed: [] }),
+    seeds: () => [signatureTable(Uint8Array.of(0x30, 0))],
+  },
+  { name: 'partition-table', parse: (bytes) => gptEvent(bytes), seeds: () => [partitionedDisk()] },
+  {
+    name: 'linux-setup-header',
+    parse: (bytes) => qemuPatchedKernel(bytes, 0x1000, 2 ** 31),
+    seeds: () => [linuxKernel()],
   },
   {
     name: 'variable-store',

@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { toHex } from '#core/bytes.js';
@@ -8,7 +8,9 @@ import { crypto } from '#crypto';
 import { simulatedFirmware, simulatedSvsm } from '#sim/firmware.js';
 import { CaseFolder, type Json } from '../../scripts/vectors/judge.js';
 import { judgeLaunchDigests } from '../../scripts/vectors/judges/launch-digests.js';
+import { judgeRegisters } from '../../scripts/vectors/judges/tdx/registers.js';
 import { temporaryFolder } from '../run-folder.js';
+import { sharedVectors } from '../vectors.js';
 
 const firmware = simulatedFirmware();
 const svsm = simulatedSvsm();
@@ -92,3 +94,51 @@ describe('npm run vectors: sev-launch-digests', () => {
     expect(found.map(({ asExpected }) => asExpected)).toEqual([true, false, undefined]);
   });
 });
+
+const shared = sharedVectors();
+describe.skipIf(shared === undefined)(
+  'npm run vectors: tdx-rtmr-replay, on changed copies (needs ../shared/vectors)',
+  () => {
+    async function changed(file: string, reason: string, text: (log: string) => string) {
+      const folder = join(temporaryFolder('rtmr-vectors'), 'case');
+      const source = join(shared!, 'measure/tdx-dstack-eventlog');
+      for (const name of ['changed', 'negative'])
+        mkdirSync(join(folder, name), { recursive: true });
+      const files = ['event_log.json', 'quote.bin', 'expected.json'];
+      for (const name of [...files, 'negative/event_log.payload-changed.json']) {
+        writeFileSync(join(folder, name), readFileSync(join(source, name)));
+      }
+      const log = readFileSync(join(folder, 'event_log.json'), 'utf8');
+      writeFileSync(join(folder, 'changed', file), text(log));
+      const path = join(folder, 'expected.json');
+      const expected = JSON.parse(readFileSync(path, 'utf8')) as { negatives: unknown[] };
+      expected.negatives.push({
+        file: `changed/${file}`,
+        replaces: 'event_log.json',
+        verdict: 'reject',
+        reason_class: reason,
+      });
+      writeFileSync(path, JSON.stringify(expected));
+      return (await judgeRegisters(new CaseFolder(folder, folder))).map((one) => one.asExpected);
+    }
+
+    it.each<[string, string, (log: string) => string]>([
+      ['an event left out', 'rtmr-mismatch', (log) => JSON.stringify(JSON.parse(log).slice(1))],
+      ['a digest of another event', 'event-log-mismatch', (log) => log.replace('8ae1', '8ae2')],
+      ['half a file', 'malformed', (log) => log.slice(0, 1000)],
+      [
+        'a digest that is not hex',
+        'malformed',
+        (log) => log.replace('"digest": "', '"digest": "x'),
+      ],
+    ])('%s', async (name, reason, change) => {
+      const found = await changed(`${name.replaceAll(' ', '-')}.json`, reason, change);
+      expect(new Set(found)).toEqual(new Set([true]));
+    });
+
+    it('a log that explains everything is no negative', async () => {
+      const found = await changed('same.json', 'rtmr-mismatch', (log) => log);
+      expect(found.filter((asExpected) => asExpected === false)).toHaveLength(1);
+    });
+  },
+);

@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import * as der from '#core/asn1/write.js';
 import { findAuthority } from '#core/boot/authority.js';
 import { concat, toHex } from '#core/bytes.js';
 import { signatureType } from '#core/eventlog/efi-variable.js';
 import { authenticodeDigest, parsePe } from '#core/firmware/pe.js';
 import { guidBytes } from '#core/guid.js';
 import { crypto } from '#crypto';
+import { signatureTable } from '../../fakes/boot.js';
 import { type EcAuthority, ecCertificate } from '../../fakes/ec-certificates.js';
 import { fakePe } from '../../fakes/pe.js';
 import { refusalOf } from '../../refusal.js';
@@ -29,28 +29,8 @@ function list(type: string, data: Uint8Array): Uint8Array {
   return concat(guidBytes(type), sizes, guidBytes(owner), data);
 }
 
-/** WIN_CERTIFICATE with a PKCS #7 signature that carries certificates. */
-function signature(...certificates: readonly Uint8Array[]): Uint8Array {
-  const set = der.setOf();
-  const content = der.sequence(
-    der.integer(1),
-    set,
-    der.sequence(der.oid('1.3.6.1.4.1.311.2.1.4')),
-    der.explicit(0, concat(...certificates)),
-    set,
-  );
-  const body = der.sequence(der.oid('1.2.840.113549.1.7.2'), der.explicit(0, content));
-  const padding = new Uint8Array(-body.length & 7);
-  const header = new Uint8Array(8);
-  const view = new DataView(header.buffer);
-  view.setUint32(0, 8 + body.length + padding.length, true);
-  view.setUint16(4, 0x200, true);
-  view.setUint16(6, 2, true);
-  return concat(header, body, padding);
-}
-
 const sections = [{ name: '.text', data: new Uint8Array(64) }];
-const signed = parsePe(fakePe(sections, signature(signerCertificate)));
+const signed = parsePe(fakePe(sections, signatureTable(signerCertificate)));
 const entry = (data: Uint8Array) => toHex(concat(guidBytes(owner), data));
 const found = async (image: typeof signed, db: Uint8Array) => {
   const authority = await findAuthority(image, db);
@@ -83,7 +63,7 @@ describe('the entry of db that admits an image (EDK II DxeImageVerificationLib)'
   });
 
   it('a signature that is cut off is refused', async () => {
-    const whole = signature(signerCertificate);
+    const whole = signatureTable(signerCertificate);
     const db = list(signatureType.x509, rootCertificate);
     for (let length = 8; length < whole.length; length += 16) {
       const image = parsePe(fakePe(sections, whole.subarray(0, length)));

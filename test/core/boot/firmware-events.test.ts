@@ -16,6 +16,7 @@ import { efiGlobalVariable } from '#core/eventlog/efi-variable.js';
 import { parseEventLog } from '#core/eventlog/parse.js';
 import { replay } from '#core/eventlog/replay.js';
 import { crypto } from '#crypto';
+import { linuxKernel, partitionedDisk } from '../../fakes/boot.js';
 import { eventLog, secureBootVariables, separator, soundBoot } from '../../fakes/event-log.js';
 import { refusalAtOnce } from '../../refusal.js';
 import { sharedVectors } from '../../vectors.js';
@@ -75,20 +76,8 @@ describe('boot variables', () => {
 });
 
 describe('partition table (UEFI_GPT_DATA)', () => {
-  function disk(count = 4): Uint8Array {
-    const out = new Uint8Array(34 * 512);
-    const view = new DataView(out.buffer);
-    out.set(utf8('EFI PART'), 512);
-    view.setBigUint64(512 + 72, 2n, true);
-    view.setUint32(512 + 80, count, true);
-    view.setUint32(512 + 84, 128, true);
-    out.fill(1, 1024, 1024 + 128);
-    out.fill(2, 1024 + 256, 1024 + 384);
-    return out;
-  }
-
   it('is header, number and the partitions in use', () => {
-    const data = disk();
+    const data = partitionedDisk();
     const number = Uint8Array.of(2, 0, 0, 0, 0, 0, 0, 0);
     const parts = [data.subarray(1024, 1152), data.subarray(1280, 1408)];
     const expected = concat(data.subarray(512, 604), number, ...parts);
@@ -96,11 +85,15 @@ describe('partition table (UEFI_GPT_DATA)', () => {
   });
 
   it('no table, an unusual one and a truncated one are refused', () => {
-    for (const bytes of [new Uint8Array(34 * 512), disk(1000), disk().subarray(0, 1200)]) {
+    for (const bytes of [
+      new Uint8Array(34 * 512),
+      partitionedDisk(1000),
+      partitionedDisk().subarray(0, 1200),
+    ]) {
       expect(refusalAtOnce(() => gptEvent(bytes))).toBe('MALFORMED');
     }
     for (let length = 0; length < 1500; length += 7) {
-      refusalAtOnce(() => gptEvent(disk().subarray(0, length)));
+      refusalAtOnce(() => gptEvent(partitionedDisk().subarray(0, length)));
     }
   });
 });
@@ -141,38 +134,28 @@ describe('what the kernel measures (Linux EFI stub)', () => {
 });
 
 describe('a kernel as QEMU hands it over (Linux boot protocol)', () => {
-  function linux(version = 0x20f, xloadFlags = 0x40): Uint8Array {
-    const out = new Uint8Array(0x2000);
-    const view = new DataView(out.buffer);
-    out.set(utf8('HdrS'), 0x202);
-    view.setUint16(0x206, version, true);
-    view.setUint8(0x211, 1);
-    view.setUint32(0x22c, 0x7fff_ffff, true);
-    view.setUint16(0x236, xloadFlags, true);
-    return out;
-  }
   const field = (bytes: Uint8Array, at: number) => new DataView(bytes.buffer).getUint32(at, true);
 
   it('names loader, heap, command line and initrd', () => {
-    const patched = qemuPatchedKernel(linux(), 0x1234, 0x8000_0000);
+    const patched = qemuPatchedKernel(linuxKernel(), 0x1234, 0x8000_0000);
     expect([patched[0x210], patched[0x211]]).toEqual([0xb0, 0x81]);
     expect([field(patched, 0x224), field(patched, 0x228)]).toEqual([0xfe00, 0x20000]);
     expect(field(patched, 0x218)).toBe((0x8000_0000 - 0x28000 - 1 - 0x1234) & ~0xfff);
     expect(field(patched, 0x21c)).toBe(0x1234);
-    expect(qemuPatchedKernel(linux(), 0, 0x8000_0000)[0x21c]).toBe(0);
+    expect(qemuPatchedKernel(linuxKernel(), 0, 0x8000_0000)[0x21c]).toBe(0);
   });
 
   it('an older kernel has its initrd lower', () => {
-    const old = qemuPatchedKernel(linux(0x20a, 0), 0x1000, 0xb000_0000 - 1);
+    const old = qemuPatchedKernel(linuxKernel(0x20a, 0), 0x1000, 0xb000_0000 - 1);
     expect(field(old, 0x218)).toBe((0x7fff_ffff - 0x1000) & ~0xfff);
   });
 
   it('anything else than a kernel, and an initrd that does not fit, are refused', () => {
     const refused = [
       () => qemuPatchedKernel(new Uint8Array(0x2000), 0, 2 ** 31),
-      () => qemuPatchedKernel(linux(0x202), 0, 2 ** 31),
-      () => qemuPatchedKernel(linux().subarray(0, 100), 0, 2 ** 31),
-      () => qemuPatchedKernel(linux(), 2 ** 30, 2 ** 29),
+      () => qemuPatchedKernel(linuxKernel(0x202), 0, 2 ** 31),
+      () => qemuPatchedKernel(linuxKernel().subarray(0, 100), 0, 2 ** 31),
+      () => qemuPatchedKernel(linuxKernel(), 2 ** 30, 2 ** 29),
     ];
     for (const work of refused) expect(refusalAtOnce(work)).toBe('MALFORMED');
   });

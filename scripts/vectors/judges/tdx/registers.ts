@@ -33,6 +33,11 @@ export async function judgeRegisters(folder: CaseFolder): Promise<readonly CaseV
   const log = load(folder.read.bind(folder));
   const found = { mrtd: toHex(td.mrTd), rtmr: registersJson(log, td.rtmr) };
   const cases = [comparison('registers', registersOf(expected), found)];
+  const { runtime_event_digests_reproduced: reproduced } = expected;
+  if (reproduced !== undefined) {
+    const own = log.events.filter(({ type }) => type === runtimeEvent).length;
+    cases.push(comparison('runtime events', { reproduced }, { reproduced: [own, own] }));
+  }
   if (isBinary) {
     const { file_bytes: _, ...wanted } = asObject(expected.event_log, 'event_log');
     const length = folder.read(logFile).length;
@@ -45,9 +50,11 @@ export async function judgeRegisters(folder: CaseFolder): Promise<readonly CaseV
       const { explained } = explainRtmrs(parseTdxQuote(bytes).td, load(read));
       if (explained.size < 4) throw new CvmpError('EVENT_LOG_MISMATCH', 'an RTMR is not explained');
     });
-    // The log of dstack has digests of its own, which data may contradict.
-    const isDigest = wanted.reason_class === 'event-digest-mismatch';
-    const reason = isDigest ? { reason_class: 'event-log-mismatch' } : {};
+    // What contradicts a log has several names: its own data (digests of dstack), or the registers.
+    const isLog = /^(event-digest|event-log|rtmr|register|replay)-mismatch$/;
+    const reason = isLog.test(String(wanted.reason_class))
+      ? { reason_class: 'event-log-mismatch' }
+      : {};
     cases.push(against(name, { ...wanted, ...reason }, outcome));
   }
   return cases;
@@ -74,8 +81,20 @@ function registersJson(log: EventLog, quoted: readonly Uint8Array[]): JsonObject
   );
 }
 
-/** JSON array of `{imr, event_type, digest, event, event_payload}`. */
+/**
+ * JSON array of `{imr, event_type, digest, event, event_payload}`.
+ * @throws CvmpError MALFORMED, EVENT_LOG_MISMATCH
+ */
 function logOfJson(bytes: Uint8Array): EventLog {
+  try {
+    return readJsonLog(bytes);
+  } catch (cause) {
+    if (cause instanceof CvmpError) throw cause;
+    throw new CvmpError('MALFORMED', 'the event log is no list of events', { cause });
+  }
+}
+
+function readJsonLog(bytes: Uint8Array): EventLog {
   const items = asList(JSON.parse(new TextDecoder().decode(bytes)) as Json, 'event_log');
   const events = items.map((item): LogEvent => {
     const event = asObject(item, 'event');
