@@ -1,4 +1,4 @@
-import { equalBytes, isZero } from '../../bytes.js';
+import { equalBytes, fromUtf8, isZero } from '../../bytes.js';
 import { imageSvnOf, nameOf, type ReferenceTriple, sha2, textOf, wordOf } from './triple.js';
 
 /** Reference values for SEV-SNP; members are named as in a policy's SnpRules. */
@@ -136,7 +136,7 @@ function addInstance(found: SnpReferences, triple: ReferenceTriple, notes: strin
   if (instance.type !== 'bytes') {
     notes.push(`${triple.name}: an instance that is no chip`);
   } else if (textOf(named?.classId) === classIds.csp) {
-    const csp = new TextDecoder().decode(instance.value);
+    const csp = fromUtf8(instance.value, 'instance');
     if (!found.cspIds.includes(csp)) found.cspIds.push(csp);
   } else if (instance.value.length === 64 || instance.value.length === 8) {
     addOnce(found.chipAllow, instance.value);

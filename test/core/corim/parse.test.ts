@@ -82,6 +82,31 @@ describe('CoRIM (draft-ietf-rats-corim s.4)', () => {
     expect(parseCorim(encode(value)).id).toBe('01010101-0101-0101-0101-010101010101');
   });
 
+  test('older form: identifiers of early profiles, one measurement without its list, extensions', () => {
+    const psa = environment({ classId: new Tag(600, digest(1, 32)), vendor: 'ACME' });
+    const refval = new Tag(601, map([1, 'BL'], [4, '2.1.0'], [5, digest(2, 32)]));
+    const one = measured(
+      [
+        [2, [hashed(digest(3, 32))]],
+        [-1, 1720782190],
+      ],
+      refval,
+    );
+    const entity = map([-1, 'a street'], [0, 'ACME'], [1, 'https://acme.example'], [2, [0]]);
+    const content = comid([[0, [[psa, one]]]], [[2, [entity]]]);
+    const bytes = encode(
+      map([-1, 'foo'], [0, 'id'], [1, [tagged(content)]], [3, 'http://profile.example']),
+    );
+    const found = parseCorim(bytes);
+    expect(found.profile).toBe('http://profile.example');
+    expect(found.extensions.get(-1)).toBe('foo');
+    const [tag] = found.tags as [Comid];
+    const [triple] = tag.triples.reference;
+    expect(triple?.environment.class?.classId).toEqual({ type: 'impl-id', value: digest(1, 32) });
+    expect(triple?.measurements[0]?.key?.type).toBe('psa-refval-id');
+    expect(triple?.measurements[0]?.values.extensions.get(-1)).toBe(1720782190);
+  });
+
   const body = tagged(comid([[0, [[board, [measured([[11, 'x']])]]]]]));
   test.each<[string, CborValue]>([
     ['another tag', new Tag(506, map([0, 'a'], [1, [body]]))],
