@@ -35,7 +35,7 @@ async function keyServer(maker: Swtpm, acme: Signer) {
     join(maker.folder, 'ca', name),
   );
   const folder = await KeyServerFolder.initialised({
-    verifier: { trust_anchor_files: [root], endorsement_files: [root, issuer] },
+    verifier: { tpm_root_files: [root], endorsement_files: [issuer] },
   });
   const server = await folder.serve();
   await server.register(acme);
@@ -43,7 +43,6 @@ async function keyServer(maker: Swtpm, acme: Signer) {
   const references = [0, 4, 7, 11].map((pcr) => [pcr, pcrs.get(pcr)!]);
   const signed = await signedPolicy(acme.key, {
     appraisal: {
-      allowSimulated: true,
       tpm: {
         boot: {
           references: [{ pcrs: Object.fromEntries(references), imageSvn: 1, name: 'uki-1' }],

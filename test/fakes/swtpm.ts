@@ -19,6 +19,12 @@ export const swtpmMissing = programs.find(
   (program) => !folders.some((folder) => existsSync(join(folder, program))),
 );
 
+const running = new Set<ChildProcess>();
+// Where a test fails before it holds its TPM, nobody else ends that.
+process.once('exit', () => {
+  for (const child of running) child.kill();
+});
+
 /** A TPM 2.0 in software, made by its vendor's tool: EK certificates under a CA of its own. */
 export class Swtpm {
   readonly folder = temporaryFolder('tpm');
@@ -96,7 +102,9 @@ export class Swtpm {
     const control = ['--ctrl', `type=unixio,path=${this.socket}.ctrl`];
     const state = ['--tpmstate', `dir=${join(this.folder, 'state')}`, '--flags', 'startup-clear'];
     const args = ['socket', '--tpm2', ...server, ...control, ...state];
-    this.#process = spawn('swtpm', args, { stdio: ['ignore', log, log] });
+    const child = spawn('swtpm', args, { stdio: ['ignore', log, log] });
+    running.add(child.once('exit', () => running.delete(child)));
+    this.#process = child;
     await ready;
   }
 
