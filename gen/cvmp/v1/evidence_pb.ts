@@ -70,7 +70,8 @@ export const SnpTcbSchema: GenMessage<SnpTcb> = /*@__PURE__*/
  */
 export type CvmEvidence = Message<"cvmp.v1.CvmEvidence"> & {
   /**
-   * The config document as the CVM holds it: deterministic CBOR, bound by HOST_DATA.
+   * The config document as the CVM holds it: deterministic CBOR, bound by the hardware (HOST_DATA,
+   * MRCONFIGID, PCR 15, personalization value).
    *
    * @generated from field: bytes config_document = 1;
    */
@@ -78,7 +79,7 @@ export type CvmEvidence = Message<"cvmp.v1.CvmEvidence"> & {
 
   /**
    * RATS Conceptual Message Wrapper collection (draft-ietf-rats-msg-wrap): CBOR map of label
-   * ("snp", "snp-certs") to record.
+   * ("snp", "tdx", "tpm", "hcl", "cca" and what comes along; docs/protocol.md) to record.
    *
    * @generated from field: bytes cmw_collection = 2;
    */

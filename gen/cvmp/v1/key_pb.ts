@@ -149,7 +149,7 @@ export type ClientInit = Message<"cvmp.v1.ClientInit"> & {
   nonceA: Uint8Array;
 
   /**
-   * Labels of the evidence that the agent can give ("snp").
+   * Formats of the evidence that the agent can give ("snp", "tdx", "tpm", "azure-snp" ...).
    *
    * @generated from field: repeated string evidence_profiles = 4;
    */
@@ -212,7 +212,7 @@ export type Challenge = Message<"cvmp.v1.Challenge"> & {
   ephK: Uint8Array;
 
   /**
-   * Labels of the evidence that the server demands, a subset of those offered.
+   * Formats that the server verifies, a subset of those offered; the agent gives one of them.
    *
    * @generated from field: repeated string required_profiles = 6;
    */
@@ -262,7 +262,7 @@ export type Evidence = Message<"cvmp.v1.Evidence"> & {
   ephA: Uint8Array;
 
   /**
-   * Config document, deterministic CBOR, bound by HOST_DATA.
+   * Config document, deterministic CBOR, bound by the hardware as in CvmEvidence.
    *
    * @generated from field: bytes config_document = 2;
    */
