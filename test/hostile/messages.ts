@@ -6,6 +6,7 @@ import { ccaCollection } from '#core/cca/evidence.js';
 import { parseComid, parseCorim } from '#core/corim/corim.js';
 import { parseSignedCorim } from '#core/corim/signed.js';
 import { parseSign1 } from '#core/cose/sign1.js';
+import { passportCollection, signProof } from '#core/ear/passport.js';
 import { parseEar, signCwt, signJwt } from '#core/ear/token.js';
 import { decodeKeyRecord, encodeKeyRecord } from '#core/keying/key-record.js';
 import { type CmwCollection, decodeCmw, encodeCmw } from '#core/rats/cmw.js';
@@ -14,6 +15,8 @@ import { schemes } from '#core/schemes.js';
 import type { Codec } from '#core/session/messages.js';
 import { encodeCertTable } from '#core/snp/endorsement/cert-table.js';
 import { snpCollection } from '#core/snp/evidence.js';
+import { svsmCollection } from '#core/svsm/evidence.js';
+import { encodeServicesManifest, vtpmServiceGuid } from '#core/svsm/manifest.js';
 import { tdxCollection } from '#core/tdx/evidence.js';
 import { tpmCollection } from '#core/tpm/evidence.js';
 import { crypto } from '#crypto';
@@ -43,6 +46,11 @@ import { eventLog, soundBoot } from '../fakes/event-log.js';
 import { FakeIntel } from '../fakes/intel.js';
 import { FakeTpm } from '../fakes/tpm.js';
 import type { HostileParser } from './parser.js';
+
+async function passport(): Promise<CmwCollection> {
+  const proof = await signProof(await key(), new Uint8Array(64));
+  return passportCollection(await signCwt(await key(), ear()), proof);
+}
 
 const dashed = (name: string) => name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`);
 const key = () => crypto.generateEcKey('P-256');
@@ -154,9 +162,12 @@ async function collections(): Promise<CmwCollection[]> {
     configExtensions: [new Uint8Array(32)],
     eventLog: eventLog(soundBoot().slice(0, 4), ['sha256']),
   });
+  const manifest = encodeServicesManifest([{ guid: vtpmServiceGuid, manifest: tpm.akPublic() }]);
   const hcl = hclReport({ hardware: new Uint8Array(), runtimeData: runtimeData(tpm) });
   return [
     azureCollection(snp, hcl, quote),
+    svsmCollection(snp, { nonce: new Uint8Array(64), manifest }),
+    await passport(),
     ccaCollection(await (await FakeCca.create()).token()),
     tdxCollection(await (await FakeIntel.create()).quote({ chain: [] })),
   ];
