@@ -12,6 +12,7 @@ import {
 } from '../cvm/launch.js';
 import { launchOptions, planLaunch, requireAdmitted } from '../cvm/launch-options.js';
 import { waitForAgent, waitOptions, waitSeconds } from '../cvm/wait.js';
+import { policyOptions } from '../measure/reference-values.js';
 import { hexBytes, wholeNumber } from '../terminal/typed.js';
 
 const options = {
@@ -31,6 +32,7 @@ const options = {
     value: 'FILE',
     summary: 'Launch only what this policy file admits.',
   },
+  ...policyOptions,
   'key-id': {
     type: 'string',
     value: 'HEX',
@@ -98,7 +100,10 @@ export const cvmCreate = command({
     const features = await cvms.cVMFeature({ teeTypes: [TeeType.SEV_SNP] });
     const launch = await planLaunch(typed, features, cvms, context);
     const measurement = expectedMeasurement(launch);
-    if (typed.policy !== undefined) await requireAdmitted(typed.policy, measurement, context);
+    if (typed.policy !== undefined) {
+      const values = typed['reference-values'];
+      await requireAdmitted(typed.policy, values, measurement, context);
+    }
 
     const document = await configDocument(profile, name);
     const block = numbers.svn > 0 ? await signedIdBlock(profile, measurement, numbers.svn) : {};

@@ -10,6 +10,7 @@ import {
   signedIdBlock,
 } from '../cvm/launch.js';
 import { launchOptions, planLaunch, requireAdmitted } from '../cvm/launch-options.js';
+import { policyOptions } from '../measure/reference-values.js';
 import { wholeNumber } from '../terminal/typed.js';
 
 export const cvmUpdate = command({
@@ -26,6 +27,7 @@ export const cvmUpdate = command({
       summary: 'GUEST_SVN, in an ID block that your id_block_key signs; none unless told.',
     },
     policy: { type: 'string', value: 'FILE', summary: 'Launch only what this policy file admits.' },
+    ...policyOptions,
   },
   notes:
     'At its next start the Key Agent changes the key of the disk to the new SVN and raises the\n' +
@@ -45,7 +47,10 @@ export const cvmUpdate = command({
     const none = { 'auxilary-firmware': undefined };
     const launch = await planLaunch({ ...typed, ...vcpu, ...none }, features, cvms, context);
     const measurement = expectedMeasurement(launch);
-    if (typed.policy !== undefined) await requireAdmitted(typed.policy, measurement, context);
+    if (typed.policy !== undefined) {
+      const values = typed['reference-values'];
+      await requireAdmitted(typed.policy, values, measurement, context);
+    }
     const block = svn > 0 ? await signedIdBlock(profile, measurement, svn) : {};
     const { cvm } = await cvms.cVMUpdate({
       cvm: name,

@@ -4,6 +4,7 @@ import { CvmpError } from '#core/errors.js';
 import { crypto } from '#crypto';
 import type { CVMFeatureResponse, CvmService } from '#gen/cvmp/v1/platform_pb.js';
 import type { CommandContext } from '../command.js';
+import { withReferenceValues } from '../measure/reference-values.js';
 import { parsePolicy } from '../policy/policy-file.js';
 import { readTypedBytes, readTypedText, wholeNumber } from '../terminal/typed.js';
 import { findImage, guestFeatures, imageFirmware, type Launch, snpOffer } from './launch.js';
@@ -74,10 +75,12 @@ export async function planLaunch(
  */
 export async function requireAdmitted(
   policyFile: string,
+  referenceValues: readonly string[],
   measurement: Uint8Array,
   context: CommandContext,
 ): Promise<void> {
   const { message } = parsePolicy(await readTypedText(context, policyFile), policyFile);
+  await withReferenceValues(message, referenceValues, context);
   const admitted = message.appraisal?.snp?.measurements ?? [];
   if (admitted.some(({ digest }) => equalBytes(digest, measurement))) return;
   const why = `${policyFile} does not admit measurement ${toHex(measurement)}`;

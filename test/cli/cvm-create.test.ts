@@ -152,6 +152,14 @@ describe('cvm create (draft s.3.2, Figure 2)', () => {
     expect((await run(`cvm create web --image sample-v1 --policy ${good}`)).code).toBe(0);
   });
 
+  test('--policy counts reference values that measure snp --image wrote', async () => {
+    const bad = file('other.yaml', policyFor('00'.repeat(48)));
+    const values = join(tenant.folder, 'values.yaml');
+    await measured(` --reference-values ${values}`);
+    const options = `--policy ${bad} --reference-values ${values}`;
+    expect((await run(`cvm create web --image sample-v1 ${options}`)).code).toBe(0);
+  });
+
   test("own firmware enters the measurement; a copy of the image's must be the same", async () => {
     const own = file('own.fd', simulatedFirmware({ build: 7 }));
     const { code } = await run(`cvm create web --image sample-v1 --auxilary-firmware ${own}`);
