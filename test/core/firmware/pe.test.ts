@@ -104,7 +104,7 @@ describe('PE images (PE/COFF; Authenticode "Calculating the PE Image Hash")', ()
 const stub = '/usr/lib/systemd/boot/efi/linuxx64.efi.stub';
 const has = (program: string) => spawnSync(program, ['--help']).error === undefined;
 
-describe.skipIf(!existsSync(stub) || !has('pesign') || !has('sbsign'))(
+describe.skipIf(!existsSync(stub) || !has('pesign') || !has('sbsign') || !has('openssl'))(
   'as pesign and sbsign see it (skipped without packages systemd-boot-efi, pesign, sbsigntool)',
   () => {
     const digestOf = (file: string) => {
