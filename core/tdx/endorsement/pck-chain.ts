@@ -1,3 +1,5 @@
+import { crypto } from '#crypto';
+import { toHex } from '../../bytes.js';
 import type { SignatureAlgorithm } from '../../crypto.js';
 import { CvmpError } from '../../errors.js';
 import type { Certificate } from '../../x509/certificate.js';
@@ -25,7 +27,19 @@ export interface PckChain {
   readonly pck: Certificate;
   readonly ca: Certificate;
   readonly root: Certificate | undefined;
+  /** What came with the quote. */
+  readonly text: ChainText | undefined;
 }
+
+/** The PEM of a chain by its digest, and what is in it (DER). */
+interface ChainText {
+  readonly digest: string;
+  readonly ders: readonly Uint8Array[];
+}
+
+/** A platform sends the same text with every quote; kept are those of chains that verified. */
+const knownTexts = new Map<string, ChainText>();
+const textsMax = 1024;
 
 /**
  * The PCK chain of a quote, whatever the order of its certificates.
@@ -33,10 +47,11 @@ export interface PckChain {
  * @throws CvmpError MALFORMED, NOT_CANONICAL, SIZE, CHAIN_INVALID (certificates are missing)
  */
 export function pckChainOf(quote: TdxQuote, more: readonly Certificate[] = []): PckChain {
-  const carried =
+  const text =
     quote.certificationType === pckChainCertification
-      ? parseCarried(quote.certificationData)
-      : more;
+      ? readText(quote.certificationData)
+      : undefined;
+  const carried = text?.ders.map((der, i) => knownCertificate(der, `pck_chain[${i}]`)) ?? more;
   const leaves = carried.filter(isPckCertificate);
   const [pck] = leaves;
   if (pck === undefined || leaves.length > 1) {
@@ -48,18 +63,31 @@ export function pckChainOf(quote: TdxQuote, more: readonly Certificate[] = []): 
   if (ca === undefined) {
     throw new CvmpError('CHAIN_INVALID', `missing: the certificate of ${pck.issuer.text}`);
   }
-  return { pck, ca, root: issuerOf(ca) };
+  return { pck, ca, root: issuerOf(ca), text };
 }
 
 /** @param pem may end in NUL bytes, as in quotes */
-function parseCarried(pem: Uint8Array): readonly Certificate[] {
+function readText(pem: Uint8Array): ChainText {
+  const digest = toHex(crypto.hash('sha256', pem));
+  const known = knownTexts.get(digest);
+  if (known !== undefined) return known;
   let end = pem.length;
   while (end > 0 && pem[end - 1] === 0) end -= 1;
   const blocks = parsePem(pem.subarray(0, end), 'pck_chain');
   if (blocks.length > certificatesMax) {
     throw new CvmpError('SIZE', `the PCK chain has ${blocks.length} certificates`);
   }
-  return blocks.map(({ der }, i) => knownCertificate(der, `pck_chain[${i}]`));
+  return { digest, ders: blocks.map(({ der }) => der) };
+}
+
+/** First in, first out. */
+function rememberText(text: ChainText): void {
+  if (knownTexts.has(text.digest)) return;
+  knownTexts.set(text.digest, text);
+  for (const oldest of knownTexts.keys()) {
+    if (knownTexts.size <= textsMax) break;
+    knownTexts.delete(oldest);
+  }
 }
 
 /** Both revocation lists that a PCK chain needs. */
@@ -77,7 +105,7 @@ export interface PckCrls {
  * @throws CvmpError CHAIN_INVALID, CERT_EXPIRED, CERT_REVOKED, COLLATERAL_STALE, UNTRUSTED_ROOT
  */
 export async function verifyPckChain(
-  { pck, ca }: PckChain,
+  { pck, ca, text }: PckChain,
   root: Certificate,
   at: number,
   crls: PckCrls | undefined,
@@ -94,6 +122,7 @@ export async function verifyPckChain(
   const lists = crls === undefined ? [] : [crls.root, crls.pck];
   await verifyChain(chain, { at, algorithms, crls: lists, known: knownSignatures });
   rememberChain(chain, lists);
+  if (text !== undefined) rememberText(text);
 }
 
 /**
