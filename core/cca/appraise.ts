@@ -1,20 +1,13 @@
 import { equalBytes, toHex } from '../bytes.js';
-import type { ErrorCode } from '../errors.js';
 import type { FailedCheck } from '../rats/attestation-result.js';
+import { type Check, failed } from '../rats/checks.js';
 import type { CcaClaims } from './claims.js';
 import { isSecured } from './platform.js';
 import type { CcaLevel, CcaReference, CcaRules } from './rules.js';
 
 /** One check of verified claims: says what is wrong, or nothing. */
-interface Check<Asked> {
-  /** Stable name, without the format. */
-  readonly name: string;
-  readonly code: ErrorCode;
-  readonly fault: (claims: CcaClaims, asked: Asked) => string | undefined;
-}
-
 /** Refused whatever a policy says (protocol.md s.0.7). */
-const denials: readonly Check<undefined>[] = [
+const denials: readonly Check<CcaClaims, undefined>[] = [
   {
     name: 'lifecycle',
     code: 'POLICY_DEBUG',
@@ -25,7 +18,7 @@ const denials: readonly Check<undefined>[] = [
   },
 ];
 
-const rules: readonly Check<CcaRules>[] = [
+const rules: readonly Check<CcaClaims, CcaRules>[] = [
   {
     name: 'measurement',
     code: 'POLICY_MEASUREMENT',
@@ -83,7 +76,7 @@ interface LevelAsked {
   readonly level: CcaLevel;
 }
 
-const levelChecks: readonly Check<LevelAsked>[] = [
+const levelChecks: readonly Check<CcaClaims, LevelAsked>[] = [
   {
     name: 'level.image-svn',
     code: 'POLICY_MEASUREMENT',
@@ -99,28 +92,17 @@ const levelChecks: readonly Check<LevelAsked>[] = [
 
 /** What no policy can allow. */
 export function deny(claims: CcaClaims): readonly FailedCheck[] {
-  return failed(denials, claims, undefined);
+  return failed('cca', denials, claims, undefined);
 }
 
 /** Every rule that the claims break. */
 export function appraise(claims: CcaClaims, asked: CcaRules): readonly FailedCheck[] {
-  return failed(rules, claims, asked);
+  return failed('cca', rules, claims, asked);
 }
 
 /** Everything that the claims lack for this level. */
 export function lacks(claims: CcaClaims, asked: CcaRules, level: CcaLevel): readonly FailedCheck[] {
-  return failed(levelChecks, claims, { rules: asked, level });
-}
-
-function failed<Asked>(
-  checks: readonly Check<Asked>[],
-  claims: CcaClaims,
-  asked: Asked,
-): readonly FailedCheck[] {
-  return checks.flatMap(({ name, code, fault }) => {
-    const message = fault(claims, asked);
-    return message === undefined ? [] : [{ code, check: `cca.${name}`, message }];
-  });
+  return failed('cca', levelChecks, claims, { rules: asked, level });
 }
 
 /** References whose RIM and stated REMs are those of the realm. */

@@ -1,21 +1,15 @@
 import { equalBytes, toHex } from '../bytes.js';
 import { thumbprint } from '../cose/key.js';
-import type { ErrorCode } from '../errors.js';
 import type { FailedCheck } from '../rats/attestation-result.js';
+import { type Check, failed } from '../rats/checks.js';
 import { tierOf } from './ar4si.js';
 import { reaches } from './from-result.js';
 import type { EarClaims } from './passport.js';
 import type { AdmittedVerifier, EarLevel, EarRules } from './rules.js';
 
 /** One check of a verified result: says what is wrong, or nothing. */
-interface Check<Asked> {
-  readonly name: string;
-  readonly code: ErrorCode;
-  readonly fault: (claims: EarClaims, asked: Asked) => string | undefined;
-}
-
 /** Refused whatever a policy says (protocol.md s.0.7). */
-const denials: readonly Check<undefined>[] = [
+const denials: readonly Check<EarClaims, undefined>[] = [
   {
     name: 'contraindicated',
     code: 'POLICY_RESULT',
@@ -28,7 +22,7 @@ const denials: readonly Check<undefined>[] = [
   },
 ];
 
-const rules: readonly Check<AdmittedVerifier>[] = [
+const rules: readonly Check<EarClaims, AdmittedVerifier>[] = [
   {
     name: 'developer',
     code: 'POLICY_RESULT',
@@ -97,7 +91,7 @@ const rules: readonly Check<AdmittedVerifier>[] = [
   },
 ];
 
-const levelChecks: readonly Check<EarLevel>[] = [
+const levelChecks: readonly Check<EarClaims, EarLevel>[] = [
   {
     name: 'level',
     code: 'POLICY_RESULT',
@@ -113,7 +107,7 @@ const levelChecks: readonly Check<EarLevel>[] = [
 
 /** What no policy can allow. */
 export function deny(claims: EarClaims): readonly FailedCheck[] {
-  return failed(denials, claims, undefined);
+  return failed('ear', denials, claims, undefined);
 }
 
 /** Every rule of the verifier that signed; one that the policy does not name is refused. */
@@ -121,7 +115,7 @@ export function appraise(claims: EarClaims, { verifiers }: EarRules): readonly F
   const candidates = verifiers.filter(({ keys }) =>
     keys.some(({ spki }) => equalBytes(spki, claims.verifierKey.spki)),
   );
-  const outcomes = candidates.map((verifier) => failed(rules, claims, verifier));
+  const outcomes = candidates.map((verifier) => failed('ear', rules, claims, verifier));
   const [first] = outcomes;
   if (first === undefined) {
     const key = toHex(thumbprint(claims.verifierKey));
@@ -138,16 +132,5 @@ export function lacks(
   _rules: EarRules,
   level: EarLevel,
 ): readonly FailedCheck[] {
-  return failed(levelChecks, claims, level);
-}
-
-function failed<Asked>(
-  checks: readonly Check<Asked>[],
-  claims: EarClaims,
-  asked: Asked,
-): readonly FailedCheck[] {
-  return checks.flatMap(({ name, code, fault }) => {
-    const message = fault(claims, asked);
-    return message === undefined ? [] : [{ code, check: `ear.${name}`, message }];
-  });
+  return failed('ear', levelChecks, claims, level);
 }

@@ -1,5 +1,6 @@
 import type { FailedCheck } from '../rats/attestation-result.js';
-import { type Check, failed } from './check.js';
+import { failed } from '../rats/checks.js';
+import type { Check } from './check.js';
 import type { SnpClaims } from './claims.js';
 import { guestPolicyBits } from './layout.js';
 import { levelChecks } from './level-checks.js';
@@ -20,15 +21,15 @@ const denials: readonly Check<undefined>[] = [
 
 /** What no policy can allow. */
 export function deny(claims: SnpClaims): readonly FailedCheck[] {
-  return failed(denials, claims, undefined);
+  return failed('snp', denials, claims, undefined);
 }
 
 /** Every rule that the claims break. */
 export function appraise(claims: SnpClaims, asked: SnpRules): readonly FailedCheck[] {
-  return failed(ruleChecks, claims, asked);
+  return failed('snp', ruleChecks, claims, asked);
 }
 
 /** Everything that the claims lack for this level. */
 export function lacks(claims: SnpClaims, asked: SnpRules, level: SnpLevel): readonly FailedCheck[] {
-  return failed(levelChecks, claims, { rules: asked, level });
+  return failed('snp', levelChecks, claims, { rules: asked, level });
 }

@@ -1,27 +1,9 @@
 import { equalBytes, toHex } from '../bytes.js';
-import type { ErrorCode } from '../errors.js';
-import type { FailedCheck } from '../rats/attestation-result.js';
+import type { Check as AnyCheck } from '../rats/checks.js';
 import type { SnpClaims } from './claims.js';
 
-/** One check of verified claims: says what is wrong, or nothing. */
-export interface Check<Asked> {
-  /** Stable name, without the format. */
-  readonly name: string;
-  readonly code: ErrorCode;
-  readonly fault: (claims: SnpClaims, asked: Asked) => string | undefined;
-}
-
-/** What fails, in the order of the checks. */
-export function failed<Asked>(
-  checks: readonly Check<Asked>[],
-  claims: SnpClaims,
-  asked: Asked,
-): readonly FailedCheck[] {
-  return checks.flatMap(({ name, code, fault }) => {
-    const message = fault(claims, asked);
-    return message === undefined ? [] : [{ code, check: `snp.${name}`, message }];
-  });
-}
+/** One check of a verified report. */
+export type Check<Asked> = AnyCheck<SnpClaims, Asked>;
 
 /** A word of flags, and which of its bits must have which value. */
 interface MaskedWord {

@@ -1,20 +1,13 @@
 import { equalBytes, isZero, toHex } from '../bytes.js';
-import type { ErrorCode } from '../errors.js';
 import type { FailedCheck } from '../rats/attestation-result.js';
+import { type Check, failed } from '../rats/checks.js';
 import type { TdxClaims } from './claims.js';
 import { tdAttribute, tdAttributesKnown, tdUnderDebug, xfamAllowed, xfamFixed1 } from './layout.js';
 import type { TdxLevel, TdxReference, TdxRules } from './rules.js';
 
 /** One check of verified claims: says what is wrong, or nothing. */
-interface Check<Asked> {
-  /** Stable name, without the format. */
-  readonly name: string;
-  readonly code: ErrorCode;
-  readonly fault: (claims: TdxClaims, asked: Asked) => string | undefined;
-}
-
 /** Refused whatever a policy says (protocol.md s.0.7, s.3.3). */
-const denials: readonly Check<undefined>[] = [
+const denials: readonly Check<TdxClaims, undefined>[] = [
   {
     name: 'td-attributes.debug',
     code: 'POLICY_DEBUG',
@@ -42,7 +35,7 @@ const denials: readonly Check<undefined>[] = [
 ];
 
 /** Rules of a policy, in the order of protocol.md s.3.3. */
-const rules: readonly Check<TdxRules>[] = [
+const rules: readonly Check<TdxClaims, TdxRules>[] = [
   {
     name: 'measurement',
     code: 'POLICY_MEASUREMENT',
@@ -194,7 +187,7 @@ interface LevelAsked {
 }
 
 /** What one level asks. */
-const levelChecks: readonly Check<LevelAsked>[] = [
+const levelChecks: readonly Check<TdxClaims, LevelAsked>[] = [
   {
     name: 'level.tcb-status',
     code: 'POLICY_TCB',
@@ -234,28 +227,17 @@ const levelChecks: readonly Check<LevelAsked>[] = [
 
 /** What no policy can allow. */
 export function deny(claims: TdxClaims): readonly FailedCheck[] {
-  return failed(denials, claims, undefined);
+  return failed('tdx', denials, claims, undefined);
 }
 
 /** Every rule that the claims break. */
 export function appraise(claims: TdxClaims, asked: TdxRules): readonly FailedCheck[] {
-  return failed(rules, claims, asked);
+  return failed('tdx', rules, claims, asked);
 }
 
 /** Everything that the claims lack for this level. */
 export function lacks(claims: TdxClaims, asked: TdxRules, level: TdxLevel): readonly FailedCheck[] {
-  return failed(levelChecks, claims, { rules: asked, level });
-}
-
-function failed<Asked>(
-  checks: readonly Check<Asked>[],
-  claims: TdxClaims,
-  asked: Asked,
-): readonly FailedCheck[] {
-  return checks.flatMap(({ name, code, fault }) => {
-    const message = fault(claims, asked);
-    return message === undefined ? [] : [{ code, check: `tdx.${name}`, message }];
-  });
+  return failed('tdx', levelChecks, claims, { rules: asked, level });
 }
 
 /** References whose MRTD and stated registers are those of the quote. */

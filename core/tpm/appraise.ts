@@ -1,20 +1,13 @@
 import { crypto } from '#crypto';
 import { equalBytes, toHex } from '../bytes.js';
-import type { ErrorCode } from '../errors.js';
 import { signatureType } from '../eventlog/efi-variable.js';
 import { isUntouched } from '../eventlog/replay.js';
 import type { FailedCheck } from '../rats/attestation-result.js';
+import { type Check, failed } from '../rats/checks.js';
 import type { Measurements, TpmClaims } from './claims.js';
 import type { BootRules, TpmLevel, TpmReference, TpmRules } from './rules.js';
 
 /** One check of verified claims: says what is wrong, or nothing. */
-interface Check<Subject, Asked> {
-  /** Stable name, without the format. */
-  readonly name: string;
-  readonly code: ErrorCode;
-  readonly fault: (subject: Subject, asked: Asked) => string | undefined;
-}
-
 /** PCR of the command line and everything else that comes from outside of a UKI. */
 const commandLinePcr = 12;
 
@@ -209,16 +202,4 @@ function matching(
         return found !== undefined && equalBytes(found, value);
       }),
   );
-}
-
-function failed<Subject, Asked>(
-  format: string,
-  checks: readonly Check<Subject, Asked>[],
-  subject: Subject,
-  asked: Asked,
-): readonly FailedCheck[] {
-  return checks.flatMap(({ name, code, fault }) => {
-    const message = fault(subject, asked);
-    return message === undefined ? [] : [{ code, check: `${format}.${name}`, message }];
-  });
 }
