@@ -17,7 +17,9 @@ import { CvmpError } from '#core/errors.js';
 export type Caller =
   | { readonly role: 'anonymous' }
   | { readonly role: 'tenant'; readonly tenantId: string }
-  | { readonly role: 'operator' };
+  | { readonly role: 'operator' }
+  /** Whoever may open the server's own Unix socket. */
+  | { readonly role: 'local' };
 
 /** What a handler may know of its call beside the request. */
 export interface CallContext {

@@ -56,7 +56,10 @@ async function within(seconds: number, work: Promise<void>): Promise<void> {
 
 /** @throws TypeError where a method is not in the table of access; CvmpError CONFIG */
 export async function startHost(options: HostOptions): Promise<Host> {
-  demandAccess(options.services.map((bound) => bound.service));
+  demandAccess(
+    options.services.map((bound) => bound.service),
+    'port',
+  );
   const { services, tls, log } = options;
   const calls = new Calls({
     log,

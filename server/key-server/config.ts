@@ -13,6 +13,8 @@ export interface KeyServerSettings {
   };
   /** Where init writes the public identity key (COSE_Key, base64url). */
   readonly identityKeyFile: string;
+  /** Where the running server answers its operator. */
+  readonly operatorSocket: { readonly path: string };
   readonly verifier: {
     /** Root certificates that are trusted beside the vendors'; evidence under them is simulated. */
     readonly trustAnchorFiles: readonly string[];
@@ -45,6 +47,12 @@ export function readKeyServerSettings(config: ConfigReader): KeyServerSettings {
       default: 'identity.pub',
       why: 'beside this file; tenants put it into their profiles and config documents',
     }),
+    operatorSocket: config.section('operator_socket', (socket) => ({
+      path: socket.path('path', {
+        default: 'operator.sock',
+        why: 'beside this file; under systemd put it into the RuntimeDirectory',
+      }),
+    })),
     verifier: config.section('verifier', (verifier) => ({
       trustAnchorFiles: verifier.paths('trust_anchor_files', {
         max: 64,

@@ -12,6 +12,7 @@ import {
 } from '#server/host/config/files.js';
 import { hostOptions } from '#server/host/config/settings.js';
 import { type Host, startHost } from '#server/host/host.js';
+import { type LocalSocket, listenLocal } from '#server/host/local-socket.js';
 import { createLog } from '#server/host/log.js';
 import type { InitOptions, Program, Running } from '#server/host/program.js';
 import { auditService } from './audit-service.js';
@@ -21,6 +22,8 @@ import { endorsementCommands } from './endorsements/commands.js';
 import { openEndorsements } from './endorsements/open.js';
 import { keyAdminService } from './key-admin-service.js';
 import { keyService } from './key-service.js';
+import { operatorCommands } from './operator/commands.js';
+import { operatorService } from './operator/service.js';
 import { policyService } from './policy-service.js';
 import type { KeyServerState } from './release/contract.js';
 import { initState, openState } from './release/open.js';
@@ -37,13 +40,16 @@ export function keyServer(now: () => number): Program<KeyServerSettings> {
     read: readKeyServerSettings,
     init: (settings, options) => init(settings, options, now),
     serve: (settings) => serve(settings, now),
-    commands: endorsementCommands((settings) => ({
-      settings: settings.endorsements,
-      anchors: anchorsOf(settings),
-      clock: systemClock(now, true),
-      random: Math.random,
-      log: createLog(settings.host.name, 'silent'),
-    })),
+    commands: {
+      ...operatorCommands((settings) => settings.operatorSocket.path),
+      ...endorsementCommands((settings) => ({
+        settings: settings.endorsements,
+        anchors: anchorsOf(settings),
+        clock: systemClock(now, true),
+        random: Math.random,
+        log: createLog(settings.host.name, 'silent'),
+      })),
+    },
   };
 }
 
@@ -83,7 +89,15 @@ async function serve(settings: KeyServerSettings, now: () => number): Promise<Ru
     { anchors, clock: systemClock(now, false), random: Math.random, log },
     settings.endorsements.mode === 'fetch',
   );
+  let local: LocalSocket | undefined;
   try {
+    local = await listenLocal({
+      path: settings.operatorSocket.path,
+      services: [operatorService({ failure: state.failure, started: now() })],
+      log,
+      now,
+      unarySecondsMax: settings.host.unarySecondsMax,
+    });
     const host = await listen(settings, state, { anchors, source: endorsements.keeper, log, now });
     if (settings.endorsements.mode === 'fetch') endorsements.startRefresh();
     const watch = followHealth(host, state);
@@ -91,12 +105,14 @@ async function serve(settings: KeyServerSettings, now: () => number): Promise<Ru
       log,
       async stop() {
         clearInterval(watch);
+        await local?.close();
         await host.stop(settings.host.shutdownGraceSeconds);
         await endorsements.close();
         await state.close();
       },
     };
   } catch (error) {
+    await local?.close();
     await endorsements.close();
     await state.close();
     throw error;

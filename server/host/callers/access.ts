@@ -6,9 +6,10 @@ import { type Caller, methodName } from '../handlers.js';
  * Who may call a method.
  * - tenant, operator: the role in the caller's bearer token
  * - attested: anybody may open it; the session inside admits only attested Key Agents
+ * - local: whoever may open the server's own Unix socket; never served on a port
  * - guest: served by the Key Agent inside a CVM, never by a server
  */
-export type Access = 'tenant' | 'operator' | 'attested' | 'guest';
+export type Access = 'tenant' | 'operator' | 'attested' | 'local' | 'guest';
 
 /** Every RPC of proto/. A method that is missing here keeps a server from starting. */
 export const accessTable: Readonly<Record<string, Access>> = {
@@ -38,19 +39,24 @@ export const accessTable: Readonly<Record<string, Access>> = {
   'cvmp.v1.TenantService/RegisterTenant': 'operator',
   'cvmp.v1.TenantService/ListTenants': 'operator',
 
+  'cvmp.v1.OperatorService/ServerStatus': 'local',
+
   'cvmp.v1.GuestService/GuestEvidence': 'guest',
   'cvmp.v1.GuestService/GuestStatus': 'guest',
 };
 
 /**
  * What a server checks before it starts.
- * @throws TypeError where a method of these services is not in the table, or not for a server
+ * @param where what serves them: a port of the network, or the local Unix socket
+ * @throws TypeError where a method of these services is not in the table, or not for this place
  */
-export function demandAccess(services: readonly DescService[]): void {
+export function demandAccess(services: readonly DescService[], where: 'port' | 'socket'): void {
   for (const method of services.flatMap((service) => service.methods)) {
     const access = accessTable[methodName(method)];
     if (access === undefined) throw new TypeError(`nobody may call ${methodName(method)}`);
-    if (access === 'guest') throw new TypeError(`${methodName(method)} is not for a server`);
+    if (access === 'guest' || (access === 'local') !== (where === 'socket')) {
+      throw new TypeError(`${methodName(method)} is not for a ${where} of a server`);
+    }
   }
 }
 

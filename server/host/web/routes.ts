@@ -82,7 +82,7 @@ async function serve(
   const universal = universalRequestFromNodeRequest(request, response, undefined, values);
   const call = calls.begin({
     method: methodName(handler.method),
-    peer: `${request.socket.remoteAddress}:${request.socket.remotePort}`,
+    peer: peerOf(request),
     streams: handler.method.methodKind !== 'unary',
     authorization: universal.header.get('authorization') ?? undefined,
   });
@@ -108,6 +108,12 @@ async function serve(
   } catch (error) {
     call.abort(new CvmpError('CANCELLED', 'the answer could not be sent', { cause: error }));
   }
+}
+
+/** A Unix socket has no address at its other end. */
+function peerOf({ socket }: WebRequest): string {
+  const { remoteAddress, remotePort } = socket;
+  return remoteAddress === undefined ? 'local' : `${remoteAddress}:${remotePort}`;
 }
 
 type Bound<K extends BoundMethod['kind']> = Extract<BoundMethod, { kind: K }>;

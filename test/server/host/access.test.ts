@@ -24,6 +24,7 @@ const callers: Record<string, Caller> = {
   anonymous: { role: 'anonymous' },
   tenant: { role: 'tenant', tenantId: 'acme' },
   operator: { role: 'operator' },
+  local: { role: 'local' },
 };
 
 describe('who may call what: one table (issue: bad input)', () => {
@@ -33,15 +34,25 @@ describe('who may call what: one table (issue: bad input)', () => {
     expect(Object.keys(accessTable).sort()).toEqual(names.sort());
   });
 
-  test('a server does not start with a method that is missing, or that is for the guest', async () => {
+  test('a server does not start with a method that is missing, or that belongs elsewhere', async () => {
     const services = await allServices();
     const guest = services.filter((s) => s.typeName === 'cvmp.v1.GuestService');
-    const others = services.filter((s) => s.typeName !== 'cvmp.v1.GuestService');
-    expect(() => demandAccess(others)).not.toThrow();
-    expect(() => demandAccess(guest)).toThrow(TypeError);
+    const local = services.filter((s) => s.typeName === 'cvmp.v1.OperatorService');
+    const others = services.filter((s) => !guest.includes(s) && !local.includes(s));
+    expect(() => demandAccess(others, 'port')).not.toThrow();
+    expect(() => demandAccess(local, 'socket')).not.toThrow();
+    for (const [wrong, where] of [
+      [guest, 'port'],
+      [guest, 'socket'],
+      [local, 'port'],
+      [others, 'socket'],
+    ] as const) {
+      expect(() => demandAccess(wrong, where)).toThrow(TypeError);
+    }
     const renamed = { ...others[0]!, typeName: 'cvmp.v1.Tomorrow' } as DescService;
     const methods = renamed.methods.map((m) => ({ ...m, parent: renamed }));
-    expect(() => demandAccess([{ ...renamed, methods } as DescService])).toThrow(TypeError);
+    const tomorrow = [{ ...renamed, methods } as DescService];
+    expect(() => demandAccess(tomorrow, 'port')).toThrow(TypeError);
   });
 
   test.each(Object.entries(accessTable))(

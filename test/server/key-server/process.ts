@@ -88,19 +88,18 @@ export class KeyServerFolder {
       stdio: ['ignore', 'ignore', 'pipe'],
     });
     onTestFinished(() => void child.kill('SIGKILL'));
-    const addresses: string[] = [];
+    let addresses: string[] = [];
     let all = '';
     await new Promise<void>((resolve, reject) => {
       child.once('exit', () => reject(new Error(`it did not serve: ${all}`)));
       child.stderr.on('data', (chunk) => {
         all += chunk;
         appendFileSync(logFile('key-server'), chunk);
-        for (const line of all.split('\n').slice(addresses.length, -1)) {
-          const { msg, address } = JSON.parse(line) as Record<string, string>;
-          if (msg?.endsWith('port open') && address !== undefined && addresses.length < 2) {
-            addresses.push(address);
-          }
-        }
+        const lines = all.split('\n').slice(0, -1);
+        const logged = lines.map((line) => JSON.parse(line) as Record<string, string>);
+        addresses = logged.flatMap(({ msg, address }) =>
+          msg?.endsWith('port open') && address !== undefined ? [address] : [],
+        );
         if (addresses.length === 2) resolve();
       });
     });
