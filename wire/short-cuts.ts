@@ -121,20 +121,23 @@ function sealedResponse({ frame }: SessionResponse): Uint8Array | undefined {
   return out;
 }
 
-/** ServerMessage {request_id, key_acquire} with numbers below 128. */
-function acquired({ requestId, response }: ServerMessage): Uint8Array | undefined {
+/** ServerMessage {request_id, key_acquire, checkpoint} with numbers below 128. */
+function acquired({ requestId, response, checkpoint }: ServerMessage): Uint8Array | undefined {
   if (response.case !== 'keyAcquire' || requestId.length !== idLength) return undefined;
   const { value } = response;
   const numbers = numbersOf(value);
   const { securityKey, kcv } = value;
   const room = 2 + securityKey.length + 2 + kcv.length + 2 * numbers.length;
   if (room >= oneByte || numbers.some(([, n]) => n >= oneByte)) return undefined;
-  const out = new Uint8Array(2 + idLength + 2 + room);
+  if (checkpoint.length >= twoBytes) return undefined;
+  const out = new Uint8Array(2 + idLength + 2 + room + 3 + checkpoint.length);
   let at = 0;
   const field = (number: number, content: Uint8Array) => {
-    if (content.length === 0) return;
+    const { length } = content;
+    if (length === 0) return;
     out[at++] = lengthDelimited(number);
-    out[at++] = content.length;
+    out[at++] = length < oneByte ? length : (length & 0x7f) | 0x80;
+    if (length >= oneByte) out[at++] = length >> 7;
     out.set(content, at);
     at += content.length;
   };
@@ -150,6 +153,7 @@ function acquired({ requestId, response }: ServerMessage): Uint8Array | undefine
     out[at++] = n;
   }
   out[lengthAt] = at - lengthAt - 1;
+  field(15, checkpoint);
   return out.subarray(0, at);
 }
 

@@ -1,5 +1,5 @@
 import { toHex } from '#core/bytes.js';
-import { type AuditEntry, AuditEntrySchema } from '#gen/cvmp/v1/key_admin_pb.js';
+import { type AuditEntry, AuditEntrySchema } from '#gen/cvmp/v1/audit_pb.js';
 import { command } from '../command.js';
 import { timeText } from '../cvm/cvm-text.js';
 import { allPages } from '../pages.js';

@@ -1,5 +1,5 @@
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
-import { AuditService } from '#gen/cvmp/v1/key_admin_pb.js';
+import { AuditService } from '#gen/cvmp/v1/audit_pb.js';
 import { type BoundService, bindService, tenantOf } from '#server/host/handlers.js';
 import { pageRequest } from '#server/host/paging.js';
 import type { AuditEntry, AuditLog } from './release/contract.js';
@@ -34,7 +34,7 @@ function entryMessage(entry: AuditEntry) {
     evidenceDigest: entry.evidenceDigest ?? nothing,
     policyDigest: entry.policyDigest ?? nothing,
     requestId: entry.requestId,
-    chainDigest: entry.chainDigest,
+    leafDigest: entry.chainDigest,
     reason: entry.reason ?? '',
   };
 }

@@ -44,11 +44,13 @@ const serverMessage = fc
       kcv: bytes(8),
       epoch: fc.integer({ min: 0, max: 300 }),
     }),
+    checkpoint: fc.oneof(bytes(0), bytes(127), bytes(128), bytes(245)),
   })
-  .map(({ requestId, value }) =>
+  .map(({ requestId, value, checkpoint }) =>
     create(ServerMessageSchema, {
       requestId,
       response: { case: 'keyAcquire', value: value as Acquired },
+      checkpoint,
     }),
   );
 

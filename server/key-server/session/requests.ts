@@ -30,6 +30,7 @@ export interface Answer {
 }
 
 const securityKeyBytes = 32;
+const nothing = new Uint8Array();
 
 /**
  * Runs one request of an attested agent.
@@ -68,6 +69,7 @@ export async function answerRequest(
         $typeName: 'cvmp.v1.ServerMessage',
         requestId,
         response: { case: 'keyAcquire', value },
+        checkpoint: nothing,
       };
       return { message, securityKey };
     }
