@@ -28,6 +28,8 @@ import { policyImport } from './commands/policy-import.js';
 import { policyList } from './commands/policy-list.js';
 import { policySet } from './commands/policy-set.js';
 import { policyShow } from './commands/policy-show.js';
+import { policySign } from './commands/policy-sign.js';
+import { signerInit } from './commands/signer-init.js';
 import { tenantInit } from './commands/tenant-init.js';
 import { tenantList } from './commands/tenant-list.js';
 import { tenantRegister } from './commands/tenant-register.js';
@@ -51,6 +53,7 @@ export const commands: readonly Command[] = [
   cvmUpdate,
   cvmDelete,
   policySet,
+  policySign,
   policyCheck,
   policyImport,
   policyList,
@@ -64,6 +67,7 @@ export const commands: readonly Command[] = [
   earAppraise,
   earKey,
   tenantInit,
+  signerInit,
   tenantRegister,
   tenantList,
   operatorInit,

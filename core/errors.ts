@@ -68,6 +68,11 @@ export const errorTable = {
     'A signature does not verify.',
     'Check that the right key signed exactly these bytes.',
   ),
+  QUORUM: row(
+    'PERMISSION_DENIED',
+    'Fewer of the named signers have signed than the rule asks.',
+    'Have another of them sign it too: cvmp policy sign FILE.',
+  ),
   DECRYPT_FAILED: row(
     'INVALID_ARGUMENT',
     'A sealed value does not open.',

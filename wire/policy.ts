@@ -1,10 +1,11 @@
-import type { EcPublicKey } from '#core/cose/key.js';
-import { openSign1 } from '#core/cose/sign1.js';
+import { toHex } from '#core/bytes.js';
+import { decodeCoseKey, type EcPublicKey, thumbprint } from '#core/cose/key.js';
+import { demandQuorum, type QuorumRule } from '#core/cose/quorum.js';
 import { CvmpError } from '#core/errors.js';
 import type { KeyingPolicy, KeyRules, SvnLevel } from '#core/keying/policy.js';
 import { checkPolicy, type KnownFormats } from '#core/keying/policy-rules.js';
 import { schemes } from '#core/schemes.js';
-import type { KeyRules as KeyRulesMessage, SetKeyPolicy } from '#gen/cvmp/v1/policy_pb.js';
+import type { KeyRules as KeyRulesMessage, Quorum, SetKeyPolicy } from '#gen/cvmp/v1/policy_pb.js';
 import { SetKeyPolicySchema } from '#gen/cvmp/v1/policy_pb.js';
 import { purposeOf } from './key.js';
 import { formatLevelsOf, formatRulesOf } from './rules/formats.js';
@@ -22,16 +23,20 @@ const leaseSecondsDefault = 86_400;
 
 /**
  * Reads a policy from the bytes that its tenant signed, and checks it by itself. Its place in the
- * chain of versions is not looked at.
- * @param signed COSE_Sign1 of type {@link policyType}; its payload is a serialised SetKeyPolicy
- * @throws CvmpError SIGNATURE_INVALID, MALFORMED, NOT_CANONICAL, SIZE, UNKNOWN_CRITICAL,
+ * chain of versions is not looked at, nor who signed it beside the tenant's key.
+ * @param signed COSE_Sign1 or COSE_Sign of type {@link policyType}; its payload is a serialised
+ *   SetKeyPolicy
+ * @throws CvmpError SIGNATURE_INVALID (also where the tenant's key did not sign), MALFORMED, NOT_CANONICAL, SIZE, UNKNOWN_CRITICAL,
  *   INVALID_FIELD, POLICY_INVALID, UNSUPPORTED_EVIDENCE
  */
 export async function readSignedPolicy(
   signed: Uint8Array,
   tenantKey: EcPublicKey,
 ): Promise<KeyingPolicy> {
-  const { payload } = await openSign1(signed, tenantKey, { typ: policyType });
+  const { payload } = await demandQuorum(signed, policyType, {
+    signers: [tenantKey],
+    threshold: 1,
+  });
   return policyOf(readMessage(SetKeyPolicySchema, payload, 'policy'));
 }
 
@@ -58,6 +63,10 @@ export function policyOf(message: SetKeyPolicy): KeyingPolicy {
     levels: message.levels.map(levelOf),
     svnFloor: message.svnFloor,
     keyRules: keyRulesOf(message.keyRules),
+    quorums: {
+      setPolicy: quorumOf(message.quorums?.setPolicy, 'policy.quorums.set_policy'),
+      destroyKey: quorumOf(message.quorums?.destroyKey, 'policy.quorums.destroy_key'),
+    },
   };
   checkPolicy(policy, knownFormats);
   return policy;
@@ -76,6 +85,32 @@ function keyRulesOf(message: KeyRulesMessage | undefined): KeyRules {
     tenantOnlyRaises: message?.tenantOnlyRaises ?? false,
     leaseSeconds: message?.leaseSeconds || leaseSecondsDefault,
   };
+}
+
+/** @throws CvmpError INVALID_FIELD, POLICY_INVALID */
+function quorumOf(message: Quorum | undefined, field: string): QuorumRule | undefined {
+  if (message === undefined) return undefined;
+  const signers = message.signers.map((bytes, i) => signerOf(bytes, `${field}.signers[${i}]`));
+  const names = new Set(signers.map((key) => toHex(thumbprint(key))));
+  if (names.size < signers.length) {
+    throw new CvmpError('POLICY_INVALID', `${field}.signers names one twice`, {
+      field: `${field}.signers`,
+    });
+  }
+  if (message.threshold > signers.length) {
+    const what = `${field}.threshold is more than the ${signers.length} signers`;
+    throw new CvmpError('POLICY_INVALID', what, { field: `${field}.threshold` });
+  }
+  return { signers, threshold: message.threshold };
+}
+
+function signerOf(bytes: Uint8Array, field: string): EcPublicKey {
+  try {
+    return decodeCoseKey(bytes, field);
+  } catch (cause) {
+    if (!(cause instanceof CvmpError)) throw cause;
+    throw new CvmpError('INVALID_FIELD', cause.message, { cause, field });
+  }
 }
 
 function versionOf(version: bigint): number {

@@ -1,7 +1,7 @@
 import { fromBinary } from '@bufbuild/protobuf';
 import { equalBytes } from '#core/bytes.js';
 import { decodeCoseKey, thumbprint } from '#core/cose/key.js';
-import { openSign1 } from '#core/cose/sign1.js';
+import { demandQuorum } from '#core/cose/quorum.js';
 import { CvmpError } from '#core/errors.js';
 import { bestCoverage } from '#core/keying/selector.js';
 import { decodeConfigDocument } from '#core/rats/config-document.js';
@@ -34,7 +34,10 @@ async function openPolicy({ tenantKey, signedPolicy }: Grant, anchor: Uint8Array
   try {
     const key = decodeCoseKey(tenantKey, 'grant.tenant_key');
     if (!equalBytes(thumbprint(key), anchor)) throw untrusted('the policy has another signer');
-    const { payload } = await openSign1(signedPolicy, key, { typ: policyType });
+    const { payload } = await demandQuorum(signedPolicy, policyType, {
+      signers: [key],
+      threshold: 1,
+    });
     return fromBinary(SetKeyPolicySchema, payload);
   } catch (cause) {
     if (cause instanceof CvmpError && cause.code === 'SERVER_UNTRUSTED') throw cause;

@@ -2,6 +2,7 @@ import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import type { Client } from '@connectrpc/connect';
 import { equalBytes } from '#core/bytes.js';
 import { ecPublicKey } from '#core/cose/key.js';
+import { demandQuorum, peekSigned, signAlso, startTogether } from '#core/cose/quorum.js';
 import { openSign1 } from '#core/cose/sign1.js';
 import type { EcPrivateKey } from '#core/crypto.js';
 import { CvmpError } from '#core/errors.js';
@@ -24,6 +25,26 @@ export function signPolicy(key: EcPrivateKey, policy: SetKeyPolicy): Promise<Uin
   return signTyped(key, policyType, toBinary(SetKeyPolicySchema, policy));
 }
 
+/** A COSE_Sign by the first of several signers, over the exact serialised policy. */
+export function startPolicy(key: EcPrivateKey, policy: SetKeyPolicy): Promise<Uint8Array> {
+  return startTogether(key, policyType, toBinary(SetKeyPolicySchema, policy));
+}
+
+/** The same with one signature more. @throws CvmpError MALFORMED, ALREADY_EXISTS */
+export function signPolicyAlso(key: EcPrivateKey, signed: Uint8Array): Promise<Uint8Array> {
+  return signAlso(signed, policyType, key);
+}
+
+/** Whether a file is a signed policy (COSE_Sign1 or COSE_Sign), not YAML. */
+export function isSigned(bytes: Uint8Array): boolean {
+  return bytes[0] === 0xd2 || (bytes[0] === 0xd8 && bytes[1] === 98);
+}
+
+/** The policy in a signed file; its signatures are for the Key Server to judge. */
+export function readSigned(signed: Uint8Array): SetKeyPolicy {
+  return fromBinary(SetKeyPolicySchema, peekSigned(signed, policyType).payload);
+}
+
 /**
  * A policy as the Key Server holds it, read from the bytes that the tenant signed: the server's own
  * reading of them is not believed.
@@ -44,9 +65,8 @@ export async function fetchPolicy(
     if (errorReport(error).code === 'NOT_FOUND') return undefined;
     throw error;
   }
-  const { payload } = await openSign1(signed, ecPublicKey(key.curve, key.publicPoint), {
-    typ: policyType,
-  });
+  const signers = [ecPublicKey(key.curve, key.publicPoint)];
+  const { payload } = await demandQuorum(signed, policyType, { signers, threshold: 1 });
   const policy = fromBinary(SetKeyPolicySchema, payload);
   return { policy, digest: crypto.hash('sha256', signed), signed };
 }

@@ -1,3 +1,5 @@
+import type { QuorumRule } from '../cose/quorum.js';
+
 /** A Keying Policy: who may obtain keys, and at which SVN (protocol.md s.6.3, s.6.4). */
 
 /** What a Security Key is for; part of its derivation. */
@@ -31,6 +33,12 @@ export interface KeyRules {
   readonly leaseSeconds: number;
 }
 
+/** Who must sign what is done under a policy; undefined: the tenant's signing key alone. */
+export interface Quorums {
+  readonly setPolicy: QuorumRule | undefined;
+  readonly destroyKey: QuorumRule | undefined;
+}
+
 export interface KeyingPolicy {
   readonly tenantId: string;
   readonly policyId: string;
@@ -49,4 +57,5 @@ export interface KeyingPolicy {
   /** Lowest SVN for new keys and floor of all existing ones. */
   readonly svnFloor: number;
   readonly keyRules: KeyRules;
+  readonly quorums: Quorums;
 }

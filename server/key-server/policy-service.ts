@@ -1,6 +1,6 @@
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
-import { parseSign1 } from '#core/cose/sign1.js';
+import { peekSigned } from '#core/cose/quorum.js';
 import type { EcPrivateKey } from '#core/crypto.js';
 import { CvmpError } from '#core/errors.js';
 import {
@@ -12,7 +12,7 @@ import {
 } from '#gen/cvmp/v1/policy_pb.js';
 import { type BoundService, bindService, tenantOf } from '#server/host/handlers.js';
 import { pageRequest } from '#server/host/paging.js';
-import { policyResponseType, signTyped } from '#wire/signed-policy.js';
+import { policyResponseType, policyType, signTyped } from '#wire/signed-policy.js';
 import type { Policies, PolicyOutcome, StoredPolicy } from './release/contract.js';
 
 /** PolicyService: tenants set who may obtain keys (draft-deng-teep-cvmp-01 s.3.3.1). */
@@ -68,8 +68,7 @@ function responseOf(outcome: PolicyOutcome): PolicyResponse {
 
 /** What the tenant signed, to read without a COSE library. It was verified when it was stored. */
 function contentOf({ signed }: StoredPolicy): SetKeyPolicy {
-  const { payload } = parseSign1(signed);
-  return fromBinary(SetKeyPolicySchema, payload ?? new Uint8Array());
+  return fromBinary(SetKeyPolicySchema, peekSigned(signed, policyType).payload);
 }
 
 /** @throws CvmpError NOT_FOUND: versions count by ones */

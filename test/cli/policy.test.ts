@@ -1,11 +1,12 @@
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { toHex } from '#core/bytes.js';
-import { openSign1 } from '#core/cose/sign1.js';
+import { thumbprint } from '#core/cose/key.js';
+import { peekSigned } from '#core/cose/quorum.js';
 import { crypto } from '#crypto';
 import { ErrorDetailSchema } from '#gen/cvmp/v1/error_pb.js';
 import {
@@ -15,6 +16,7 @@ import {
   SetKeyPolicySchema,
 } from '#gen/cvmp/v1/policy_pb.js';
 import { policyResponseType, policyType, signTyped } from '#wire/signed-policy.js';
+import { temporaryFolder } from '../run-folder.js';
 import { commandLine } from './command-line.js';
 import { type FakeTenant, fakeServers, fakeTenant } from './fake-servers.js';
 
@@ -48,7 +50,7 @@ function keyServer(
   const servers = fakeServers(tenant.profile, ({ service }) => {
     service(PolicyService, {
       async setKeyPolicy({ signedPolicy, dryRun }) {
-        const { payload } = await openSign1(signedPolicy, tenant.publicKey);
+        const { payload } = peekSigned(signedPolicy, policyType);
         const policy = fromBinary(SetKeyPolicySchema, payload);
         if (!dryRun) kept.push({ policy, signed: signedPolicy });
         const policyResponse = create(PolicyResponseSchema, {
@@ -145,6 +147,28 @@ describe('policy set', () => {
     expect(code).toBe(0);
     expect(terminal.stdout).toContain('no, this was a dry run');
     expect(ks.kept).toEqual([]);
+  });
+
+  test('several sign one after the other, offline but the first; set sends what they signed', async () => {
+    const ks = keyServer();
+    const folder = temporaryFolder('policy-sign');
+    const at = (name: string) => join(folder, name);
+    const run = (...argv: string[]) => commandLine(argv, given(ks));
+    const bob = await run('signer', 'init', 'bob', '--dir', folder, '--json');
+    const quorums = `quorums: {set_policy: {threshold: 1, signers: [${String(bob.json().cose_key)}]}}`;
+    await run('policy', 'sign', file(`${yaml}${quorums}`), '--out', at('web.signed'));
+    const second = await commandLine(
+      ['policy', 'sign', at('web.signed'), '--key', at('bob-key.pem'), '--json'],
+      {},
+    );
+    expect(second.json().signers).toEqual([
+      toHex(thumbprint(tenant.publicKey)),
+      bob.json().thumbprint,
+    ]);
+    const again = await run('policy', 'sign', at('web.signed'));
+    expect(again.terminal.stderr).toContain('ALREADY_EXISTS');
+    expect((await run('policy', 'set', at('web.signed'))).code).toBe(0);
+    expect(ks.kept[0]!.signed).toEqual(new Uint8Array(readFileSync(at('web.signed'))));
   });
 
   const bad: readonly (readonly [

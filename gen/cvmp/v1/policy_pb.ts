@@ -27,7 +27,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file cvmp/v1/policy.proto.
  */
 export const file_cvmp_v1_policy: GenFile = /*@__PURE__*/
-  fileDesc("ChRjdm1wL3YxL3BvbGljeS5wcm90bxIHY3ZtcC52MSJKChNTZXRLZXlQb2xpY3lSZXF1ZXN0EiIKDXNpZ25lZF9wb2xpY3kYASABKAxCC7pICHoGEAEYgIAQEg8KB2RyeV9ydW4YAiABKAgiYQoUU2V0S2V5UG9saWN5UmVzcG9uc2USFwoPc2lnbmVkX3Jlc3BvbnNlGAEgASgMEjAKD3BvbGljeV9yZXNwb25zZRgCIAEoCzIXLmN2bXAudjEuUG9saWN5UmVzcG9uc2UiZgoTR2V0S2V5UG9saWN5UmVxdWVzdBI+Cglwb2xpY3lfaWQYASABKAlCK7pIKHImMiReW2EtejAtOV0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPyQSDwoHdmVyc2lvbhgCIAEoBCJkChRHZXRLZXlQb2xpY3lSZXNwb25zZRIVCg1zaWduZWRfcG9saWN5GAEgASgMEiUKBnBvbGljeRgCIAEoCzIVLmN2bXAudjEuU2V0S2V5UG9saWN5Eg4KBmRpZ2VzdBgDIAEoDCJTChZMaXN0S2V5UG9saWNpZXNSZXF1ZXN0EhsKCXBhZ2Vfc2l6ZRgBIAEoDUIIukgFKgMY6AcSHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMYgAEiXAoXTGlzdEtleVBvbGljaWVzUmVzcG9uc2USKAoIcG9saWNpZXMYASADKAsyFi5jdm1wLnYxLlBvbGljeVN1bW1hcnkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJImYKDVBvbGljeVN1bW1hcnkSEQoJcG9saWN5X2lkGAEgASgJEg8KB3ZlcnNpb24YAiABKAQSDgoGZGlnZXN0GAMgASgMEhEKCXN2bl9mbG9vchgEIAEoDRIOCgZsZXZlbHMYBSABKA0isAQKDFNldEtleVBvbGljeRI+Cgl0ZW5hbnRfaWQYASABKAlCK7pIKHImMiReW2EtejAtOV0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPyQSPgoJcG9saWN5X2lkGAIgASgJQiu6SChyJjIkXlthLXowLTldKFthLXowLTktXXswLDYxfVthLXowLTldKT8kEhgKB3ZlcnNpb24YAyABKARCB7pIBDICKAESHwoLcHJldl9kaWdlc3QYBCABKAxCCrpIB9gBAXoCaCASLgoKbm90X2JlZm9yZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLQoJbm90X2FmdGVyGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBJeCgljdm1fbmFtZXMYByADKAlCS7pISJIBRQgBEIACGAEiPHI6MjheKFthLXowLTldKFthLXowLTktXXswLDYxfVthLXowLTldKT98W2EtejAtOS1dezAsNjJ9XCopJBIzCglhcHByYWlzYWwYCCABKAsyGC5jdm1wLnYxLkFwcHJhaXNhbFBvbGljeUIGukgDyAEBEi0KBmxldmVscxgJIAMoCzIRLmN2bXAudjEuU3ZuTGV2ZWxCCrpIB5IBBAgBEEASHAoJc3ZuX2Zsb29yGAogASgNQgm6SAYqBBhAKAESJAoJa2V5X3J1bGVzGAsgASgLMhEuY3ZtcC52MS5LZXlSdWxlcyL+AgoPQXBwcmFpc2FsUG9saWN5EhcKD2FsbG93X3NpbXVsYXRlZBgBIAEoCBI6Cg9jaGFubmVsX2JpbmRpbmcYAiABKA4yFy5jdm1wLnYxLkNoYW5uZWxCaW5kaW5nQgi6SAWCAQIQARIeCgNzbnAYAyABKAsyES5jdm1wLnYxLlNucFJ1bGVzEh4KA3RkeBgEIAEoCzIRLmN2bXAudjEuVGR4UnVsZXMSHgoDdHBtGAUgASgLMhEuY3ZtcC52MS5UcG1SdWxlcxIpCglhenVyZV9zbnAYBiABKAsyFi5jdm1wLnYxLkF6dXJlU25wUnVsZXMSKQoJYXp1cmVfdGR4GAcgASgLMhYuY3ZtcC52MS5BenVyZVRkeFJ1bGVzEh4KA2NjYRgIIAEoCzIRLmN2bXAudjEuQ2NhUnVsZXMSIAoEc3ZzbRgKIAEoCzISLmN2bXAudjEuU3ZzbVJ1bGVzEh4KA2VhchgUIAEoCzIRLmN2bXAudjEuRWFyUnVsZXMiqQEKCVN2c21SdWxlcxIrCghoYXJkd2FyZRgBIAEoCzIRLmN2bXAudjEuU25wUnVsZXNCBrpIA8gBARJNCghzZXJ2aWNlcxgCIAMoCUI7ukg4kgE1EEAYASIvci0yK15bMC05YS1mXXs4fSgtWzAtOWEtZl17NH0pezN9LVswLTlhLWZdezEyfSQSIAoEYm9vdBgDIAEoCzISLmN2bXAudjEuQm9vdFJ1bGVzImYKDUF6dXJlU25wUnVsZXMSKwoIaGFyZHdhcmUYASABKAsyES5jdm1wLnYxLlNucFJ1bGVzQga6SAPIAQESKAoEYm9vdBgCIAEoCzISLmN2bXAudjEuQm9vdFJ1bGVzQga6SAPIAQEiZgoNQXp1cmVUZHhSdWxlcxIrCghoYXJkd2FyZRgBIAEoCzIRLmN2bXAudjEuVGR4UnVsZXNCBrpIA8gBARIoCgRib290GAIgASgLMhIuY3ZtcC52MS5Cb290UnVsZXNCBrpIA8gBASJaChRSZWZlcmVuY2VNZWFzdXJlbWVudBIXCgZkaWdlc3QYASABKAxCB7pIBHoCaDASEQoJaW1hZ2Vfc3ZuGAIgASgNEhYKBG5hbWUYAyABKAlCCLpIBXIDGIABIq8GCghTbnBSdWxlcxJACgxtZWFzdXJlbWVudHMYASADKAsyHS5jdm1wLnYxLlJlZmVyZW5jZU1lYXN1cmVtZW50Qgu6SAiSAQUIARCACBIVCgR2bXBsGAIgASgNQge6SAQqAhgDEiQKCHByb2R1Y3RzGAMgAygJQhK6SA+SAQwQEBgBIgZyBBABGCASJQoKY2hpcF9hbGxvdxgEIAMoDEIRukgOkgELEIAgIgZ6BBAIGEASJAoJY2hpcF9kZW55GAUgAygMQhG6SA6SAQsQgCAiBnoEEAgYQBIZChFndWVzdF9wb2xpY3lfbWFzaxgGIAEoBBIaChJndWVzdF9wb2xpY3lfdmFsdWUYByABKAQSGgoScGxhdGZvcm1faW5mb19tYXNrGAggASgEEhsKE3BsYXRmb3JtX2luZm9fdmFsdWUYCSABKAQSIgoHY3NwX2lkcxgKIAMoCUIRukgOkgELEEAiB3IFEAEYgAISFwoPYWxsb3dfcmVwb3J0X3YyGAsgASgIEigKEG1pZ3JhdGlvbl9hZ2VudHMYDCADKAxCDrpIC5IBCBBAIgR6AmggEiYKDmlkX2tleV9kaWdlc3RzGA0gAygMQg66SAuSAQgQQCIEegJoMBIqChJhdXRob3Jfa2V5X2RpZ2VzdHMYDiADKAxCDrpIC5IBCBBAIgR6AmgwEh0KCWZhbWlseV9pZBgPIAEoDEIKukgH2AEBegJoEBIcCghpbWFnZV9pZBgQIAEoDEIKukgH2AEBegJoEBIiChphbGxvd19wcm92aXNpb25hbF9maXJtd2FyZRgRIAEoCBIpCg1wcm9kdWN0c19kZW55GBIgAygJQhK6SA+SAQwQEBgBIgZyBBABGCASHAoUYWxsb3dfbm9fYWxpYXNfY2hlY2sYEyABKAgSLQoNZ3Vlc3RfYWJpX21pbhgUIAEoCzIWLmN2bXAudjEuU25wQWJpVmVyc2lvbhIhCglpZF9ibG9ja3MYFSADKAxCDrpIC5IBCBBAIgR6AmhgEhMKC3JlcXVpcmVfY3JsGBYgASgIEhsKE2NybF9hZ2Vfc2Vjb25kc19tYXgYFyABKA0iQQoNU25wQWJpVmVyc2lvbhIXCgVtYWpvchgBIAEoDUIIukgFKgMY/wESFwoFbWlub3IYAiABKA1CCLpIBSoDGP8BItACCghTdm5MZXZlbBIUCgFuGAEgASgNQgm6SAYqBBhAKAESHgoDc25wGAIgASgLMhEuY3ZtcC52MS5TbnBMZXZlbBIWCgRuYW1lGAMgASgJQgi6SAVyAxiAARIeCgN0ZHgYBCABKAsyES5jdm1wLnYxLlRkeExldmVsEh4KA3RwbRgFIAEoCzIRLmN2bXAudjEuVHBtTGV2ZWwSKQoJYXp1cmVfc25wGAYgASgLMhYuY3ZtcC52MS5BenVyZVNucExldmVsEikKCWF6dXJlX3RkeBgHIAEoCzIWLmN2bXAudjEuQXp1cmVUZHhMZXZlbBIeCgNjY2EYCCABKAsyES5jdm1wLnYxLkNjYUxldmVsEiAKBHN2c20YCiABKAsyEi5jdm1wLnYxLlN2c21MZXZlbBIeCgNlYXIYFCABKAsyES5jdm1wLnYxLkVhckxldmVsIlEKCVN2c21MZXZlbBIjCghoYXJkd2FyZRgBIAEoCzIRLmN2bXAudjEuU25wTGV2ZWwSHwoEYm9vdBgCIAEoCzIRLmN2bXAudjEuVHBtTGV2ZWwiVQoNQXp1cmVTbnBMZXZlbBIjCghoYXJkd2FyZRgBIAEoCzIRLmN2bXAudjEuU25wTGV2ZWwSHwoEYm9vdBgCIAEoCzIRLmN2bXAudjEuVHBtTGV2ZWwiVQoNQXp1cmVUZHhMZXZlbBIjCghoYXJkd2FyZRgBIAEoCzIRLmN2bXAudjEuVGR4TGV2ZWwSHwoEYm9vdBgCIAEoCzIRLmN2bXAudjEuVHBtTGV2ZWwiuQEKCFNucExldmVsEjEKB3RjYl9taW4YASADKAsyFi5jdm1wLnYxLlNucFByb2R1Y3RUY2JCCLpIBZIBAhAQEhUKDWd1ZXN0X3N2bl9taW4YAiABKA0SFQoNaW1hZ2Vfc3ZuX21pbhgDIAEoDRIZChFtaXRpZ2F0aW9uX3ZlY3RvchgEIAEoBBIxCgxmaXJtd2FyZV9taW4YBSABKAsyGy5jdm1wLnYxLlNucEZpcm13YXJlVmVyc2lvbiJfChJTbnBGaXJtd2FyZVZlcnNpb24SFwoFbWFqb3IYASABKA1CCLpIBSoDGP8BEhcKBW1pbm9yGAIgASgNQgi6SAUqAxj/ARIXCgVidWlsZBgDIAEoDUIIukgFKgMY/wEilgEKDVNucFByb2R1Y3RUY2ISGgoHcHJvZHVjdBgBIAEoCUIJukgGcgQQARggEiQKA3RjYhgCIAEoCzIPLmN2bXAudjEuU25wVGNiQga6SAPIAQESIgoJY29tbWl0dGVkGAMgASgLMg8uY3ZtcC52MS5TbnBUY2ISHwoGbGF1bmNoGAQgASgLMg8uY3ZtcC52MS5TbnBUY2IiogEKCEtleVJ1bGVzEjoKCHB1cnBvc2VzGAEgAygOMhMuY3ZtcC52MS5LZXlQdXJwb3NlQhO6SBCSAQ0QCBgBIgeCAQQQASAAEhsKCGtleXNfbWF4GAIgASgNQgm6SAYqBBjAhD0SGgoSdGVuYW50X29ubHlfcmFpc2VzGAMgASgIEiEKDWxlYXNlX3NlY29uZHMYBCABKA1CCrpIByoFGICangEi9QEKDlBvbGljeVJlc3BvbnNlEhEKCXBvbGljeV9pZBgBIAEoCRIPCgd2ZXJzaW9uGAIgASgEEg4KBmRpZ2VzdBgDIAEoDBIQCghhY2NlcHRlZBgEIAEoCBIRCglzdm5fZmxvb3IYBSABKA0SEwoLa2V5c19yYWlzZWQYBiABKA0SEAoId2FybmluZ3MYByADKAkSKAoEdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKY2hlY2twb2ludBgJIAEoDBIlCgZsb2dnZWQYCiABKAsyFS5jdm1wLnYxLkxvZ2dlZFJlY29yZCpPCg5DaGFubmVsQmluZGluZxIfChtDSEFOTkVMX0JJTkRJTkdfVU5TUEVDSUZJRUQQABIcChhDSEFOTkVMX0JJTkRJTkdfUkVRVUlSRUQQATL/AQoNUG9saWN5U2VydmljZRJLCgxTZXRLZXlQb2xpY3kSHC5jdm1wLnYxLlNldEtleVBvbGljeVJlcXVlc3QaHS5jdm1wLnYxLlNldEtleVBvbGljeVJlc3BvbnNlEksKDEdldEtleVBvbGljeRIcLmN2bXAudjEuR2V0S2V5UG9saWN5UmVxdWVzdBodLmN2bXAudjEuR2V0S2V5UG9saWN5UmVzcG9uc2USVAoPTGlzdEtleVBvbGljaWVzEh8uY3ZtcC52MS5MaXN0S2V5UG9saWNpZXNSZXF1ZXN0GiAuY3ZtcC52MS5MaXN0S2V5UG9saWNpZXNSZXNwb25zZWIGcHJvdG8z", [file_buf_validate_validate, file_cvmp_v1_audit, file_cvmp_v1_cca_rules, file_cvmp_v1_ear_rules, file_cvmp_v1_evidence, file_cvmp_v1_key, file_cvmp_v1_tdx_rules, file_cvmp_v1_tpm_rules, file_google_protobuf_timestamp]);
+  fileDesc("ChRjdm1wL3YxL3BvbGljeS5wcm90bxIHY3ZtcC52MSJKChNTZXRLZXlQb2xpY3lSZXF1ZXN0EiIKDXNpZ25lZF9wb2xpY3kYASABKAxCC7pICHoGEAEYgIAQEg8KB2RyeV9ydW4YAiABKAgiYQoUU2V0S2V5UG9saWN5UmVzcG9uc2USFwoPc2lnbmVkX3Jlc3BvbnNlGAEgASgMEjAKD3BvbGljeV9yZXNwb25zZRgCIAEoCzIXLmN2bXAudjEuUG9saWN5UmVzcG9uc2UiZgoTR2V0S2V5UG9saWN5UmVxdWVzdBI+Cglwb2xpY3lfaWQYASABKAlCK7pIKHImMiReW2EtejAtOV0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPyQSDwoHdmVyc2lvbhgCIAEoBCJkChRHZXRLZXlQb2xpY3lSZXNwb25zZRIVCg1zaWduZWRfcG9saWN5GAEgASgMEiUKBnBvbGljeRgCIAEoCzIVLmN2bXAudjEuU2V0S2V5UG9saWN5Eg4KBmRpZ2VzdBgDIAEoDCJTChZMaXN0S2V5UG9saWNpZXNSZXF1ZXN0EhsKCXBhZ2Vfc2l6ZRgBIAEoDUIIukgFKgMY6AcSHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMYgAEiXAoXTGlzdEtleVBvbGljaWVzUmVzcG9uc2USKAoIcG9saWNpZXMYASADKAsyFi5jdm1wLnYxLlBvbGljeVN1bW1hcnkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJImYKDVBvbGljeVN1bW1hcnkSEQoJcG9saWN5X2lkGAEgASgJEg8KB3ZlcnNpb24YAiABKAQSDgoGZGlnZXN0GAMgASgMEhEKCXN2bl9mbG9vchgEIAEoDRIOCgZsZXZlbHMYBSABKA0i0wQKDFNldEtleVBvbGljeRI+Cgl0ZW5hbnRfaWQYASABKAlCK7pIKHImMiReW2EtejAtOV0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPyQSPgoJcG9saWN5X2lkGAIgASgJQiu6SChyJjIkXlthLXowLTldKFthLXowLTktXXswLDYxfVthLXowLTldKT8kEhgKB3ZlcnNpb24YAyABKARCB7pIBDICKAESHwoLcHJldl9kaWdlc3QYBCABKAxCCrpIB9gBAXoCaCASLgoKbm90X2JlZm9yZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLQoJbm90X2FmdGVyGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBJeCgljdm1fbmFtZXMYByADKAlCS7pISJIBRQgBEIACGAEiPHI6MjheKFthLXowLTldKFthLXowLTktXXswLDYxfVthLXowLTldKT98W2EtejAtOS1dezAsNjJ9XCopJBIzCglhcHByYWlzYWwYCCABKAsyGC5jdm1wLnYxLkFwcHJhaXNhbFBvbGljeUIGukgDyAEBEi0KBmxldmVscxgJIAMoCzIRLmN2bXAudjEuU3ZuTGV2ZWxCCrpIB5IBBAgBEEASHAoJc3ZuX2Zsb29yGAogASgNQgm6SAYqBBhAKAESJAoJa2V5X3J1bGVzGAsgASgLMhEuY3ZtcC52MS5LZXlSdWxlcxIhCgdxdW9ydW1zGAwgASgLMhAuY3ZtcC52MS5RdW9ydW1zIlQKB1F1b3J1bXMSIwoKc2V0X3BvbGljeRgBIAEoCzIPLmN2bXAudjEuUXVvcnVtEiQKC2Rlc3Ryb3lfa2V5GAIgASgLMg8uY3ZtcC52MS5RdW9ydW0iTgoGUXVvcnVtEiYKB3NpZ25lcnMYASADKAxCFbpIEpIBDwgBEBAYASIHegUQARiAAhIcCgl0aHJlc2hvbGQYAiABKA1CCbpIBioEGBAoASL+AgoPQXBwcmFpc2FsUG9saWN5EhcKD2FsbG93X3NpbXVsYXRlZBgBIAEoCBI6Cg9jaGFubmVsX2JpbmRpbmcYAiABKA4yFy5jdm1wLnYxLkNoYW5uZWxCaW5kaW5nQgi6SAWCAQIQARIeCgNzbnAYAyABKAsyES5jdm1wLnYxLlNucFJ1bGVzEh4KA3RkeBgEIAEoCzIRLmN2bXAudjEuVGR4UnVsZXMSHgoDdHBtGAUgASgLMhEuY3ZtcC52MS5UcG1SdWxlcxIpCglhenVyZV9zbnAYBiABKAsyFi5jdm1wLnYxLkF6dXJlU25wUnVsZXMSKQoJYXp1cmVfdGR4GAcgASgLMhYuY3ZtcC52MS5BenVyZVRkeFJ1bGVzEh4KA2NjYRgIIAEoCzIRLmN2bXAudjEuQ2NhUnVsZXMSIAoEc3ZzbRgKIAEoCzISLmN2bXAudjEuU3ZzbVJ1bGVzEh4KA2VhchgUIAEoCzIRLmN2bXAudjEuRWFyUnVsZXMiqQEKCVN2c21SdWxlcxIrCghoYXJkd2FyZRgBIAEoCzIRLmN2bXAudjEuU25wUnVsZXNCBrpIA8gBARJNCghzZXJ2aWNlcxgCIAMoCUI7ukg4kgE1EEAYASIvci0yK15bMC05YS1mXXs4fSgtWzAtOWEtZl17NH0pezN9LVswLTlhLWZdezEyfSQSIAoEYm9vdBgDIAEoCzISLmN2bXAudjEuQm9vdFJ1bGVzImYKDUF6dXJlU25wUnVsZXMSKwoIaGFyZHdhcmUYASABKAsyES5jdm1wLnYxLlNucFJ1bGVzQga6SAPIAQESKAoEYm9vdBgCIAEoCzISLmN2bXAudjEuQm9vdFJ1bGVzQga6SAPIAQEiZgoNQXp1cmVUZHhSdWxlcxIrCghoYXJkd2FyZRgBIAEoCzIRLmN2bXAudjEuVGR4UnVsZXNCBrpIA8gBARIoCgRib290GAIgASgLMhIuY3ZtcC52MS5Cb290UnVsZXNCBrpIA8gBASJaChRSZWZlcmVuY2VNZWFzdXJlbWVudBIXCgZkaWdlc3QYASABKAxCB7pIBHoCaDASEQoJaW1hZ2Vfc3ZuGAIgASgNEhYKBG5hbWUYAyABKAlCCLpIBXIDGIABIq8GCghTbnBSdWxlcxJACgxtZWFzdXJlbWVudHMYASADKAsyHS5jdm1wLnYxLlJlZmVyZW5jZU1lYXN1cmVtZW50Qgu6SAiSAQUIARCACBIVCgR2bXBsGAIgASgNQge6SAQqAhgDEiQKCHByb2R1Y3RzGAMgAygJQhK6SA+SAQwQEBgBIgZyBBABGCASJQoKY2hpcF9hbGxvdxgEIAMoDEIRukgOkgELEIAgIgZ6BBAIGEASJAoJY2hpcF9kZW55GAUgAygMQhG6SA6SAQsQgCAiBnoEEAgYQBIZChFndWVzdF9wb2xpY3lfbWFzaxgGIAEoBBIaChJndWVzdF9wb2xpY3lfdmFsdWUYByABKAQSGgoScGxhdGZvcm1faW5mb19tYXNrGAggASgEEhsKE3BsYXRmb3JtX2luZm9fdmFsdWUYCSABKAQSIgoHY3NwX2lkcxgKIAMoCUIRukgOkgELEEAiB3IFEAEYgAISFwoPYWxsb3dfcmVwb3J0X3YyGAsgASgIEigKEG1pZ3JhdGlvbl9hZ2VudHMYDCADKAxCDrpIC5IBCBBAIgR6AmggEiYKDmlkX2tleV9kaWdlc3RzGA0gAygMQg66SAuSAQgQQCIEegJoMBIqChJhdXRob3Jfa2V5X2RpZ2VzdHMYDiADKAxCDrpIC5IBCBBAIgR6AmgwEh0KCWZhbWlseV9pZBgPIAEoDEIKukgH2AEBegJoEBIcCghpbWFnZV9pZBgQIAEoDEIKukgH2AEBegJoEBIiChphbGxvd19wcm92aXNpb25hbF9maXJtd2FyZRgRIAEoCBIpCg1wcm9kdWN0c19kZW55GBIgAygJQhK6SA+SAQwQEBgBIgZyBBABGCASHAoUYWxsb3dfbm9fYWxpYXNfY2hlY2sYEyABKAgSLQoNZ3Vlc3RfYWJpX21pbhgUIAEoCzIWLmN2bXAudjEuU25wQWJpVmVyc2lvbhIhCglpZF9ibG9ja3MYFSADKAxCDrpIC5IBCBBAIgR6AmhgEhMKC3JlcXVpcmVfY3JsGBYgASgIEhsKE2NybF9hZ2Vfc2Vjb25kc19tYXgYFyABKA0iQQoNU25wQWJpVmVyc2lvbhIXCgVtYWpvchgBIAEoDUIIukgFKgMY/wESFwoFbWlub3IYAiABKA1CCLpIBSoDGP8BItACCghTdm5MZXZlbBIUCgFuGAEgASgNQgm6SAYqBBhAKAESHgoDc25wGAIgASgLMhEuY3ZtcC52MS5TbnBMZXZlbBIWCgRuYW1lGAMgASgJQgi6SAVyAxiAARIeCgN0ZHgYBCABKAsyES5jdm1wLnYxLlRkeExldmVsEh4KA3RwbRgFIAEoCzIRLmN2bXAudjEuVHBtTGV2ZWwSKQoJYXp1cmVfc25wGAYgASgLMhYuY3ZtcC52MS5BenVyZVNucExldmVsEikKCWF6dXJlX3RkeBgHIAEoCzIWLmN2bXAudjEuQXp1cmVUZHhMZXZlbBIeCgNjY2EYCCABKAsyES5jdm1wLnYxLkNjYUxldmVsEiAKBHN2c20YCiABKAsyEi5jdm1wLnYxLlN2c21MZXZlbBIeCgNlYXIYFCABKAsyES5jdm1wLnYxLkVhckxldmVsIlEKCVN2c21MZXZlbBIjCghoYXJkd2FyZRgBIAEoCzIRLmN2bXAudjEuU25wTGV2ZWwSHwoEYm9vdBgCIAEoCzIRLmN2bXAudjEuVHBtTGV2ZWwiVQoNQXp1cmVTbnBMZXZlbBIjCghoYXJkd2FyZRgBIAEoCzIRLmN2bXAudjEuU25wTGV2ZWwSHwoEYm9vdBgCIAEoCzIRLmN2bXAudjEuVHBtTGV2ZWwiVQoNQXp1cmVUZHhMZXZlbBIjCghoYXJkd2FyZRgBIAEoCzIRLmN2bXAudjEuVGR4TGV2ZWwSHwoEYm9vdBgCIAEoCzIRLmN2bXAudjEuVHBtTGV2ZWwiuQEKCFNucExldmVsEjEKB3RjYl9taW4YASADKAsyFi5jdm1wLnYxLlNucFByb2R1Y3RUY2JCCLpIBZIBAhAQEhUKDWd1ZXN0X3N2bl9taW4YAiABKA0SFQoNaW1hZ2Vfc3ZuX21pbhgDIAEoDRIZChFtaXRpZ2F0aW9uX3ZlY3RvchgEIAEoBBIxCgxmaXJtd2FyZV9taW4YBSABKAsyGy5jdm1wLnYxLlNucEZpcm13YXJlVmVyc2lvbiJfChJTbnBGaXJtd2FyZVZlcnNpb24SFwoFbWFqb3IYASABKA1CCLpIBSoDGP8BEhcKBW1pbm9yGAIgASgNQgi6SAUqAxj/ARIXCgVidWlsZBgDIAEoDUIIukgFKgMY/wEilgEKDVNucFByb2R1Y3RUY2ISGgoHcHJvZHVjdBgBIAEoCUIJukgGcgQQARggEiQKA3RjYhgCIAEoCzIPLmN2bXAudjEuU25wVGNiQga6SAPIAQESIgoJY29tbWl0dGVkGAMgASgLMg8uY3ZtcC52MS5TbnBUY2ISHwoGbGF1bmNoGAQgASgLMg8uY3ZtcC52MS5TbnBUY2IiogEKCEtleVJ1bGVzEjoKCHB1cnBvc2VzGAEgAygOMhMuY3ZtcC52MS5LZXlQdXJwb3NlQhO6SBCSAQ0QCBgBIgeCAQQQASAAEhsKCGtleXNfbWF4GAIgASgNQgm6SAYqBBjAhD0SGgoSdGVuYW50X29ubHlfcmFpc2VzGAMgASgIEiEKDWxlYXNlX3NlY29uZHMYBCABKA1CCrpIByoFGICangEi9QEKDlBvbGljeVJlc3BvbnNlEhEKCXBvbGljeV9pZBgBIAEoCRIPCgd2ZXJzaW9uGAIgASgEEg4KBmRpZ2VzdBgDIAEoDBIQCghhY2NlcHRlZBgEIAEoCBIRCglzdm5fZmxvb3IYBSABKA0SEwoLa2V5c19yYWlzZWQYBiABKA0SEAoId2FybmluZ3MYByADKAkSKAoEdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKY2hlY2twb2ludBgJIAEoDBIlCgZsb2dnZWQYCiABKAsyFS5jdm1wLnYxLkxvZ2dlZFJlY29yZCpPCg5DaGFubmVsQmluZGluZxIfChtDSEFOTkVMX0JJTkRJTkdfVU5TUEVDSUZJRUQQABIcChhDSEFOTkVMX0JJTkRJTkdfUkVRVUlSRUQQATL/AQoNUG9saWN5U2VydmljZRJLCgxTZXRLZXlQb2xpY3kSHC5jdm1wLnYxLlNldEtleVBvbGljeVJlcXVlc3QaHS5jdm1wLnYxLlNldEtleVBvbGljeVJlc3BvbnNlEksKDEdldEtleVBvbGljeRIcLmN2bXAudjEuR2V0S2V5UG9saWN5UmVxdWVzdBodLmN2bXAudjEuR2V0S2V5UG9saWN5UmVzcG9uc2USVAoPTGlzdEtleVBvbGljaWVzEh8uY3ZtcC52MS5MaXN0S2V5UG9saWNpZXNSZXF1ZXN0GiAuY3ZtcC52MS5MaXN0S2V5UG9saWNpZXNSZXNwb25zZWIGcHJvdG8z", [file_buf_validate_validate, file_cvmp_v1_audit, file_cvmp_v1_cca_rules, file_cvmp_v1_ear_rules, file_cvmp_v1_evidence, file_cvmp_v1_key, file_cvmp_v1_tdx_rules, file_cvmp_v1_tpm_rules, file_google_protobuf_timestamp]);
 
 /**
  * Carries a signed policy.
@@ -36,9 +36,9 @@ export const file_cvmp_v1_policy: GenFile = /*@__PURE__*/
  */
 export type SetKeyPolicyRequest = Message<"cvmp.v1.SetKeyPolicyRequest"> & {
   /**
-   * COSE_Sign1 by the tenant's signing key, with protected typ (RFC 9596)
-   * "application/cvmp-policy+protobuf"; payload: serialised SetKeyPolicy. Verified and stored exactly
-   * as received.
+   * COSE_Sign1 by the tenant's signing key, or COSE_Sign (RFC 9052 s.4.1) by it and others, with
+   * protected typ (RFC 9596) "application/cvmp-policy+protobuf"; payload: serialised SetKeyPolicy.
+   * kid of each signature: the thumbprint of its key. Verified and stored exactly as received.
    *
    * @generated from field: bytes signed_policy = 1;
    */
@@ -339,6 +339,13 @@ export type SetKeyPolicy = Message<"cvmp.v1.SetKeyPolicy"> & {
    * @generated from field: cvmp.v1.KeyRules key_rules = 11;
    */
   keyRules?: KeyRules | undefined;
+
+  /**
+   * Who must sign what else is done under this policy.
+   *
+   * @generated from field: cvmp.v1.Quorums quorums = 12;
+   */
+  quorums?: Quorums | undefined;
 };
 
 /**
@@ -347,6 +354,64 @@ export type SetKeyPolicy = Message<"cvmp.v1.SetKeyPolicy"> & {
  */
 export const SetKeyPolicySchema: GenMessage<SetKeyPolicy> = /*@__PURE__*/
   messageDesc(file_cvmp_v1_policy, 7);
+
+/**
+ * Who must sign, by what is done. An action without a quorum needs the tenant's signing key alone.
+ *
+ * @generated from message cvmp.v1.Quorums
+ */
+export type Quorums = Message<"cvmp.v1.Quorums"> & {
+  /**
+   * For the next version of this policy, and for other policies that take a CVM name from it. A
+   * version that changes the quorum needs the one before and its own. The tenant's signing key signs
+   * in any case, since CVMs hold its thumbprint.
+   *
+   * @generated from field: cvmp.v1.Quorum set_policy = 1;
+   */
+  setPolicy?: Quorum | undefined;
+
+  /**
+   * For destroying keys under this policy.
+   *
+   * @generated from field: cvmp.v1.Quorum destroy_key = 2;
+   */
+  destroyKey?: Quorum | undefined;
+};
+
+/**
+ * Describes the message cvmp.v1.Quorums.
+ * Use `create(QuorumsSchema)` to create a new message.
+ */
+export const QuorumsSchema: GenMessage<Quorums> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_policy, 8);
+
+/**
+ * m of n signers.
+ *
+ * @generated from message cvmp.v1.Quorum
+ */
+export type Quorum = Message<"cvmp.v1.Quorum"> & {
+  /**
+   * COSE_Key (RFC 9052 s.7) of each: public keys on P-256 or P-384.
+   *
+   * @generated from field: repeated bytes signers = 1;
+   */
+  signers: Uint8Array[];
+
+  /**
+   * How many of them, at most all.
+   *
+   * @generated from field: uint32 threshold = 2;
+   */
+  threshold: number;
+};
+
+/**
+ * Describes the message cvmp.v1.Quorum.
+ * Use `create(QuorumSchema)` to create a new message.
+ */
+export const QuorumSchema: GenMessage<Quorum> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_policy, 9);
 
 /**
  * Rules for evidence, format by format. A format without rules is not admitted.
@@ -430,7 +495,7 @@ export type AppraisalPolicy = Message<"cvmp.v1.AppraisalPolicy"> & {
  * Use `create(AppraisalPolicySchema)` to create a new message.
  */
 export const AppraisalPolicySchema: GenMessage<AppraisalPolicy> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 8);
+  messageDesc(file_cvmp_v1_policy, 10);
 
 /**
  * Rules for evidence by a Secure VM Service Module (SVSM) at VMPL 0 of an SNP guest: a report over
@@ -466,7 +531,7 @@ export type SvsmRules = Message<"cvmp.v1.SvsmRules"> & {
  * Use `create(SvsmRulesSchema)` to create a new message.
  */
 export const SvsmRulesSchema: GenMessage<SvsmRules> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 9);
+  messageDesc(file_cvmp_v1_policy, 11);
 
 /**
  * Rules for the composite evidence of an Azure CVM on AMD SEV-SNP: hardware report, HCL report and
@@ -495,7 +560,7 @@ export type AzureSnpRules = Message<"cvmp.v1.AzureSnpRules"> & {
  * Use `create(AzureSnpRulesSchema)` to create a new message.
  */
 export const AzureSnpRulesSchema: GenMessage<AzureSnpRules> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 10);
+  messageDesc(file_cvmp_v1_policy, 12);
 
 /**
  * Rules for the composite evidence of an Azure CVM on Intel TDX; see AzureSnpRules.
@@ -523,7 +588,7 @@ export type AzureTdxRules = Message<"cvmp.v1.AzureTdxRules"> & {
  * Use `create(AzureTdxRulesSchema)` to create a new message.
  */
 export const AzureTdxRulesSchema: GenMessage<AzureTdxRules> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 11);
+  messageDesc(file_cvmp_v1_policy, 13);
 
 /**
  * A launch measurement that a tenant admits.
@@ -558,7 +623,7 @@ export type ReferenceMeasurement = Message<"cvmp.v1.ReferenceMeasurement"> & {
  * Use `create(ReferenceMeasurementSchema)` to create a new message.
  */
 export const ReferenceMeasurementSchema: GenMessage<ReferenceMeasurement> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 12);
+  messageDesc(file_cvmp_v1_policy, 14);
 
 /**
  * Rules for an SNP attestation report (SEV-SNP ABI, ATTESTATION_REPORT). Debug, unsigned and
@@ -737,7 +802,7 @@ export type SnpRules = Message<"cvmp.v1.SnpRules"> & {
  * Use `create(SnpRulesSchema)` to create a new message.
  */
 export const SnpRulesSchema: GenMessage<SnpRules> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 13);
+  messageDesc(file_cvmp_v1_policy, 15);
 
 /**
  * ABI version in the guest POLICY: firmware below it cannot launch the guest.
@@ -765,7 +830,7 @@ export type SnpAbiVersion = Message<"cvmp.v1.SnpAbiVersion"> & {
  * Use `create(SnpAbiVersionSchema)` to create a new message.
  */
 export const SnpAbiVersionSchema: GenMessage<SnpAbiVersion> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 14);
+  messageDesc(file_cvmp_v1_policy, 16);
 
 /**
  * One SVN level. Every rule that is given must hold, in addition to those of the levels below.
@@ -849,7 +914,7 @@ export type SvnLevel = Message<"cvmp.v1.SvnLevel"> & {
  * Use `create(SvnLevelSchema)` to create a new message.
  */
 export const SvnLevelSchema: GenMessage<SvnLevel> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 15);
+  messageDesc(file_cvmp_v1_policy, 17);
 
 /**
  * What evidence by an SVSM must show to be of a level.
@@ -877,7 +942,7 @@ export type SvsmLevel = Message<"cvmp.v1.SvsmLevel"> & {
  * Use `create(SvsmLevelSchema)` to create a new message.
  */
 export const SvsmLevelSchema: GenMessage<SvsmLevel> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 16);
+  messageDesc(file_cvmp_v1_policy, 18);
 
 /**
  * What the evidence of an Azure CVM on AMD SEV-SNP must show to be of a level.
@@ -905,7 +970,7 @@ export type AzureSnpLevel = Message<"cvmp.v1.AzureSnpLevel"> & {
  * Use `create(AzureSnpLevelSchema)` to create a new message.
  */
 export const AzureSnpLevelSchema: GenMessage<AzureSnpLevel> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 17);
+  messageDesc(file_cvmp_v1_policy, 19);
 
 /**
  * What the evidence of an Azure CVM on Intel TDX must show to be of a level.
@@ -933,7 +998,7 @@ export type AzureTdxLevel = Message<"cvmp.v1.AzureTdxLevel"> & {
  * Use `create(AzureTdxLevelSchema)` to create a new message.
  */
 export const AzureTdxLevelSchema: GenMessage<AzureTdxLevel> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 18);
+  messageDesc(file_cvmp_v1_policy, 20);
 
 /**
  * What an SNP report must show to be of a level.
@@ -982,7 +1047,7 @@ export type SnpLevel = Message<"cvmp.v1.SnpLevel"> & {
  * Use `create(SnpLevelSchema)` to create a new message.
  */
 export const SnpLevelSchema: GenMessage<SnpLevel> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 19);
+  messageDesc(file_cvmp_v1_policy, 21);
 
 /**
  * Version of the SNP firmware (CURRENT_MAJOR, CURRENT_MINOR, CURRENT_BUILD).
@@ -1017,7 +1082,7 @@ export type SnpFirmwareVersion = Message<"cvmp.v1.SnpFirmwareVersion"> & {
  * Use `create(SnpFirmwareVersionSchema)` to create a new message.
  */
 export const SnpFirmwareVersionSchema: GenMessage<SnpFirmwareVersion> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 20);
+  messageDesc(file_cvmp_v1_policy, 22);
 
 /**
  * Lowest TCB of a product, each component by itself: REPORTED, COMMITTED and LAUNCH must reach it.
@@ -1059,7 +1124,7 @@ export type SnpProductTcb = Message<"cvmp.v1.SnpProductTcb"> & {
  * Use `create(SnpProductTcbSchema)` to create a new message.
  */
 export const SnpProductTcbSchema: GenMessage<SnpProductTcb> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 21);
+  messageDesc(file_cvmp_v1_policy, 23);
 
 /**
  * What agents may ask for.
@@ -1101,7 +1166,7 @@ export type KeyRules = Message<"cvmp.v1.KeyRules"> & {
  * Use `create(KeyRulesSchema)` to create a new message.
  */
 export const KeyRulesSchema: GenMessage<KeyRules> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 22);
+  messageDesc(file_cvmp_v1_policy, 24);
 
 /**
  * What became of a policy; signed by the Key Server.
@@ -1185,7 +1250,7 @@ export type PolicyResponse = Message<"cvmp.v1.PolicyResponse"> & {
  * Use `create(PolicyResponseSchema)` to create a new message.
  */
 export const PolicyResponseSchema: GenMessage<PolicyResponse> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 23);
+  messageDesc(file_cvmp_v1_policy, 25);
 
 /**
  * How a session is bound to its TLS connection (protocol.md s.6.2).

@@ -5,8 +5,9 @@ import type { CborValue } from '#core/cbor/value.js';
 import { aeadAlgorithms, signatureAlgorithms } from '#core/cose/algorithms.js';
 import { openEncrypt0, parseEncrypt0 } from '#core/cose/encrypt0.js';
 import { algOf, type CoseHeaders, headerOf, label, readHeaders } from '#core/cose/headers.js';
-import { ecPublicKey } from '#core/cose/key.js';
+import { type EcPublicKey, ecPublicKey } from '#core/cose/key.js';
 import { coseTag, messageElements } from '#core/cose/message.js';
+import { parseSign, verifySignature } from '#core/cose/sign.js';
 import { parseSign1, verifySign1 } from '#core/cose/sign1.js';
 import { crypto } from '#crypto';
 import {
@@ -92,17 +93,14 @@ async function openSign0(message: Uint8Array, input: JsonObject, plaintext: Uint
   const externalAad = externalOf(input);
   const jwk = jwkOf(keyMember(input));
   const alg = algOf(parsed.headers, 'either');
-  const own = signatureAlgorithms.find((row) => row.id === alg && row.curve === jwk.crv);
+  const own = ownKey(alg, jwk);
   if (own !== undefined) {
-    const der = node.publicKeyOf(publicJwk(jwk)).export({ format: 'der', type: 'spki' });
-    const length = own.curve === 'P-256' ? 65 : 97;
-    const point = new Uint8Array(der.subarray(der.length - length));
     const rules = {
       externalAad,
       algFrom: 'either' as const,
       ...(parsed.payload === null ? { detachedPayload: plaintext } : {}),
     };
-    return verifySign1(parsed, ecPublicKey(own.curve, point), rules);
+    return verifySign1(parsed, own, rules);
   }
   const payload = parsed.payload ?? plaintext;
   const signed = encode(['Signature1', parsed.headers.protectedBytes, externalAad, payload]);
@@ -111,26 +109,41 @@ async function openSign0(message: Uint8Array, input: JsonObject, plaintext: Uint
 }
 
 /** COSE_Sign: every signature must verify. */
-function openSign(message: Uint8Array, input: JsonObject, plaintext: Uint8Array): Uint8Array {
-  const elements = messageElements(message, coseTag.sign, 4, 'COSE_Sign', foreign);
-  const body = readHeaders(elements[0], elements[1], foreign);
-  const payload = elements[2] === null ? plaintext : asBytes(elements[2], 'payload');
+async function openSign(message: Uint8Array, input: JsonObject, plaintext: Uint8Array) {
+  const parsed = parseSign(message, foreign);
   const signers = asList(input.signers, 'signers').map((s) => asObject(s, 'signer'));
-  const signatures = asArray(elements[3], 'signatures', { length: signers.length });
-  signers.forEach((signer, i) => {
-    const [bucket, unprotected, signature] = asArray(signatures[i], 'signature', { length: 3 });
-    const headers = readHeaders(bucket, unprotected, foreign);
+  if (parsed.signatures.length !== signers.length) throw new Error('another count of signatures');
+  for (const [i, signer] of signers.entries()) {
+    const { headers, signature } = parsed.signatures[i]!;
+    const externalAad = externalOf(signer);
+    const jwk = jwkOf(keyMember(signer));
+    const alg = algOf(headers, 'either');
+    const own = ownKey(alg, jwk);
+    if (own !== undefined) {
+      const detached = parsed.payload === null ? { detachedPayload: plaintext } : {};
+      const rules = { externalAad, algFrom: 'either' as const, ...detached };
+      await verifySignature(parsed, parsed.signatures[i]!, own, rules);
+      continue;
+    }
     const signed = encode([
       'Signature',
-      body.protectedBytes,
+      parsed.headers.protectedBytes,
       headers.protectedBytes,
-      externalOf(signer),
-      payload,
+      externalAad,
+      parsed.payload ?? plaintext,
     ]);
-    const jwk = jwkOf(keyMember(signer));
-    demandSignature(algOf(headers, 'either'), jwk, asBytes(signature, 'signature'), signed);
-  });
-  return payload;
+    demandSignature(alg, jwk, signature, signed);
+  }
+  return parsed.payload ?? plaintext;
+}
+
+/** The key where CVMP has the algorithm on its curve. */
+function ownKey(alg: number | string | undefined, jwk: node.Jwk): EcPublicKey | undefined {
+  const own = signatureAlgorithms.find((row) => row.id === alg && row.curve === jwk.crv);
+  if (own === undefined) return undefined;
+  const der = node.publicKeyOf(publicJwk(jwk)).export({ format: 'der', type: 'spki' });
+  const length = own.curve === 'P-256' ? 65 : 97;
+  return ecPublicKey(own.curve, new Uint8Array(der.subarray(der.length - length)));
 }
 
 function demandSignature(

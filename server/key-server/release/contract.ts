@@ -26,7 +26,7 @@ export interface KeyServerState {
 /** A stored version of a Keying Policy. */
 export interface StoredPolicy {
   readonly policy: KeyingPolicy;
-  /** COSE_Sign1 as received. */
+  /** COSE_Sign1 or COSE_Sign as received. */
   readonly signed: Uint8Array;
   /** SHA-256 of `signed`. */
   readonly digest: Uint8Array;
@@ -45,10 +45,11 @@ export interface PolicyOutcome extends StoredPolicy {
 
 export interface Policies {
   /**
-   * Verifies the tenant's signature, the policy's rules and its place in the chain of versions.
-   * Repeated with the current version it changes nothing.
-   * @param signed COSE_Sign1 whose payload is a serialised SetKeyPolicy
-   * @throws CvmpError SIGNATURE_INVALID, MALFORMED, INVALID_FIELD, POLICY_INVALID, POLICY_CHAIN,
+   * Verifies the signatures of the tenant and of the quorums that guard the policy, the policy's
+   * rules and its place in the chain of versions. Repeated with the current version it changes
+   * nothing.
+   * @param signed COSE_Sign1 or COSE_Sign whose payload is a serialised SetKeyPolicy
+   * @throws CvmpError SIGNATURE_INVALID, QUORUM, MALFORMED, INVALID_FIELD, POLICY_INVALID, POLICY_CHAIN,
    *   POLICY_NOT_TIGHTER, ALREADY_EXISTS (another policy has the same CVM name), NOT_FOUND
    */
   set(

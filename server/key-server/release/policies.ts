@@ -12,6 +12,7 @@ import type { LatePut } from '../store/seal.js';
 import type { AuditEvent, CallContext, Policies, PolicyOutcome, StoredPolicy } from './contract.js';
 import { type Decision, deciding } from './deciding.js';
 import { countsKey, type KeyCounts, noKeys, raisedTo } from './key-counts.js';
+import { demandSigners } from './quorums.js';
 import { type Held, SealedRecords, unchanged } from './records.js';
 import {
   type PolicyIndex,
@@ -174,6 +175,7 @@ export class PolicyStore implements Policies {
     if (current !== undefined && equalBytes(current.digest, stored.digest)) {
       return { unchanged: [unchanged(own.index)], answer: () => outcome(0) };
     }
+    await demandSigners(stored, current?.policy, own.others(policy.policyId));
     checkPlace(stored, current, own);
     const { keysRaised, puts } = await this.#raise(policy);
     const { put, submitted } = await this.#store(tenantId, stored, own);

@@ -108,7 +108,7 @@ function formatWarnings({ appraisal, levels }: KeyingPolicy): readonly string[] 
 }
 
 /** Whether a name that `other` covers is now covered better by `policy`. */
-function takesFrom(policy: KeyingPolicy, other: KeyingPolicy): boolean {
+export function takesFrom(policy: KeyingPolicy, other: KeyingPolicy): boolean {
   return policy.cvmNames.some((pattern) => {
     const least = pattern.replace(/\*$/, '');
     return other.cvmNames.some(

@@ -39,6 +39,7 @@ export function madePolicy(changes: Partial<KeyingPolicy> = {}): KeyingPolicy {
     levels: madeLevels({ min: 1 }, { min: 2 }, { min: 3 }, { min: 4 }),
     svnFloor: 1,
     keyRules: { purposes: ['disk'], keysMax: 1000, tenantOnlyRaises: false, leaseSeconds: 86_400 },
+    quorums: { setPolicy: undefined, destroyKey: undefined },
     ...changes,
   };
 }

@@ -56,7 +56,7 @@ export function openPlace(place: Place): Promise<KeyServerState> {
   return openState(place.folder, optionsOf(place));
 }
 
-type PolicyChanges = Omit<MessageInitShape<typeof SetKeyPolicySchema>, '$typeName'>;
+export type PolicyChanges = Omit<MessageInitShape<typeof SetKeyPolicySchema>, '$typeName'>;
 
 /** Levels by SNP firmware component: `levels(3)` has levels 1 to 3. */
 export function levels(count: number): NonNullable<PolicyChanges['levels']> {
