@@ -12,7 +12,15 @@ import type { Attester } from '../attester/attester.js';
 import type { AgentConfig } from '../config.js';
 import { openConnection } from './connection.js';
 import { FrameStream, within } from './frame-stream.js';
-import type { AcquireReason, AllocRequest, Grant, KeySession, ReleasedKey } from './key-session.js';
+import type {
+  AcquireReason,
+  AllocRequest,
+  Grant,
+  KeySession,
+  Notice,
+  ReleasedKey,
+} from './key-session.js';
+import { Notices } from './notices.js';
 import {
   acquiredKey,
   acquireRequest,
@@ -101,6 +109,7 @@ class OpenSession implements KeySession {
   readonly #session: AgentSession;
   readonly #randomBytes: (length: number) => Uint8Array;
   readonly #waiting = new Map<string, Waiting>();
+  readonly #notices = new Notices();
   #lost: CvmpError | undefined;
 
   constructor(
@@ -136,6 +145,10 @@ class OpenSession implements KeySession {
     await this.#ask({ case: 'keyConfirm', value: { keyId, svn, kcv } }, 'keyConfirm');
   }
 
+  onNotice(listener: (notice: Notice) => void): void {
+    this.#notices.listen(listener);
+  }
+
   close(): void {
     this.#end(new CvmpError('CANCELLED', 'the agent closed the session'));
   }
@@ -169,7 +182,8 @@ class OpenSession implements KeySession {
       for (;;) {
         const frame = await this.#stream.whenever('sealed');
         const { requestId, response } = readServerMessage(this.#session.open(frame));
-        this.#waiting.get(toHex(requestId))?.resolve(response);
+        if (response.case === 'notice') this.#notices.received(response.value);
+        else this.#waiting.get(toHex(requestId))?.resolve(response);
       }
     } catch (error) {
       this.#end(remoteError(error));

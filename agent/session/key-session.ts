@@ -1,3 +1,5 @@
+import type { ErrorCode } from '#core/errors.js';
+
 /** Why a key is fetched; for the Key Server's audit record. */
 export type AcquireReason = 'boot' | 'rekey' | 'migrate';
 
@@ -45,6 +47,26 @@ export interface AllocRequest {
   readonly purpose: 'disk' | 'data';
 }
 
+/** What the Key Server tells without having been asked (NoticeKind of proto/cvmp/v1/key.proto). */
+export interface Notice {
+  readonly kind:
+    | 'policy changed'
+    | 'reattest required'
+    | 'key suspended'
+    | 'key resumed'
+    | 'key destroyed'
+    | 'key taken over'
+    | 'shutting down';
+  /** The key that it is about, 16 bytes; undefined where it is about no key. */
+  readonly keyId: Uint8Array | undefined;
+  /** Of a policy: level that this session proves under it; 0: none. */
+  readonly level: number;
+  /** Of a policy: its floor. */
+  readonly svnFloor: number;
+  /** What requests are now refused with; undefined: they are not. */
+  readonly code: ErrorCode | undefined;
+}
+
 /**
  * An attested session with the Key Server (protocol.md s.6.3). Requests may be made side by side.
  * Every method rejects with CvmpError: UNAVAILABLE where the stream is lost, a code of the Key
@@ -59,5 +81,10 @@ export interface KeySession {
   update(keyId: Uint8Array, targetSvn: number, retireBelow: number | undefined): Promise<void>;
   /** Says that a key is in use; again and again, if need be. */
   confirm(key: Pick<ReleasedKey, 'keyId' | 'svn' | 'kcv'>): Promise<void>;
+  /**
+   * Hands over each notice, from the first of the session on, in their order. One listener.
+   * @param listener must not throw
+   */
+  onNotice(listener: (notice: Notice) => void): void;
   close(): void;
 }

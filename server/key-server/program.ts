@@ -151,6 +151,7 @@ function listen(
       now,
     }),
     keys: state.keys,
+    notices: state.notices,
     limits: session,
     now,
   };

@@ -91,6 +91,7 @@ export class FakeKeyServer {
           }
           key.active = true;
         }),
+      onNotice: () => {},
       close: () => {},
     };
   }

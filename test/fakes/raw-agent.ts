@@ -7,6 +7,7 @@ import {
   AgentMessageSchema,
   type ServerMessage,
   ServerMessageSchema,
+  type SessionNotice,
   SessionRequestSchema,
   SessionResponseSchema,
 } from '#gen/cvmp/v1/key_pb.js';
@@ -64,6 +65,7 @@ export function sessionFrame(kind: Frame, value: Uint8Array): Uint8Array {
 export class RawAgent {
   readonly stream: GrpcStream;
   readonly session: AgentSession;
+  readonly notices: SessionNotice[] = [];
   readonly #options: RawAgentOptions;
 
   private constructor(stream: GrpcStream, options: RawAgentOptions) {
@@ -143,10 +145,23 @@ export class RawAgent {
     return fromBinary(ServerMessageSchema, this.session.open(await this.frame('sealed')));
   }
 
-  /** One request and its answer. */
+  /** One request and its answer; notices that come before it are kept for {@link notice}. */
   async ask(request: Request, requestId?: Uint8Array): Promise<ServerMessage['response']> {
     this.request(request, requestId);
-    return (await this.receive()).response;
+    for (;;) {
+      const { response } = await this.receive();
+      if (response.case !== 'notice') return response;
+      this.notices.push(response.value);
+    }
+  }
+
+  /** The next notice, which nobody asks for. */
+  async notice(): Promise<SessionNotice> {
+    const kept = this.notices.shift();
+    if (kept !== undefined) return kept;
+    const { requestId, response } = await this.receive();
+    if (response.case !== 'notice' || requestId.length > 0) throw new Error(`${response.case}`);
+    return response.value;
   }
 
   close(): void {

@@ -13,7 +13,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file cvmp/v1/key.proto.
  */
 export const file_cvmp_v1_key: GenFile = /*@__PURE__*/
-  fileDesc("ChFjdm1wL3YxL2tleS5wcm90bxIHY3ZtcC52MSKlAQoOU2Vzc2lvblJlcXVlc3QSIQoLY2xpZW50X2luaXQYASABKAxCCrpIB3oFEAEYgCBIABIfCghldmlkZW5jZRgCIAEoDEILukgIegYQARiAgERIABIdCgZzZWFsZWQYAyABKAxCC7pICHoGEAEYgIABSAASIAoKYWN0aXZhdGlvbhgEIAEoDEIKukgHegUQARiAAkgAQg4KBWZyYW1lEgW6SAIIASJwCg9TZXNzaW9uUmVzcG9uc2USEwoJY2hhbGxlbmdlGAEgASgMSAASEAoGYWNjZXB0GAIgASgMSAASEAoGc2VhbGVkGAMgASgMSAASFAoKY3JlZGVudGlhbBgEIAEoDEgAQg4KBWZyYW1lEgW6SAIIASL3AQoKQ2xpZW50SW5pdBIeCgh2ZXJzaW9ucxgBIAMoDUIMukgJkgEGCAEQCBgBEiwKBnN1aXRlcxgCIAMoDjIOLmN2bXAudjEuU3VpdGVCDLpICZIBBggBEAgYARIYCgdub25jZV9hGAMgASgMQge6SAR6AmggEi0KEWV2aWRlbmNlX3Byb2ZpbGVzGAQgAygJQhK6SA+SAQwIARAIIgZyBBABGCASJQoTY3JpdGljYWxfZXh0ZW5zaW9ucxgFIAMoCUIIukgFkgECEAgSKwoQbGFzdF9jaGVja3BvaW50cxgGIAMoDEIRukgOkgELEAgiB3oFEAEYgAQi2gIKCUNoYWxsZW5nZRIbCgpzZXNzaW9uX2lkGAEgASgMQge6SAR6AmgQEhgKB3ZlcnNpb24YAiABKA1CB7pIBCoCKAESKQoFc3VpdGUYAyABKA4yDi5jdm1wLnYxLlN1aXRlQgq6SAeCAQQQASAAEhgKB25vbmNlX2sYBCABKAxCB7pIBHoCaCASGQoFZXBoX2sYBSABKAxCCrpIB3oFEAEYgAISJQoRcmVxdWlyZWRfcHJvZmlsZXMYBiADKAlCCrpIB5IBBAgBEAgSEQoJbm90X2FmdGVyGAcgASgEEhcKBmhfaW5pdBgIIAEoDEIHukgEegJoIBIaCgZrc19rZXkYCSABKAxCCrpIB3oFEAEYgAISHAoKY2hlY2twb2ludBgKIAEoDEIIukgFegMYgAQSKQoQY29uc2lzdGVuY3lfcGF0aBgLIAMoDEIPukgMkgEJEIABIgR6AmggIo4BCghFdmlkZW5jZRIZCgVlcGhfYRgBIAEoDEIKukgHegUQARiAAhIjCg9jb25maWdfZG9jdW1lbnQYAiABKAxCCrpIB3oFEAEYgCASIwoOY213X2NvbGxlY3Rpb24YAyABKAxCC7pICHoGEAEYgIBAEh0KC2FnZW50X2J1aWxkGAQgASgJQgi6SAVyAxiAASJ9ChNDcmVkZW50aWFsQ2hhbGxlbmdlEhsKCnNlc3Npb25faWQYASABKAxCB7pIBHoCaBASIwoPY3JlZGVudGlhbF9ibG9iGAIgASgMQgq6SAd6BRABGIACEiQKEGVuY3J5cHRlZF9zZWNyZXQYAyABKAxCCrpIB3oFEAEYgAgiLgoUQ3JlZGVudGlhbEFjdGl2YXRpb24SFgoFcHJvb2YYASABKAxCB7pIBHoCaCAiSwoNU2Vzc2lvbkFjY2VwdBIbCgpzZXNzaW9uX2lkGAEgASgMQge6SAR6AmgQEh0KCnRyYW5zY3JpcHQYAiABKAxCCbpIBnoEECAYMCKDAgoMQWdlbnRNZXNzYWdlEhsKCnJlcXVlc3RfaWQYASABKAxCB7pIBHoCaBASLQoJa2V5X2FsbG9jGAIgASgLMhguY3ZtcC52MS5LZXlBbGxvY1JlcXVlc3RIABIxCgtrZXlfYWNxdWlyZRgDIAEoCzIaLmN2bXAudjEuS2V5QWNxdWlyZVJlcXVlc3RIABIvCgprZXlfdXBkYXRlGAQgASgLMhkuY3ZtcC52MS5LZXlVcGRhdGVSZXF1ZXN0SAASMQoLa2V5X2NvbmZpcm0YBSABKAsyGi5jdm1wLnYxLktleUNvbmZpcm1SZXF1ZXN0SABCEAoHcmVxdWVzdBIFukgCCAEi8wIKDVNlcnZlck1lc3NhZ2USGwoKcmVxdWVzdF9pZBgBIAEoDEIHukgEegIYEBImCgVncmFudBgCIAEoCzIVLmN2bXAudjEuU2Vzc2lvbkdyYW50SAASLgoJa2V5X2FsbG9jGAMgASgLMhkuY3ZtcC52MS5LZXlBbGxvY1Jlc3BvbnNlSAASMgoLa2V5X2FjcXVpcmUYBCABKAsyGy5jdm1wLnYxLktleUFjcXVpcmVSZXNwb25zZUgAEjAKCmtleV91cGRhdGUYBSABKAsyGi5jdm1wLnYxLktleVVwZGF0ZVJlc3BvbnNlSAASMgoLa2V5X2NvbmZpcm0YBiABKAsyGy5jdm1wLnYxLktleUNvbmZpcm1SZXNwb25zZUgAEiIKBWVycm9yGAcgASgLMhEuY3ZtcC52MS5LZXlFcnJvckgAEhwKCmNoZWNrcG9pbnQYDyABKAxCCLpIBXoDGIAEQhEKCHJlc3BvbnNlEgW6SAIIASKlAQoMU2Vzc2lvbkdyYW50Eg0KBWxldmVsGAEgASgNEjEKDWxlYXNlX2V4cGlyZXMYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhUKDXNpZ25lZF9wb2xpY3kYAyABKAwSFQoNaW5fZmxpZ2h0X21heBgEIAEoDRIRCglzaW11bGF0ZWQYBSABKAgSEgoKdGVuYW50X2tleRgGIAEoDCKmAQoPS2V5QWxsb2NSZXF1ZXN0EhoKBmtleV9pZBgBIAEoDEIKukgH2AEBegJoEBIuCgdwdXJwb3NlGAIgASgOMhMuY3ZtcC52MS5LZXlQdXJwb3NlQgi6SAWCAQIQARIcCgZsZW5ndGgYAyABKA1CDLpICdgBASoEGEAoEBILCgNzdm4YBCABKA0SHAoLYXBwX2NvbnRleHQYBSABKAxCB7pIBHoCGEAiqQEKEEtleUFsbG9jUmVzcG9uc2USFwoGa2V5X2lkGAEgASgMQge6SAR6AmgQEhQKDHNlY3VyaXR5X2tleRgCIAEoDBILCgNzdm4YAyABKA0SEQoJc3ZuX2Zsb29yGAQgASgNEhMKC3N2bl9yZXRpcmVkGAUgASgNEg0KBWVwb2NoGAYgASgNEgsKA2tjdhgHIAEoDBIVCg1wb2xpY3lfZGlnZXN0GAggASgMImsKEUtleUFjcXVpcmVSZXF1ZXN0EhcKBmtleV9pZBgBIAEoDEIHukgEegJoEBILCgNzdm4YAiABKA0SMAoGcmVhc29uGAMgASgOMhYuY3ZtcC52MS5BY3F1aXJlUmVhc29uQgi6SAWCAQIQASKhAQoSS2V5QWNxdWlyZVJlc3BvbnNlEhQKDHNlY3VyaXR5X2tleRgBIAEoDBILCgNzdm4YAiABKA0SEQoJc3ZuX2Zsb29yGAMgASgNEhMKC3N2bl9yZXRpcmVkGAQgASgNEg0KBWxldmVsGAUgASgNEhUKDXJla2V5X2FkdmlzZWQYBiABKAgSCwoDa2N2GAcgASgMEg0KBWVwb2NoGAggASgNIm0KEEtleVVwZGF0ZVJlcXVlc3QSFwoGa2V5X2lkGAEgASgMQge6SAR6AmgQEhIKCnRhcmdldF9zdm4YAiABKA0SFgoOZXhwZWN0ZWRfZmxvb3IYAyABKA0SFAoMcmV0aXJlX2JlbG93GAQgASgNIl8KEUtleVVwZGF0ZVJlc3BvbnNlEhEKCW9sZF9mbG9vchgBIAEoDRIRCgluZXdfZmxvb3IYAiABKA0SEwoLc3ZuX3JldGlyZWQYAyABKA0SDwoHY2hhbmdlZBgEIAEoCCJPChFLZXlDb25maXJtUmVxdWVzdBIXCgZrZXlfaWQYASABKAxCB7pIBHoCaBASCwoDc3ZuGAIgASgNEhQKA2tjdhgDIAEoDEIHukgEegJoCCInChJLZXlDb25maXJtUmVzcG9uc2USEQoJc3ZuX2Zsb29yGAEgASgNIjgKCEtleUVycm9yEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCRINCgVmaWVsZBgDIAEoCSo+CgVTdWl0ZRIVChFTVUlURV9VTlNQRUNJRklFRBAAEg4KClNVSVRFX1AyNTYQARIOCgpTVUlURV9QMzg0EAIqVQoKS2V5UHVycG9zZRIbChdLRVlfUFVSUE9TRV9VTlNQRUNJRklFRBAAEhQKEEtFWV9QVVJQT1NFX0RJU0sQARIUChBLRVlfUFVSUE9TRV9EQVRBEAIqfgoNQWNxdWlyZVJlYXNvbhIeChpBQ1FVSVJFX1JFQVNPTl9VTlNQRUNJRklFRBAAEhcKE0FDUVVJUkVfUkVBU09OX0JPT1QQARIYChRBQ1FVSVJFX1JFQVNPTl9SRUtFWRACEhoKFkFDUVVJUkVfUkVBU09OX01JR1JBVEUQAzJOCgpLZXlTZXJ2aWNlEkAKB1Nlc3Npb24SFy5jdm1wLnYxLlNlc3Npb25SZXF1ZXN0GhguY3ZtcC52MS5TZXNzaW9uUmVzcG9uc2UoATABYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_timestamp]);
+  fileDesc("ChFjdm1wL3YxL2tleS5wcm90bxIHY3ZtcC52MSKlAQoOU2Vzc2lvblJlcXVlc3QSIQoLY2xpZW50X2luaXQYASABKAxCCrpIB3oFEAEYgCBIABIfCghldmlkZW5jZRgCIAEoDEILukgIegYQARiAgERIABIdCgZzZWFsZWQYAyABKAxCC7pICHoGEAEYgIABSAASIAoKYWN0aXZhdGlvbhgEIAEoDEIKukgHegUQARiAAkgAQg4KBWZyYW1lEgW6SAIIASJwCg9TZXNzaW9uUmVzcG9uc2USEwoJY2hhbGxlbmdlGAEgASgMSAASEAoGYWNjZXB0GAIgASgMSAASEAoGc2VhbGVkGAMgASgMSAASFAoKY3JlZGVudGlhbBgEIAEoDEgAQg4KBWZyYW1lEgW6SAIIASL3AQoKQ2xpZW50SW5pdBIeCgh2ZXJzaW9ucxgBIAMoDUIMukgJkgEGCAEQCBgBEiwKBnN1aXRlcxgCIAMoDjIOLmN2bXAudjEuU3VpdGVCDLpICZIBBggBEAgYARIYCgdub25jZV9hGAMgASgMQge6SAR6AmggEi0KEWV2aWRlbmNlX3Byb2ZpbGVzGAQgAygJQhK6SA+SAQwIARAIIgZyBBABGCASJQoTY3JpdGljYWxfZXh0ZW5zaW9ucxgFIAMoCUIIukgFkgECEAgSKwoQbGFzdF9jaGVja3BvaW50cxgGIAMoDEIRukgOkgELEAgiB3oFEAEYgAQi2gIKCUNoYWxsZW5nZRIbCgpzZXNzaW9uX2lkGAEgASgMQge6SAR6AmgQEhgKB3ZlcnNpb24YAiABKA1CB7pIBCoCKAESKQoFc3VpdGUYAyABKA4yDi5jdm1wLnYxLlN1aXRlQgq6SAeCAQQQASAAEhgKB25vbmNlX2sYBCABKAxCB7pIBHoCaCASGQoFZXBoX2sYBSABKAxCCrpIB3oFEAEYgAISJQoRcmVxdWlyZWRfcHJvZmlsZXMYBiADKAlCCrpIB5IBBAgBEAgSEQoJbm90X2FmdGVyGAcgASgEEhcKBmhfaW5pdBgIIAEoDEIHukgEegJoIBIaCgZrc19rZXkYCSABKAxCCrpIB3oFEAEYgAISHAoKY2hlY2twb2ludBgKIAEoDEIIukgFegMYgAQSKQoQY29uc2lzdGVuY3lfcGF0aBgLIAMoDEIPukgMkgEJEIABIgR6AmggIo4BCghFdmlkZW5jZRIZCgVlcGhfYRgBIAEoDEIKukgHegUQARiAAhIjCg9jb25maWdfZG9jdW1lbnQYAiABKAxCCrpIB3oFEAEYgCASIwoOY213X2NvbGxlY3Rpb24YAyABKAxCC7pICHoGEAEYgIBAEh0KC2FnZW50X2J1aWxkGAQgASgJQgi6SAVyAxiAASJ9ChNDcmVkZW50aWFsQ2hhbGxlbmdlEhsKCnNlc3Npb25faWQYASABKAxCB7pIBHoCaBASIwoPY3JlZGVudGlhbF9ibG9iGAIgASgMQgq6SAd6BRABGIACEiQKEGVuY3J5cHRlZF9zZWNyZXQYAyABKAxCCrpIB3oFEAEYgAgiLgoUQ3JlZGVudGlhbEFjdGl2YXRpb24SFgoFcHJvb2YYASABKAxCB7pIBHoCaCAiSwoNU2Vzc2lvbkFjY2VwdBIbCgpzZXNzaW9uX2lkGAEgASgMQge6SAR6AmgQEh0KCnRyYW5zY3JpcHQYAiABKAxCCbpIBnoEECAYMCKDAgoMQWdlbnRNZXNzYWdlEhsKCnJlcXVlc3RfaWQYASABKAxCB7pIBHoCaBASLQoJa2V5X2FsbG9jGAIgASgLMhguY3ZtcC52MS5LZXlBbGxvY1JlcXVlc3RIABIxCgtrZXlfYWNxdWlyZRgDIAEoCzIaLmN2bXAudjEuS2V5QWNxdWlyZVJlcXVlc3RIABIvCgprZXlfdXBkYXRlGAQgASgLMhkuY3ZtcC52MS5LZXlVcGRhdGVSZXF1ZXN0SAASMQoLa2V5X2NvbmZpcm0YBSABKAsyGi5jdm1wLnYxLktleUNvbmZpcm1SZXF1ZXN0SABCEAoHcmVxdWVzdBIFukgCCAEinQMKDVNlcnZlck1lc3NhZ2USGwoKcmVxdWVzdF9pZBgBIAEoDEIHukgEegIYEBImCgVncmFudBgCIAEoCzIVLmN2bXAudjEuU2Vzc2lvbkdyYW50SAASLgoJa2V5X2FsbG9jGAMgASgLMhkuY3ZtcC52MS5LZXlBbGxvY1Jlc3BvbnNlSAASMgoLa2V5X2FjcXVpcmUYBCABKAsyGy5jdm1wLnYxLktleUFjcXVpcmVSZXNwb25zZUgAEjAKCmtleV91cGRhdGUYBSABKAsyGi5jdm1wLnYxLktleVVwZGF0ZVJlc3BvbnNlSAASMgoLa2V5X2NvbmZpcm0YBiABKAsyGy5jdm1wLnYxLktleUNvbmZpcm1SZXNwb25zZUgAEiIKBWVycm9yGAcgASgLMhEuY3ZtcC52MS5LZXlFcnJvckgAEigKBm5vdGljZRgIIAEoCzIWLmN2bXAudjEuU2Vzc2lvbk5vdGljZUgAEhwKCmNoZWNrcG9pbnQYDyABKAxCCLpIBXoDGIAEQhEKCHJlc3BvbnNlEgW6SAIIASKlAQoMU2Vzc2lvbkdyYW50Eg0KBWxldmVsGAEgASgNEjEKDWxlYXNlX2V4cGlyZXMYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhUKDXNpZ25lZF9wb2xpY3kYAyABKAwSFQoNaW5fZmxpZ2h0X21heBgEIAEoDRIRCglzaW11bGF0ZWQYBSABKAgSEgoKdGVuYW50X2tleRgGIAEoDCJyCg1TZXNzaW9uTm90aWNlEiEKBGtpbmQYASABKA4yEy5jdm1wLnYxLk5vdGljZUtpbmQSDgoGa2V5X2lkGAIgASgMEg0KBWxldmVsGAMgASgNEhEKCXN2bl9mbG9vchgEIAEoDRIMCgRjb2RlGAUgASgJIqYBCg9LZXlBbGxvY1JlcXVlc3QSGgoGa2V5X2lkGAEgASgMQgq6SAfYAQF6AmgQEi4KB3B1cnBvc2UYAiABKA4yEy5jdm1wLnYxLktleVB1cnBvc2VCCLpIBYIBAhABEhwKBmxlbmd0aBgDIAEoDUIMukgJ2AEBKgQYQCgQEgsKA3N2bhgEIAEoDRIcCgthcHBfY29udGV4dBgFIAEoDEIHukgEegIYQCKpAQoQS2V5QWxsb2NSZXNwb25zZRIXCgZrZXlfaWQYASABKAxCB7pIBHoCaBASFAoMc2VjdXJpdHlfa2V5GAIgASgMEgsKA3N2bhgDIAEoDRIRCglzdm5fZmxvb3IYBCABKA0SEwoLc3ZuX3JldGlyZWQYBSABKA0SDQoFZXBvY2gYBiABKA0SCwoDa2N2GAcgASgMEhUKDXBvbGljeV9kaWdlc3QYCCABKAwiawoRS2V5QWNxdWlyZVJlcXVlc3QSFwoGa2V5X2lkGAEgASgMQge6SAR6AmgQEgsKA3N2bhgCIAEoDRIwCgZyZWFzb24YAyABKA4yFi5jdm1wLnYxLkFjcXVpcmVSZWFzb25CCLpIBYIBAhABIqEBChJLZXlBY3F1aXJlUmVzcG9uc2USFAoMc2VjdXJpdHlfa2V5GAEgASgMEgsKA3N2bhgCIAEoDRIRCglzdm5fZmxvb3IYAyABKA0SEwoLc3ZuX3JldGlyZWQYBCABKA0SDQoFbGV2ZWwYBSABKA0SFQoNcmVrZXlfYWR2aXNlZBgGIAEoCBILCgNrY3YYByABKAwSDQoFZXBvY2gYCCABKA0ibQoQS2V5VXBkYXRlUmVxdWVzdBIXCgZrZXlfaWQYASABKAxCB7pIBHoCaBASEgoKdGFyZ2V0X3N2bhgCIAEoDRIWCg5leHBlY3RlZF9mbG9vchgDIAEoDRIUCgxyZXRpcmVfYmVsb3cYBCABKA0iXwoRS2V5VXBkYXRlUmVzcG9uc2USEQoJb2xkX2Zsb29yGAEgASgNEhEKCW5ld19mbG9vchgCIAEoDRITCgtzdm5fcmV0aXJlZBgDIAEoDRIPCgdjaGFuZ2VkGAQgASgIIk8KEUtleUNvbmZpcm1SZXF1ZXN0EhcKBmtleV9pZBgBIAEoDEIHukgEegJoEBILCgNzdm4YAiABKA0SFAoDa2N2GAMgASgMQge6SAR6AmgIIicKEktleUNvbmZpcm1SZXNwb25zZRIRCglzdm5fZmxvb3IYASABKA0iOAoIS2V5RXJyb3ISDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEg0KBWZpZWxkGAMgASgJKj4KBVN1aXRlEhUKEVNVSVRFX1VOU1BFQ0lGSUVEEAASDgoKU1VJVEVfUDI1NhABEg4KClNVSVRFX1AzODQQAiqGAgoKTm90aWNlS2luZBIbChdOT1RJQ0VfS0lORF9VTlNQRUNJRklFRBAAEh4KGk5PVElDRV9LSU5EX1BPTElDWV9DSEFOR0VEEAESIQodTk9USUNFX0tJTkRfUkVBVFRFU1RfUkVRVUlSRUQQAhIdChlOT1RJQ0VfS0lORF9LRVlfU1VTUEVOREVEEAMSGwoXTk9USUNFX0tJTkRfS0VZX1JFU1VNRUQQBBIdChlOT1RJQ0VfS0lORF9LRVlfREVTVFJPWUVEEAUSHgoaTk9USUNFX0tJTkRfS0VZX1RBS0VOX09WRVIQBhIdChlOT1RJQ0VfS0lORF9TSFVUVElOR19ET1dOEAcqVQoKS2V5UHVycG9zZRIbChdLRVlfUFVSUE9TRV9VTlNQRUNJRklFRBAAEhQKEEtFWV9QVVJQT1NFX0RJU0sQARIUChBLRVlfUFVSUE9TRV9EQVRBEAIqfgoNQWNxdWlyZVJlYXNvbhIeChpBQ1FVSVJFX1JFQVNPTl9VTlNQRUNJRklFRBAAEhcKE0FDUVVJUkVfUkVBU09OX0JPT1QQARIYChRBQ1FVSVJFX1JFQVNPTl9SRUtFWRACEhoKFkFDUVVJUkVfUkVBU09OX01JR1JBVEUQAzJOCgpLZXlTZXJ2aWNlEkAKB1Nlc3Npb24SFy5jdm1wLnYxLlNlc3Npb25SZXF1ZXN0GhguY3ZtcC52MS5TZXNzaW9uUmVzcG9uc2UoATABYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_timestamp]);
 
 /**
  * Frames from Key Agent to Key Server.
@@ -466,7 +466,7 @@ export const AgentMessageSchema: GenMessage<AgentMessage> = /*@__PURE__*/
  */
 export type ServerMessage = Message<"cvmp.v1.ServerMessage"> & {
   /**
-   * Of the request answered; empty in the grant.
+   * Of the request answered; empty in the grant and in a notice.
    *
    * @generated from field: bytes request_id = 1;
    */
@@ -525,6 +525,14 @@ export type ServerMessage = Message<"cvmp.v1.ServerMessage"> & {
      */
     value: KeyError;
     case: "error";
+  } | {
+    /**
+     * Something happened that this session should know; nobody asked for it.
+     *
+     * @generated from field: cvmp.v1.SessionNotice notice = 8;
+     */
+    value: SessionNotice;
+    case: "notice";
   } | { case: undefined; value?: undefined };
 
   /**
@@ -601,6 +609,56 @@ export const SessionGrantSchema: GenMessage<SessionGrant> = /*@__PURE__*/
   messageDesc(file_cvmp_v1_key, 10);
 
 /**
+ * Something that happened while the session was open. Informative: whatever it says, the next
+ * request is decided on what is in force then.
+ *
+ * @generated from message cvmp.v1.SessionNotice
+ */
+export type SessionNotice = Message<"cvmp.v1.SessionNotice"> & {
+  /**
+   * What happened.
+   *
+   * @generated from field: cvmp.v1.NoticeKind kind = 1;
+   */
+  kind: NoticeKind;
+
+  /**
+   * The key that it is about; empty where it is about no key.
+   *
+   * @generated from field: bytes key_id = 2;
+   */
+  keyId: Uint8Array;
+
+  /**
+   * Of a policy: level that the evidence of this session proves under it; 0: none.
+   *
+   * @generated from field: uint32 level = 3;
+   */
+  level: number;
+
+  /**
+   * Of a policy: its floor.
+   *
+   * @generated from field: uint32 svn_floor = 4;
+   */
+  svnFloor: number;
+
+  /**
+   * Code that requests are now refused with, empty where they are not.
+   *
+   * @generated from field: string code = 5;
+   */
+  code: string;
+};
+
+/**
+ * Describes the message cvmp.v1.SessionNotice.
+ * Use `create(SessionNoticeSchema)` to create a new message.
+ */
+export const SessionNoticeSchema: GenMessage<SessionNotice> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_key, 11);
+
+/**
  * Asks for a new KeyID and root key (Figure 4), or, naming a KeyID, for a new Security Key from
  * the root key that it has (s.3.3.4).
  *
@@ -649,7 +707,7 @@ export type KeyAllocRequest = Message<"cvmp.v1.KeyAllocRequest"> & {
  * Use `create(KeyAllocRequestSchema)` to create a new message.
  */
 export const KeyAllocRequestSchema: GenMessage<KeyAllocRequest> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_key, 11);
+  messageDesc(file_cvmp_v1_key, 12);
 
 /**
  * A Security Key that was allocated.
@@ -719,7 +777,7 @@ export type KeyAllocResponse = Message<"cvmp.v1.KeyAllocResponse"> & {
  * Use `create(KeyAllocResponseSchema)` to create a new message.
  */
 export const KeyAllocResponseSchema: GenMessage<KeyAllocResponse> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_key, 12);
+  messageDesc(file_cvmp_v1_key, 13);
 
 /**
  * Fetches a key by its KeyID (Figure 5).
@@ -755,7 +813,7 @@ export type KeyAcquireRequest = Message<"cvmp.v1.KeyAcquireRequest"> & {
  * Use `create(KeyAcquireRequestSchema)` to create a new message.
  */
 export const KeyAcquireRequestSchema: GenMessage<KeyAcquireRequest> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_key, 13);
+  messageDesc(file_cvmp_v1_key, 14);
 
 /**
  * The Security Key asked for.
@@ -825,7 +883,7 @@ export type KeyAcquireResponse = Message<"cvmp.v1.KeyAcquireResponse"> & {
  * Use `create(KeyAcquireResponseSchema)` to create a new message.
  */
 export const KeyAcquireResponseSchema: GenMessage<KeyAcquireResponse> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_key, 14);
+  messageDesc(file_cvmp_v1_key, 15);
 
 /**
  * Raises the floor of a key (Figure 6); it never falls.
@@ -867,7 +925,7 @@ export type KeyUpdateRequest = Message<"cvmp.v1.KeyUpdateRequest"> & {
  * Use `create(KeyUpdateRequestSchema)` to create a new message.
  */
 export const KeyUpdateRequestSchema: GenMessage<KeyUpdateRequest> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_key, 15);
+  messageDesc(file_cvmp_v1_key, 16);
 
 /**
  * The floor after the update.
@@ -909,7 +967,7 @@ export type KeyUpdateResponse = Message<"cvmp.v1.KeyUpdateResponse"> & {
  * Use `create(KeyUpdateResponseSchema)` to create a new message.
  */
 export const KeyUpdateResponseSchema: GenMessage<KeyUpdateResponse> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_key, 16);
+  messageDesc(file_cvmp_v1_key, 17);
 
 /**
  * Says that a key is in use; makes a pre-active key active (SP 800-57 part 1 s.7).
@@ -944,7 +1002,7 @@ export type KeyConfirmRequest = Message<"cvmp.v1.KeyConfirmRequest"> & {
  * Use `create(KeyConfirmRequestSchema)` to create a new message.
  */
 export const KeyConfirmRequestSchema: GenMessage<KeyConfirmRequest> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_key, 17);
+  messageDesc(file_cvmp_v1_key, 18);
 
 /**
  * The key is active.
@@ -965,7 +1023,7 @@ export type KeyConfirmResponse = Message<"cvmp.v1.KeyConfirmResponse"> & {
  * Use `create(KeyConfirmResponseSchema)` to create a new message.
  */
 export const KeyConfirmResponseSchema: GenMessage<KeyConfirmResponse> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_key, 18);
+  messageDesc(file_cvmp_v1_key, 19);
 
 /**
  * A refused request inside an attested session.
@@ -1000,7 +1058,7 @@ export type KeyError = Message<"cvmp.v1.KeyError"> & {
  * Use `create(KeyErrorSchema)` to create a new message.
  */
 export const KeyErrorSchema: GenMessage<KeyError> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_key, 19);
+  messageDesc(file_cvmp_v1_key, 20);
 
 /**
  * Cipher suites of a session.
@@ -1044,6 +1102,82 @@ export const SuiteSchema: GenEnum<Suite> = /*@__PURE__*/
   enumDesc(file_cvmp_v1_key, 0);
 
 /**
+ * What a session is told of.
+ *
+ * @generated from enum cvmp.v1.NoticeKind
+ */
+export const NoticeKind = {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: NOTICE_KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * Another policy is in force for this CVM, with the level and floor that the notice says.
+   *
+   * @generated from enum value: NOTICE_KIND_POLICY_CHANGED = 1;
+   */
+  POLICY_CHANGED: 1,
+
+  /**
+   * Requests are refused until the agent has attested again.
+   *
+   * @generated from enum value: NOTICE_KIND_REATTEST_REQUIRED = 2;
+   */
+  REATTEST_REQUIRED: 2,
+
+  /**
+   * The tenant holds the key.
+   *
+   * @generated from enum value: NOTICE_KIND_KEY_SUSPENDED = 3;
+   */
+  KEY_SUSPENDED: 3,
+
+  /**
+   * The tenant holds the key no longer.
+   *
+   * @generated from enum value: NOTICE_KIND_KEY_RESUMED = 4;
+   */
+  KEY_RESUMED: 4,
+
+  /**
+   * The key is gone for good.
+   *
+   * @generated from enum value: NOTICE_KIND_KEY_DESTROYED = 5;
+   */
+  KEY_DESTROYED: 5,
+
+  /**
+   * The tenant took the key from the instance that had it.
+   *
+   * @generated from enum value: NOTICE_KIND_KEY_TAKEN_OVER = 6;
+   */
+  KEY_TAKEN_OVER: 6,
+
+  /**
+   * The Key Server ends this stream shortly.
+   *
+   * @generated from enum value: NOTICE_KIND_SHUTTING_DOWN = 7;
+   */
+  SHUTTING_DOWN: 7,
+} as const;
+
+/**
+ * What a session is told of.
+ *
+ * @generated from enum cvmp.v1.NoticeKind
+ */
+export type NoticeKind = (typeof NoticeKind)[keyof typeof NoticeKind] | UnknownEnum;
+
+/**
+ * Describes the enum cvmp.v1.NoticeKind.
+ */
+export const NoticeKindSchema: GenEnum<NoticeKind> = /*@__PURE__*/
+  enumDesc(file_cvmp_v1_key, 1);
+
+/**
  * What a Security Key is for; part of its derivation.
  *
  * @generated from enum cvmp.v1.KeyPurpose
@@ -1082,7 +1216,7 @@ export type KeyPurpose = (typeof KeyPurpose)[keyof typeof KeyPurpose] | UnknownE
  * Describes the enum cvmp.v1.KeyPurpose.
  */
 export const KeyPurposeSchema: GenEnum<KeyPurpose> = /*@__PURE__*/
-  enumDesc(file_cvmp_v1_key, 1);
+  enumDesc(file_cvmp_v1_key, 2);
 
 /**
  * Why an agent fetches a key; for the audit record.
@@ -1130,7 +1264,7 @@ export type AcquireReason = (typeof AcquireReason)[keyof typeof AcquireReason] |
  * Describes the enum cvmp.v1.AcquireReason.
  */
 export const AcquireReasonSchema: GenEnum<AcquireReason> = /*@__PURE__*/
-  enumDesc(file_cvmp_v1_key, 2);
+  enumDesc(file_cvmp_v1_key, 3);
 
 /**
  * Key Server, audience: Key Agents (draft-deng-teep-cvmp-01 s.3.3, Figures 4 to 6).

@@ -4,6 +4,7 @@ import type { KeyRecord } from '#core/keying/key-record.js';
 import type { KeyingPolicy, KeyPurpose } from '#core/keying/policy.js';
 import type { TenantRegistry } from '#server/host/callers/tenants.js';
 import type { Page, PageRequest } from '#server/host/paging.js';
+import type { NoticeBoard } from '../notices.js';
 
 /**
  * What the services of the Key Server build on. Times are milliseconds since the epoch.
@@ -17,6 +18,8 @@ export interface KeyServerState {
   readonly policies: Policies;
   readonly keys: Keys;
   readonly audit: AuditLog;
+  /** Live sessions, and who tells them what happened. */
+  readonly notices: NoticeBoard;
   /** Why nothing is answered any more (STORE_WRITE); undefined while all is well. */
   failure(): CvmpError | undefined;
   /** Waits for what is under way, then closes the store. */

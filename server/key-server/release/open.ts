@@ -1,6 +1,7 @@
 import type { Crypto } from '#core/crypto.js';
 import { CvmpError } from '#core/errors.js';
 import { crypto } from '#crypto';
+import { NoticeBoard } from '../notices.js';
 import { Journal } from '../store/journal.js';
 import { initKeyring, type Keyring, openKeyring } from '../store/keyring.js';
 import { initLevelStore, openLevelStore } from '../store/level.js';
@@ -64,7 +65,8 @@ export async function stateOver(store: Store, options: StateOptions): Promise<Ke
   const journal = new Journal<AuditEvent>(store, chain);
   const counts = new SealedRecords(journal, keyCountsCodec, countsMax);
   const tenants = new Tenants({ store, journal, keyring, now });
-  const policies = new PolicyStore({ journal, keyring, tenants, counts, now });
+  const notices = new NoticeBoard();
+  const policies = new PolicyStore({ journal, keyring, tenants, counts, notices, now });
   const requests = new Requests(store, journal);
   const tools = { store, journal, keyring, policies, requests, counts, now, randomBytes };
   const pruning = setInterval(() => void prune(requests, now), pruneEvery).unref();
@@ -73,6 +75,7 @@ export async function stateOver(store: Store, options: StateOptions): Promise<Ke
     tenants,
     policies,
     keys: new KeyRelease(tools),
+    notices,
     audit: {
       record: (event) => journal.submit({ event }),
       list: (tenantId, page, filter) => chain.list(tenantId, page, filter),

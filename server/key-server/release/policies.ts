@@ -6,6 +6,7 @@ import { crypto } from '#crypto';
 import type { TenantRegistry } from '#server/host/callers/tenants.js';
 import { decodePageToken, type Page, type PageRequest, pageOf } from '#server/host/paging.js';
 import { knownFormats, readSignedPolicy } from '#wire/policy.js';
+import type { NoticeBoard } from '../notices.js';
 import type { Journal } from '../store/journal.js';
 import type { Keyring } from '../store/keyring.js';
 import type { LatePut } from '../store/seal.js';
@@ -14,6 +15,7 @@ import { type Decision, deciding } from './deciding.js';
 import { countsKey, type KeyCounts, noKeys, raisedTo } from './key-counts.js';
 import { demandSigners } from './quorums.js';
 import { type Held, SealedRecords, unchanged } from './records.js';
+import { standingOf } from './scene.js';
 import {
   type PolicyIndex,
   policiesMax,
@@ -32,6 +34,7 @@ interface PolicyTools {
   readonly keyring: Keyring;
   readonly tenants: TenantRegistry;
   readonly counts: SealedRecords<KeyCounts>;
+  readonly notices: NoticeBoard;
   readonly now: () => number;
 }
 
@@ -58,12 +61,31 @@ export class PolicyStore implements Policies {
     }
     const policyDigest = crypto.hash('sha256', signed);
     const event = { operation: 'set_key_policy', tenantId, policyDigest, requestId } as const;
-    return deciding(this.#tools.journal, event, {
+    let changed = false;
+    const outcome = await deciding(this.#tools.journal, event, {
       load: () => this.#plan(tenantId, signed),
-      decide: (plan) => plan,
+      decide: (plan) => {
+        changed = plan.puts !== undefined;
+        return plan;
+      },
       forget: () => {
         this.forget(tenantId);
         this.#tools.counts.clear();
+      },
+    });
+    if (changed) this.#tell(tenantId, outcome.policy.policyId);
+    return outcome;
+  }
+
+  /** Running sessions of CVMs that the policy covers learn what it means to them. */
+  #tell(tenantId: string, policyId: string): void {
+    const { notices, now } = this.#tools;
+    notices.publish(tenantId, {
+      kind: 'policy-changed',
+      standing: (grant) => {
+        const own = this.peek(tenantId);
+        if (own?.covering(grant.cvmName)?.policy.policyId !== policyId) return undefined;
+        return standingOf(grant, own, now());
       },
     });
   }

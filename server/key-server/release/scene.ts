@@ -1,6 +1,7 @@
 import { equalBytes } from '#core/bytes.js';
 import { CvmpError } from '#core/errors.js';
 import { checkValidity, type Proven } from '#core/keying/rules.js';
+import type { Standing } from '../notices.js';
 import type { TenantKeys } from '../store/keyring.js';
 import type { SessionGrant, StoredPolicy } from './contract.js';
 import type { AuditEventDraft } from './deciding.js';
@@ -32,6 +33,19 @@ export function sceneOf(
   now: number,
   event: AuditEventDraft,
 ): Scene {
+  const policy = inForce(grant, policies, now, event);
+  const level = levelUnder(grant, policy);
+  event.level = level;
+  return { grant, now, keys, policies, policy, proven: { policy: policy.policy, level }, event };
+}
+
+/** The policy that covers the CVM, where it is valid and the session may still build on it. */
+function inForce(
+  grant: SessionGrant,
+  policies: TenantPolicies,
+  now: number,
+  event: Pick<AuditEventDraft, 'policyDigest'>,
+): StoredPolicy {
   const policy = policies.covering(grant.cvmName);
   if (policy === undefined) {
     throw new CvmpError('NO_POLICY', `no policy covers the CVM ${grant.cvmName}`);
@@ -41,9 +55,19 @@ export function sceneOf(
   if (now >= grant.leaseExpires) {
     throw new CvmpError('REATTEST_REQUIRED', 'the lease of this session is over');
   }
-  const level = levelUnder(grant, policy);
-  event.level = level;
-  return { grant, now, keys, policies, policy, proven: { policy: policy.policy, level }, event };
+  return policy;
+}
+
+/** What the next request of the session would be decided on. */
+export function standingOf(grant: SessionGrant, policies: TenantPolicies, now: number): Standing {
+  const svnFloor = policies.covering(grant.cvmName)?.policy.svnFloor ?? 0;
+  try {
+    const level = levelUnder(grant, inForce(grant, policies, now, {}));
+    return { level, svnFloor, code: level < svnFloor ? 'SVN_BELOW_FLOOR' : undefined };
+  } catch (error) {
+    if (error instanceof CvmpError) return { level: 0, svnFloor, code: error.code };
+    throw error;
+  }
 }
 
 function levelUnder(grant: SessionGrant, policy: StoredPolicy): number {

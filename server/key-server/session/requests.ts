@@ -20,12 +20,15 @@ import type {
   UpdateRequest,
 } from '../release/contract.js';
 import type { Attested } from '../verifier/attest.js';
+import type { NoticeFields } from './told.js';
 
 type Response = NonNullable<MessageInitShape<typeof ServerMessageSchema>['response']>;
 
 /** An answer, and the Security Key inside it, to be overwritten once it is sealed. */
 export interface Answer {
   readonly message: ServerMessage;
+  /** Key that the request made; undefined where it named one itself, see {@link namedKey}. */
+  readonly keyId?: Uint8Array;
   readonly securityKey: Uint8Array | undefined;
 }
 
@@ -46,7 +49,7 @@ export async function answerRequest(
       const released = await keys.allocate(grant, requestId, allocRequest(request.value));
       const { keyId, policyDigest } = released;
       const value = { ...releasedFields(released), keyId, policyDigest };
-      return answer(requestId, { case: 'keyAlloc', value }, released);
+      return { ...answer(requestId, { case: 'keyAlloc', value }, released), keyId };
     }
     case 'keyAcquire': {
       const { keyId, svn, reason } = request.value;
@@ -87,6 +90,11 @@ export async function answerRequest(
   }
 }
 
+/** KeyID in the request; empty where it asks for a new key. */
+export function namedKey({ request }: AgentMessage): Uint8Array {
+  return request.value?.keyId ?? new Uint8Array();
+}
+
 /** Always the first sealed frame. */
 export function grantMessage(
   { grant, tenant, simulated }: Attested,
@@ -103,6 +111,11 @@ export function grantMessage(
       tenantKey: tenant.signingKey,
     },
   }).message;
+}
+
+/** What nobody asked for; the request id is empty. */
+export function noticeMessage(notice: NoticeFields): ServerMessage {
+  return answer(new Uint8Array(), { case: 'notice', value: notice }).message;
 }
 
 /** A refused request; the session goes on. The agent is attested, so it is told why. */

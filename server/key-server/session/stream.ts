@@ -17,9 +17,11 @@ import type { CallContext, StreamReceiver, StreamSender } from '#server/host/han
 import { errorFields } from '#server/host/log.js';
 import { sessionCodec } from '#wire/session.js';
 import { readMessage, writeMessage } from '#wire/validate.js';
+import type { NoticeBoard } from '../notices.js';
 import type { Keys, SessionGrant } from '../release/contract.js';
 import type { Verifier } from '../verifier/attest.js';
-import { answerRequest, errorMessage, grantMessage } from './requests.js';
+import { answerRequest, errorMessage, grantMessage, namedKey, noticeMessage } from './requests.js';
+import { ToldSession } from './told.js';
 
 /** Every limit is finite. */
 export interface SessionLimits {
@@ -38,6 +40,7 @@ export interface SessionParts {
   readonly identity: EcPrivateKey;
   readonly verifier: Verifier;
   readonly keys: Keys;
+  readonly notices: NoticeBoard;
   readonly limits: SessionLimits;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
@@ -56,6 +59,8 @@ export class SessionStream implements StreamReceiver<typeof SessionRequestSchema
   readonly #session: ServerSession;
   readonly #ended: () => void;
   #grant: SessionGrant | undefined;
+  #told: ToldSession | undefined;
+  #unregister = () => {};
   /** Goes on with the attestation that waits for an activation. */
   #activated:
     | { readonly resolve: () => void; readonly reject: (error: unknown) => void }
@@ -111,12 +116,14 @@ export class SessionStream implements StreamReceiver<typeof SessionRequestSchema
   }
 
   drained(): void {
+    this.#told?.release();
     this.#sender.resume();
   }
 
   closed(): void {
     this.#closed = true;
     clearTimeout(this.#timer);
+    this.#unregister();
     this.#session.close();
     this.#grant = undefined;
     this.#activated?.reject(gone());
@@ -135,7 +142,15 @@ export class SessionStream implements StreamReceiver<typeof SessionRequestSchema
     this.#grant = attested.grant;
     this.#send('accept', accept);
     this.#answer(grantMessage(attested, limits.inFlightMax));
+    this.#register(attested.grant);
     this.#waitForRequests();
+  }
+
+  /** From here on the session is told what happens to its policy and keys. */
+  #register(grant: SessionGrant): void {
+    if (this.#closed) return;
+    this.#told = new ToldSession(grant, (notice) => this.#answer(noticeMessage(notice)));
+    this.#unregister = this.#parts.notices.register(this.#told);
   }
 
   /** Both credential legs: the attestation goes on only with the right answer. */
@@ -192,7 +207,9 @@ export class SessionStream implements StreamReceiver<typeof SessionRequestSchema
 
   async #decide(grant: SessionGrant, message: AgentMessage): Promise<void> {
     try {
+      this.#told?.uses(namedKey(message));
       const answer = await answerRequest(this.#parts.keys, grant, message);
+      if (answer.keyId !== undefined) this.#told?.uses(answer.keyId);
       this.#answer(answer.message);
       answer.securityKey?.fill(0);
     } catch (error) {
@@ -228,7 +245,9 @@ export class SessionStream implements StreamReceiver<typeof SessionRequestSchema
       frame: { case: kind, value },
     };
     // An agent that does not read its answers is not read either.
-    if (!this.#sender.send(message)) this.#sender.pause();
+    if (this.#sender.send(message)) return;
+    this.#told?.hold();
+    this.#sender.pause();
   }
 
   #waitForRequests(): void {

@@ -97,6 +97,7 @@ export async function startKeyServer(
     identity: state.identity,
     verifier,
     keys: state.keys,
+    notices: state.notices,
     limits: { ...limits, ...change },
     now,
   };
