@@ -521,7 +521,22 @@ export const errorTable = {
   STORE_CORRUPT: row(
     'DATA_LOSS',
     'A record of the store is damaged or was moved.',
-    'Restore from a backup; see docs/operating.md.',
+    'Bring back the files named from a mirror, or restore a backup; see docs/operating/durability.md.',
+  ),
+  STORE_BEHIND: row(
+    'DATA_LOSS',
+    'The store lacks changes that it had acknowledged.',
+    'Bring back its newest files, or restore the newest backup; see docs/operating/durability.md.',
+  ),
+  STORE_ACCESS: row(
+    'FAILED_PRECONDITION',
+    'The files of the store may not be read or written by this process.',
+    'Run the server as their owner, keep them to it (chmod 700), on a disk that is not read-only.',
+  ),
+  RESTORED_READ_ONLY: row(
+    'FAILED_PRECONDITION',
+    'The store was restored, or lost its head file; it only reads until an operator anchors it.',
+    'Stop the server and run `store anchor` with the newest known checkpoint.',
   ),
   STORE_WRITE: row(
     'UNAVAILABLE',

@@ -1,8 +1,9 @@
-import { mkdir, readdir } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { Level } from 'level';
 import { fromUtf8, utf8 } from '#core/bytes.js';
 import { CvmpError } from '#core/errors.js';
+import { asCvmpError, inspectFiles } from './level-files/inspect.js';
 
 /** One put (`value`) or delete (no `value`). Keys are ASCII without control characters. */
 export interface Write {
@@ -49,11 +50,15 @@ export class Database {
    * Makes a database.
    * @param kind what it is for, as {@link open} must name it
    * @param first what it begins with, in the same batch as its marker
-   * @throws CvmpError ALREADY_EXISTS, STORE_LOCKED, STORE_CORRUPT
+   * @throws CvmpError ALREADY_EXISTS, STORE_LOCKED, STORE_CORRUPT, STORE_ACCESS, STORE_WRITE
    */
   static async create(path: string, kind: string, first: readonly Write[] = []): Promise<void> {
     // Values are sealed, names of keys are not.
-    await mkdir(path, { recursive: true, mode: 0o700 });
+    try {
+      await mkdir(path, { recursive: true, mode: 0o700 });
+    } catch (cause) {
+      throw asCvmpError(cause, path);
+    }
     const database = await Database.#open(path, true);
     try {
       const keys = await database.#db.keys({ limit: 1 }).all();
@@ -66,7 +71,7 @@ export class Database {
     }
   }
 
-  /** @throws CvmpError STORE_MISSING, STORE_LOCKED, STORE_CORRUPT */
+  /** @throws CvmpError STORE_MISSING, STORE_LOCKED, STORE_CORRUPT, STORE_ACCESS, STORE_WRITE */
   static async open(path: string, kind: string): Promise<Database> {
     const database = await Database.#open(path, false);
     const marker = await database.get(markerKey);
@@ -80,16 +85,16 @@ export class Database {
   static async #open(path: string, createIfMissing: boolean): Promise<Database> {
     const folder = resolve(path);
     if (opened.has(folder)) throw new CvmpError('STORE_LOCKED', `${path} is open in this process`);
-    if (!createIfMissing) await mustExist(folder);
+    if (!createIfMissing) inspectFiles(folder);
     opened.add(folder);
     const db: Db = new Level(folder, { ...tuning, valueEncoding: 'view', createIfMissing });
     try {
       await db.open();
     } catch (cause) {
       opened.delete(folder);
-      const { code, message } = ((cause as Error).cause ?? cause) as Error & { code?: string };
-      const ours = code === 'LEVEL_LOCKED' ? 'STORE_LOCKED' : 'STORE_CORRUPT';
-      throw new CvmpError(ours, `${path} does not open: ${message}`, { cause });
+      const inner = ((cause as Error).cause ?? cause) as Error & { code?: string };
+      if (inner.code !== 'LEVEL_LOCKED') throw asCvmpError(inner, path);
+      throw new CvmpError('STORE_LOCKED', `${path} is open in another process`, { cause });
     }
     return new Database(db, folder);
   }
@@ -185,14 +190,4 @@ export class Database {
       ? new CvmpError('STORE_CORRUPT', 'the database could not be read', { cause })
       : new CvmpError('SHUTTING_DOWN', 'the database is closed');
   }
-}
-
-/** LevelDB makes a folder where it then opens nothing, and an empty database where CURRENT is lost. */
-async function mustExist(folder: string): Promise<void> {
-  const files = await readdir(folder).catch((): string[] => []);
-  if (files.includes('CURRENT')) return;
-  if (files.some((name) => /\.(ldb|log)$|^MANIFEST-/.test(name))) {
-    throw new CvmpError('STORE_CORRUPT', `the database at ${folder} has lost its file CURRENT`);
-  }
-  throw new CvmpError('STORE_MISSING', `there is no database at ${folder}`);
 }

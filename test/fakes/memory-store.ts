@@ -4,6 +4,7 @@ import type { Change, Entry, Range, Store, Stored } from '#server/key-server/sto
 /** A store that forgets when the test ends. Its commits can be held back, or made to fail. */
 export class MemoryStore implements Store {
   readonly id = new Uint8Array(16).fill(9);
+  readonly anchored = true;
   readonly records = new Map<string, Stored>();
   /** Every commit so far, in order. */
   readonly commits: Change[] = [];

@@ -1,6 +1,13 @@
 import { CvmpError } from '#core/errors.js';
 import type { LatePut } from './seal.js';
-import type { Change, Expectation, Put, Store, Stored } from './store.js';
+import {
+  type Change,
+  type Expectation,
+  notAnchored,
+  type Put,
+  type Store,
+  type Stored,
+} from './store.js';
 
 /** What one operation wants to write, all of it or nothing. */
 export interface Draft<Event> {
@@ -61,6 +68,7 @@ export class Journal<Event> {
   constructor(store: Store, log: BatchLog<Event>) {
     this.#store = store;
     this.#log = log;
+    if (!store.anchored) this.#refusal = notAnchored();
   }
 
   /** Why nothing can be written any more; undefined while all is well. */
@@ -78,7 +86,7 @@ export class Journal<Event> {
 
   /**
    * Resolves once durable.
-   * @throws StaleRead; CvmpError STORE_WRITE (then for ever), SHUTTING_DOWN
+   * @throws StaleRead; CvmpError STORE_WRITE (then for ever), RESTORED_READ_ONLY, SHUTTING_DOWN
    */
   async submit(draft: Draft<Event>): Promise<void> {
     if (this.#refusal !== undefined) throw this.#refusal;

@@ -1,6 +1,15 @@
 import { CvmpError } from '#core/errors.js';
 import { Database, type Write } from '#server/host/level.js';
-import type { Change, Entry, Put, Range, Store, Stored } from './store.js';
+import { HeadFile } from './head.js';
+import {
+  type Change,
+  type Entry,
+  notAnchored,
+  type Put,
+  type Range,
+  type Store,
+  type Stored,
+} from './store.js';
 
 /** A value on disk begins with its version, big-endian. */
 const versionLength = 6;
@@ -8,47 +17,96 @@ const versionsMax = 100_000;
 const kind = 'cvmp-key-server 1';
 /** 16 random bytes that tell this store from every other one. */
 const idKey = 'store';
+/** Its version is the number of commits so far. */
+const commitsKey = 'commits';
+const nothing = new Uint8Array();
+
+/** Where the head file of a store is, unless told: beside its folder. */
+export const headFileOf = (folder: string) => `${folder}.head`;
 
 /**
  * Makes a store.
  * @param id 16 random bytes
  * @param first what it begins with
- * @throws CvmpError ALREADY_EXISTS, STORE_LOCKED, STORE_WRITE
+ * @throws CvmpError ALREADY_EXISTS, STORE_LOCKED, STORE_WRITE, STORE_ACCESS
  */
 export async function initLevelStore(
   folder: string,
   id: Uint8Array,
   first: readonly Put[],
+  headFile = headFileOf(folder),
 ): Promise<void> {
   const identity = { key: idKey, value: id, expected: 0, version: 1 };
-  await Database.create(folder, kind, [identity, ...first].map(written));
+  await Database.create(folder, kind, [identity, commitsPut(1), ...first].map(written));
+  HeadFile.create(headFile, id, 1).close();
 }
 
 /**
  * Opens a store that {@link initLevelStore} made; never makes one.
- * @throws CvmpError STORE_MISSING, STORE_LOCKED, STORE_CORRUPT
+ * @param options.isHeadIgnored to look at a store that lost something
+ * @throws CvmpError STORE_MISSING, STORE_LOCKED, STORE_CORRUPT, STORE_ACCESS, STORE_BEHIND
  */
-export async function openLevelStore(folder: string): Promise<Store> {
+export async function openLevelStore(
+  folder: string,
+  options: { readonly headFile?: string; readonly isHeadIgnored?: boolean } = {},
+): Promise<LevelStore> {
+  const { headFile = headFileOf(folder), isHeadIgnored = false } = options;
   const database = await Database.open(folder, kind);
-  const id = database.getSync(idKey);
-  if (id?.length !== versionLength + 16) {
+  try {
+    const id = database.getSync(idKey);
+    const commits = database.getSync(commitsKey);
+    if (id?.length !== versionLength + 16 || commits === undefined) {
+      throw new CvmpError('STORE_CORRUPT', `the store at ${folder} has lost its first records`);
+    }
+    const parts = { id: id.slice(versionLength), commits: stored(commitsKey, commits).version };
+    const head = isHeadIgnored ? undefined : HeadFile.open(headFile, parts.id);
+    if (head !== undefined && head.commits > parts.commits) {
+      head.close();
+      const what = `ends at commit ${parts.commits}; commit ${head.commits} was acknowledged`;
+      throw new CvmpError('STORE_BEHIND', `the store at ${folder} ${what}`);
+    }
+    return new LevelStore(database, { ...parts, headFile, head });
+  } catch (error) {
     await database.close();
-    throw new CvmpError('STORE_CORRUPT', `the store at ${folder} has lost its id`);
+    throw error;
   }
-  return new LevelStore(database, id.slice(versionLength));
 }
 
-/** The embedded store: one process, one LevelDB. */
-class LevelStore implements Store {
+interface Opened {
+  readonly id: Uint8Array;
+  readonly commits: number;
+  readonly headFile: string;
+  readonly head: HeadFile | undefined;
+}
+
+/** The embedded store: one process, one LevelDB, and its head file. */
+export class LevelStore implements Store {
   readonly id: Uint8Array;
   readonly #db: Database;
+  readonly #headFile: string;
+  #head: HeadFile | undefined;
+  #commits: number;
   /** Versions of keys lately read or written; nobody else writes. */
   readonly #versions = new Map<string, number>();
   #last: Promise<unknown> = Promise.resolve();
+  #isClosed = false;
 
-  constructor(db: Database, id: Uint8Array) {
+  constructor(db: Database, { id, commits, headFile, head }: Opened) {
     this.#db = db;
     this.id = id;
+    this.#commits = commits;
+    this.#headFile = headFile;
+    this.#head = head;
+  }
+
+  get anchored(): boolean {
+    return this.#head !== undefined;
+  }
+
+  /** Declares that nothing newer is known than what is here. @throws CvmpError STORE_WRITE */
+  anchor(): void {
+    this.#head?.close();
+    this.#head = HeadFile.create(this.#headFile, this.id, this.#commits);
   }
 
   async get(key: string): Promise<Stored | undefined> {
@@ -69,10 +127,16 @@ class LevelStore implements Store {
 
   async close(): Promise<void> {
     await this.#last;
+    this.#isClosed = true;
     await this.#db.close();
+    this.#head?.close();
+    this.#head = undefined;
   }
 
   async #commit({ puts = [], deletes = [], unchanged = [] }: Change): Promise<void> {
+    if (this.#isClosed) throw new CvmpError('SHUTTING_DOWN', 'the store is closed');
+    const head = this.#head;
+    if (head === undefined) throw notAnchored();
     for (const list of [puts, deletes, unchanged]) {
       for (const { key, expected } of list) {
         const version = this.#versions.get(key) ?? this.#read(key)?.version ?? 0;
@@ -81,7 +145,11 @@ class LevelStore implements Store {
       }
     }
     if (puts.length + deletes.length === 0) return;
-    await this.#db.write([...puts.map(written), ...deletes.map(({ key }) => ({ key }))]);
+    const commits = this.#commits + 1;
+    const all = [...puts.map(written), ...deletes.map(({ key }) => ({ key }))];
+    await this.#db.write([...all, written(commitsPut(commits))]);
+    this.#commits = commits;
+    head.advance(commits);
     for (const { key, version } of puts) this.#remember(key, version);
     for (const { key } of deletes) this.#versions.delete(key);
   }
@@ -98,6 +166,10 @@ class LevelStore implements Store {
     if (this.#versions.size >= versionsMax) this.#versions.clear();
     this.#versions.set(key, version);
   }
+}
+
+function commitsPut(commits: number): Put {
+  return { key: commitsKey, value: nothing, expected: commits - 1, version: commits };
 }
 
 function written({ key, value, version }: Put): Write {

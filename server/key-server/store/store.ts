@@ -1,3 +1,5 @@
+import { CvmpError } from '#core/errors.js';
+
 /**
  * What the Key Server asks of a database. LevelDB is the embedded one; etcd can follow: a commit is
  * one of its transactions. Versions are ours and travel with the value, so that a sealed value can
@@ -6,6 +8,11 @@
 export interface Store {
   /** Names this store among all others; 16 bytes, made by init. */
   readonly id: Uint8Array;
+  /**
+   * False where what was acknowledged last may be missing (after a restore): it can be read, but
+   * nothing may be decided on it.
+   */
+  readonly anchored: boolean;
   /** Sees every commit that was answered. @throws CvmpError STORE_CORRUPT, UNAVAILABLE */
   get(key: string): Promise<Stored | undefined>;
   /**
@@ -17,7 +24,7 @@ export interface Store {
    * All or nothing, in the order of the calls; answered once durable.
    * @throws CvmpError CAS_MISMATCH: a version is not the expected one, nothing was written;
    *   STORE_WRITE: perhaps not durable, and from now on this store refuses every commit;
-   *   SHUTTING_DOWN
+   *   RESTORED_READ_ONLY: it is not anchored; SHUTTING_DOWN
    */
   commit(change: Change): Promise<void>;
   /** Waits for what was submitted. */
@@ -60,4 +67,9 @@ export interface Change {
   readonly deletes?: readonly Expectation[];
   /** Not written, but the version must hold. */
   readonly unchanged?: readonly Expectation[];
+}
+
+/** Why a store that is not anchored refuses commits. */
+export function notAnchored(): CvmpError {
+  return new CvmpError('RESTORED_READ_ONLY', 'the store is not anchored: it only reads');
 }
