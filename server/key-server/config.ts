@@ -9,6 +9,8 @@ export interface KeyServerSettings {
   readonly store: {
     /** Folder of the LevelDB. */
     readonly folder: string;
+    /** Remembers how far the store had come. */
+    readonly headFile: string;
     readonly masterKeyFile: string;
   };
   /** Where init writes the public identity key (COSE_Key, base64url). */
@@ -38,6 +40,10 @@ export function readKeyServerSettings(config: ConfigReader): KeyServerSettings {
     }),
     store: config.section('store', (store) => ({
       folder: store.path('folder', { default: 'store', why: 'beside this file' }),
+      headFile: store.path('head_file', {
+        default: 'store.head',
+        why: 'beside this file; on another disk it also notices a store that was set back',
+      }),
       masterKeyFile: store.path('master_key_file', {
         default: 'master.key',
         why: 'beside this file; keep it apart from backups of the store',

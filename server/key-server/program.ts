@@ -60,9 +60,9 @@ async function init(
   now: () => number,
 ): Promise<readonly string[]> {
   const { randomBytes } = crypto;
-  const { folder, masterKeyFile } = settings.store;
+  const { folder, headFile, masterKeyFile } = settings.store;
   createMasterKeyFile(masterKeyFile, randomBytes);
-  const options = { masterKey: readMasterKeyFile(masterKeyFile), now, randomBytes };
+  const options = { headFile, masterKey: readMasterKeyFile(masterKeyFile), now, randomBytes };
   await initState(folder, options);
   const state = await openState(folder, options);
   const identity = ecPublicKey(state.identity.curve, state.identity.publicPoint);
@@ -82,7 +82,8 @@ async function serve(settings: KeyServerSettings, now: () => number): Promise<Ru
   const log = createLog(settings.host.name, settings.host.logLevel);
   const masterKey = readMasterKeyFile(settings.store.masterKeyFile);
   const { randomBytes } = crypto;
-  const state = await openState(settings.store.folder, { masterKey, now, randomBytes });
+  const { folder, headFile } = settings.store;
+  const state = await openState(folder, { headFile, masterKey, now, randomBytes });
   const anchors = anchorsOf(settings);
   const endorsements = openEndorsements(
     settings.endorsements,

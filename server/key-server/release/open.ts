@@ -26,28 +26,32 @@ export interface StateOptions {
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   readonly randomBytes: Crypto['randomBytes'];
+  /** Absent: beside the folder of the store. */
+  readonly headFile?: string | undefined;
 }
 
 /**
  * Makes the store of a new Key Server, with its identity key (P-256) sealed inside.
- * @throws CvmpError ALREADY_EXISTS, STORE_WRITE, STORE_LOCKED
+ * @throws CvmpError ALREADY_EXISTS, STORE_WRITE, STORE_LOCKED, STORE_ACCESS
  */
 export async function initState(folder: string, options: StateOptions): Promise<void> {
-  const { randomBytes, masterKey } = options;
+  const { randomBytes, masterKey, headFile } = options;
   const id = randomBytes(storeIdLength);
   const { put, keyring } = await initKeyring({ id }, { crypto, randomBytes, masterKey });
   const identity = await crypto.exportEcKey(await crypto.generateEcKey('P-256'));
   const value = keyring.server.seal(identityKey, 1, identity);
   identity.fill(0);
-  await initLevelStore(folder, id, [put, { key: identityKey, value, expected: 0, version: 1 }]);
+  const first = [put, { key: identityKey, value, expected: 0, version: 1 }];
+  await initLevelStore(folder, id, first, headFile);
 }
 
 /**
  * Opens what {@link initState} made.
- * @throws CvmpError STORE_MISSING, STORE_LOCKED, STORE_CORRUPT, CONFIG (another master key)
+ * @throws CvmpError STORE_MISSING, STORE_LOCKED, STORE_CORRUPT, STORE_ACCESS, STORE_BEHIND, CONFIG
+ *   (another master key)
  */
 export async function openState(folder: string, options: StateOptions): Promise<KeyServerState> {
-  const store = await openLevelStore(folder);
+  const store = await openLevelStore(folder, options);
   try {
     return await stateOver(store, options);
   } catch (error) {

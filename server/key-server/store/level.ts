@@ -48,7 +48,7 @@ export async function initLevelStore(
  */
 export async function openLevelStore(
   folder: string,
-  options: { readonly headFile?: string; readonly isHeadIgnored?: boolean } = {},
+  options: { readonly headFile?: string | undefined; readonly isHeadIgnored?: boolean } = {},
 ): Promise<LevelStore> {
   const { headFile = headFileOf(folder), isHeadIgnored = false } = options;
   const database = await Database.open(folder, kind);
@@ -89,7 +89,7 @@ export class LevelStore implements Store {
   /** Versions of keys lately read or written; nobody else writes. */
   readonly #versions = new Map<string, number>();
   #last: Promise<unknown> = Promise.resolve();
-  #isClosed = false;
+  #refusal: CvmpError | undefined;
 
   constructor(db: Database, { id, commits, headFile, head }: Opened) {
     this.#db = db;
@@ -127,14 +127,14 @@ export class LevelStore implements Store {
 
   async close(): Promise<void> {
     await this.#last;
-    this.#isClosed = true;
+    this.#refusal ??= new CvmpError('SHUTTING_DOWN', 'the store is closed');
     await this.#db.close();
     this.#head?.close();
     this.#head = undefined;
   }
 
   async #commit({ puts = [], deletes = [], unchanged = [] }: Change): Promise<void> {
-    if (this.#isClosed) throw new CvmpError('SHUTTING_DOWN', 'the store is closed');
+    if (this.#refusal !== undefined) throw this.#refusal;
     const head = this.#head;
     if (head === undefined) throw notAnchored();
     for (const list of [puts, deletes, unchanged]) {
@@ -147,9 +147,14 @@ export class LevelStore implements Store {
     if (puts.length + deletes.length === 0) return;
     const commits = this.#commits + 1;
     const all = [...puts.map(written), ...deletes.map(({ key }) => ({ key }))];
-    await this.#db.write([...all, written(commitsPut(commits))]);
+    try {
+      await this.#db.write([...all, written(commitsPut(commits))]);
+      head.advance(commits);
+    } catch (error) {
+      this.#refusal ??= error as CvmpError;
+      throw error;
+    }
     this.#commits = commits;
-    head.advance(commits);
     for (const { key, version } of puts) this.#remember(key, version);
     for (const { key } of deletes) this.#versions.delete(key);
   }

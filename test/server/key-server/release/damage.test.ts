@@ -58,9 +58,16 @@ async function edit(
 
 /** A copy of the store with something changed in it. */
 async function damaged(body: (db: Level<string, Uint8Array>) => Promise<unknown>): Promise<Place> {
-  const place = { ...original, folder: join(temporaryFolder('damaged'), 'store') };
-  cpSync(original.folder, place.folder, { recursive: true });
+  const place = copyOfOriginal();
   await edit(place, body);
+  return place;
+}
+
+function copyOfOriginal(): Place {
+  const place = { ...original, folder: join(temporaryFolder('damaged'), 'store') };
+  for (const end of ['', '.head']) {
+    cpSync(original.folder + end, place.folder + end, { recursive: true });
+  }
   return place;
 }
 
@@ -155,8 +162,7 @@ describe('a store that was changed from outside is refused, not believed (archit
     const content = readFileSync(join(original.folder, table[0]!));
     const codes = new Set<string>();
     for (let i = 0; i < 24; i++) {
-      const place = { ...original, folder: join(temporaryFolder('flipped'), 'store') };
-      cpSync(original.folder, place.folder, { recursive: true });
+      const place = copyOfOriginal();
       const flipped = Buffer.from(content);
       flipped[Math.floor((content.length * (i + 0.5)) / 24)]! ^= 0x10;
       writeFileSync(join(place.folder, table[0]!), flipped);
