@@ -385,6 +385,16 @@ export const errorTable = {
     'The key is destroyed for good.',
     'Allocate a new key; the data of the old one is lost.',
   ),
+  KEY_DESTROY_PENDING: row(
+    'PERMISSION_DENIED',
+    'The tenant has ordered the destruction of this key.',
+    'Wait for it, or take the order back with cvmp key cancel-destroy.',
+  ),
+  KEY_COMPROMISED: row(
+    'PERMISSION_DENIED',
+    'The newest root key of this key is marked compromised.',
+    'Give it a new root key with cvmp key rotate, or allocate another key.',
+  ),
   KEY_STATE: row(
     'FAILED_PRECONDITION',
     'The state of the key does not allow this operation.',

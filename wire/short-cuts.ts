@@ -65,7 +65,7 @@ function sealedRequest(bytes: Uint8Array): SessionRequest | undefined {
   };
 }
 
-/** AgentMessage {request_id, key_acquire {key_id, svn below 128, reason}}. */
+/** AgentMessage {request_id, key_acquire {key_id, svn and epoch below 128, reason}}. */
 function keyAcquire(bytes: Uint8Array): AgentMessage | undefined {
   const { length } = bytes;
   const inner = 2 + idLength + 2;
@@ -83,6 +83,7 @@ function keyAcquire(bytes: Uint8Array): AgentMessage | undefined {
   }
   let svn = 0;
   let reason = 0;
+  let epoch = 0;
   if (bytes[at] === varint(2)) {
     svn = bytes[at + 1] ?? oneByte;
     at += 2;
@@ -91,7 +92,11 @@ function keyAcquire(bytes: Uint8Array): AgentMessage | undefined {
     reason = bytes[at + 1] ?? oneByte;
     at += 2;
   }
-  if (at !== length || svn >= oneByte || reason > 3) return undefined;
+  if (bytes[at] === varint(4)) {
+    epoch = bytes[at + 1] ?? oneByte;
+    at += 2;
+  }
+  if (at !== length || svn >= oneByte || reason > 3 || epoch >= oneByte) return undefined;
   return {
     $typeName: 'cvmp.v1.AgentMessage',
     requestId: bytes.subarray(2, 2 + idLength),
@@ -102,6 +107,7 @@ function keyAcquire(bytes: Uint8Array): AgentMessage | undefined {
         keyId: bytes.subarray(inner + 2, inner + 2 + idLength),
         svn,
         reason: reason as AcquireReason,
+        epoch,
       },
     },
   };
@@ -157,7 +163,7 @@ function acquired({ requestId, response, checkpoint }: ServerMessage): Uint8Arra
   return out.subarray(0, at);
 }
 
-/** Fields 2 to 6 and 8, in their order; 0 is not written. */
+/** Fields 2 to 6, 8 and 9, in their order; 0 is not written. */
 function numbersOf(value: KeyAcquireResponse): readonly (readonly [number, number])[] {
   return [
     [2, value.svn],
@@ -166,5 +172,6 @@ function numbersOf(value: KeyAcquireResponse): readonly (readonly [number, numbe
     [5, value.level],
     [6, value.rekeyAdvised ? 1 : 0],
     [8, value.epoch],
+    [9, value.rekeySvn],
   ];
 }

@@ -1,12 +1,31 @@
 import { encode } from '../cbor/encode.js';
-import { decodeMap, type MapReader } from '../cbor/read.js';
+import { asArray, asBytes, asInteger, decodeMap, type MapReader } from '../cbor/read.js';
 import type { CborValue } from '../cbor/value.js';
 import { CvmpError } from '../errors.js';
 import { purposeNumbers } from './derivation.js';
 import type { KeyPurpose } from './policy.js';
 
 /** States of a key (protocol.md s.6.9; SP 800-57 part 1 s.7). */
-export type KeyState = 'pre-active' | 'active' | 'suspended' | 'destroyed';
+export type KeyState = 'pre-active' | 'active' | 'suspended' | 'destroy-pending' | 'destroyed';
+
+/** One generation of a key's root key, while it is served. Times are milliseconds. */
+export interface RootEpoch {
+  /** From 1; enters the derivation. */
+  readonly epoch: number;
+  /** The root key, wrapped. */
+  readonly wrapped: Uint8Array;
+  readonly created: number;
+  /** When an agent first confirmed a Security Key of it; 0 before. */
+  readonly confirmed: number;
+}
+
+/** A destruction that is ordered and not due yet. */
+export interface PendingDestruction {
+  readonly requested: number;
+  readonly due: number;
+  /** SHA-256 of the signed order. */
+  readonly orderDigest: Uint8Array;
+}
 
 /** What the Key Server keeps of a key. Times are milliseconds since the epoch. */
 export interface KeyRecord {
@@ -22,19 +41,35 @@ export interface KeyRecord {
   readonly length: number;
   /** At most 64 bytes. */
   readonly appContext: Uint8Array;
-  /** Generation of the root key, from 1. */
+  /** Newest generation of the root key, from 1. */
   readonly epoch: number;
-  /** The root key, wrapped; empty once destroyed. */
-  readonly wrappedRootKey: Uint8Array;
+  /** Root keys still served, oldest first, the newest last; empty once destroyed. */
+  readonly roots: readonly RootEpoch[];
   /** Highest floor ever set; only rises. */
   readonly svnFloor: number;
   /** Lowest SVN still served; only rises, at most `svnFloor`. */
   readonly svnRetired: number;
   readonly state: KeyState;
+  /** Counts what the tenant did to it and its activation, from 1: who changes it names what he saw. */
+  readonly revision: number;
   readonly created: number;
+  /** First confirmation; 0 before. */
+  readonly activated: number;
+  /** Since when it is in its state. */
+  readonly stateSince: number;
   /** Last release of a Security Key, exact to the minute; 0 before the first. */
   readonly released: number;
+  /** Epochs up to this one are marked compromised; 0: none. */
+  readonly compromisedEpoch: number;
+  /** When the last such mark was set; 0: never. */
+  readonly compromisedSince: number;
+  /** Agents that moved their disk to the newest epoch retire the older ones. */
+  readonly agentsRetireEpochs: boolean;
+  readonly destruction: PendingDestruction | undefined;
 }
+
+/** Root keys that a key may have at once: the newest and what is not retired yet. */
+export const rootsMax = 4;
 
 /** Numbers of KeyState in proto/cvmp/v1/key_admin.proto. */
 const stateNumbers: Record<KeyState, number> = {
@@ -42,28 +77,44 @@ const stateNumbers: Record<KeyState, number> = {
   active: 2,
   suspended: 3,
   destroyed: 4,
+  'destroy-pending': 5,
 };
 
 /** Deterministic CBOR, a closed map. */
 export function encodeKeyRecord(record: KeyRecord): Uint8Array {
-  return encode(
-    new Map<number, CborValue>([
-      [1, record.keyId],
-      [2, record.tenantId],
-      [3, record.policyId],
-      [4, record.cvmName],
-      [5, purposeNumbers[record.purpose]],
-      [6, record.length],
-      [7, record.appContext],
-      [8, record.epoch],
-      [9, record.wrappedRootKey],
-      [10, record.svnFloor],
-      [11, record.svnRetired],
-      [12, stateNumbers[record.state]],
-      [13, record.created],
-      [14, record.released],
-    ]),
-  );
+  const { destruction } = record;
+  const map = new Map<number, CborValue>([
+    [1, record.keyId],
+    [2, record.tenantId],
+    [3, record.policyId],
+    [4, record.cvmName],
+    [5, purposeNumbers[record.purpose]],
+    [6, record.length],
+    [7, record.appContext],
+    [8, record.epoch],
+    [9, record.roots.map((r) => [r.epoch, r.wrapped, r.created, r.confirmed])],
+    [10, record.svnFloor],
+    [11, record.svnRetired],
+    [12, stateNumbers[record.state]],
+    [13, record.created],
+    [14, record.released],
+    [15, record.revision],
+    [16, record.activated],
+    [17, record.stateSince],
+    [18, record.compromisedEpoch],
+    [19, record.compromisedSince],
+    [20, record.agentsRetireEpochs],
+  ]);
+  if (destruction !== undefined) {
+    const { requested, due, orderDigest } = destruction;
+    const entries: [number, CborValue][] = [
+      [1, requested],
+      [2, due],
+      [3, orderDigest],
+    ];
+    map.set(21, new Map(entries));
+  }
+  return encode(map);
 }
 
 /** @throws CvmpError MALFORMED, NOT_CANONICAL, SIZE */
@@ -79,18 +130,43 @@ export function decodeKeyRecord(bytes: Uint8Array): KeyRecord {
       length: m.integer(6, 'length', { min: 16, max: 64 }),
       appContext: m.bytes(7, 'app_context', { max: 64 }),
       epoch: m.integer(8, 'epoch', { min: 1 }),
-      wrappedRootKey: m.bytes(9, 'wrapped_root_key', { max: 128 }),
+      roots: m.array(9, 'roots', { max: rootsMax }, readRoot),
       svnFloor,
       svnRetired: m.integer(11, 'svn_retired', { ...svnRange, max: svnFloor }),
       state: named(m, 12, 'state', stateNumbers),
       created: m.integer(13, 'created'),
       released: m.integer(14, 'released'),
+      revision: m.integer(15, 'revision', { min: 1 }),
+      activated: m.integer(16, 'activated'),
+      stateSince: m.integer(17, 'state_since'),
+      compromisedEpoch: m.integer(18, 'compromised_epoch'),
+      compromisedSince: m.integer(19, 'compromised_since'),
+      agentsRetireEpochs: m.boolean(20, 'agents_retire_epochs'),
+      destruction: m.optional(21, () => m.map(21, 'destruction', readDestruction)),
     };
   });
 }
 
 /** SVNs are numbers of levels. */
 const svnRange = { min: 1, max: 64 };
+
+function readRoot(item: CborValue, field: string): RootEpoch {
+  const [epoch, wrapped, created, confirmed] = asArray(item, field, { length: 4 });
+  return {
+    epoch: asInteger(epoch, `${field}.epoch`, { min: 1 }),
+    wrapped: asBytes(wrapped, `${field}.wrapped`, { max: 128 }),
+    created: asInteger(created, `${field}.created`),
+    confirmed: asInteger(confirmed, `${field}.confirmed`),
+  };
+}
+
+function readDestruction(m: MapReader): PendingDestruction {
+  return {
+    requested: m.integer(1, 'requested'),
+    due: m.integer(2, 'due'),
+    orderDigest: m.bytes(3, 'order_digest', { length: 32 }),
+  };
+}
 
 function named<Name extends string>(
   m: MapReader,

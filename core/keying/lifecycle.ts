@@ -1,7 +1,7 @@
 import { CvmpError, type ErrorCode } from '../errors.js';
 import type { KeyState } from './key-record.js';
 
-/** What may be asked of an existing key. */
+/** What may be asked of an existing key: by agents, by its tenant, and by the agenda. */
 export type KeyOperation =
   | 'reallocate'
   | 'acquire'
@@ -9,54 +9,77 @@ export type KeyOperation =
   | 'update'
   | 'suspend'
   | 'resume'
-  | 'destroy';
+  | 'mark compromised'
+  | 'rotate'
+  | 'retire epochs'
+  | 'destroy'
+  | 'cancel destroy'
+  | 'fall due';
 
 /** A state goes on to a state, or the operation is refused with a code. */
 type Transition = KeyState | ErrorCode;
 
-/** The key state machine (protocol.md s.6.9; SP 800-57 part 1 s.7). DESTROYED is terminal. */
+const nothing = (code: ErrorCode): Record<KeyOperation, Transition> => ({
+  reallocate: code,
+  acquire: code,
+  confirm: code,
+  update: code,
+  suspend: code,
+  resume: code,
+  'mark compromised': code,
+  rotate: code,
+  'retire epochs': code,
+  destroy: code,
+  'cancel destroy': code,
+  'fall due': code,
+});
+
+/**
+ * The key state machine (protocol.md s.6.9; SP 800-57 part 1 s.7). DESTROYED is terminal. Nothing is
+ * released and nothing moves while a destruction is pending; cancelled, it leaves the key suspended.
+ */
 export const keyLifecycle: Record<KeyState, Record<KeyOperation, Transition>> = {
   'pre-active': {
+    ...nothing('KEY_STATE'),
     reallocate: 'pre-active',
     acquire: 'pre-active',
     confirm: 'active',
-    update: 'KEY_STATE',
-    suspend: 'KEY_STATE',
-    resume: 'KEY_STATE',
-    destroy: 'destroyed',
+    'mark compromised': 'pre-active',
+    destroy: 'destroy-pending',
   },
   active: {
+    ...nothing('KEY_STATE'),
     reallocate: 'active',
     acquire: 'active',
     confirm: 'active',
     update: 'active',
     suspend: 'suspended',
-    resume: 'KEY_STATE',
-    destroy: 'destroyed',
+    'mark compromised': 'active',
+    rotate: 'active',
+    'retire epochs': 'active',
+    destroy: 'destroy-pending',
   },
   suspended: {
-    reallocate: 'KEY_SUSPENDED',
-    acquire: 'KEY_SUSPENDED',
-    confirm: 'KEY_SUSPENDED',
-    update: 'KEY_SUSPENDED',
+    ...nothing('KEY_SUSPENDED'),
     suspend: 'suspended',
     resume: 'active',
-    destroy: 'destroyed',
+    'mark compromised': 'suspended',
+    destroy: 'destroy-pending',
+    'cancel destroy': 'KEY_STATE',
+    'fall due': 'KEY_STATE',
   },
-  destroyed: {
-    reallocate: 'KEY_DESTROYED',
-    acquire: 'KEY_DESTROYED',
-    confirm: 'KEY_DESTROYED',
-    update: 'KEY_DESTROYED',
-    suspend: 'KEY_DESTROYED',
-    resume: 'KEY_DESTROYED',
-    destroy: 'destroyed',
+  'destroy-pending': {
+    ...nothing('KEY_DESTROY_PENDING'),
+    'mark compromised': 'destroy-pending',
+    'cancel destroy': 'suspended',
+    'fall due': 'destroyed',
   },
+  destroyed: nothing('KEY_DESTROYED'),
 };
 
 /**
  * The state after `operation`.
- * @throws CvmpError KEY_STATE, KEY_SUSPENDED, KEY_DESTROYED
+ * @throws CvmpError KEY_STATE, KEY_SUSPENDED, KEY_DESTROY_PENDING, KEY_DESTROYED
  */
 export function nextState(state: KeyState, operation: KeyOperation): KeyState {
   const next = keyLifecycle[state][operation];

@@ -25,6 +25,7 @@ const states: Readonly<Record<KeyInfo['state'], KeyState>> = {
   active: KeyState.ACTIVE,
   suspended: KeyState.SUSPENDED,
   destroyed: KeyState.DESTROYED,
+  'destroy-pending': KeyState.DESTROY_PENDING,
 };
 
 const purposes: Readonly<Record<KeyInfo['purpose'], KeyPurpose>> = {

@@ -21,11 +21,14 @@ const small = fc.integer({ min: 0, max: 127 });
 const id = bytes(16);
 
 const agentMessage = fc
-  .tuple(id, id, small, fc.integer({ min: 0, max: 3 }))
-  .map(([requestId, keyId, svn, reason]) =>
+  .tuple(id, id, small, fc.integer({ min: 0, max: 3 }), small)
+  .map(([requestId, keyId, svn, reason, epoch]) =>
     create(AgentMessageSchema, {
       requestId,
-      request: { case: 'keyAcquire', value: { keyId, svn, reason: reason as AcquireReason } },
+      request: {
+        case: 'keyAcquire',
+        value: { keyId, svn, reason: reason as AcquireReason, epoch },
+      },
     }),
   );
 
@@ -43,6 +46,7 @@ const serverMessage = fc
       rekeyAdvised: fc.boolean(),
       kcv: bytes(8),
       epoch: fc.integer({ min: 0, max: 300 }),
+      rekeySvn: small,
     }),
     checkpoint: fc.oneof(bytes(0), bytes(127), bytes(128), bytes(245)),
   })

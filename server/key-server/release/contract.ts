@@ -1,6 +1,6 @@
 import type { EcPrivateKey } from '#core/crypto.js';
 import type { CvmpError, ErrorCode } from '#core/errors.js';
-import type { KeyRecord } from '#core/keying/key-record.js';
+import type { KeyRecord, RootEpoch } from '#core/keying/key-record.js';
 import type { KeyingPolicy, KeyPurpose } from '#core/keying/policy.js';
 import type { TenantRegistry } from '#server/host/callers/tenants.js';
 import type { Page, PageRequest } from '#server/host/paging.js';
@@ -111,6 +111,8 @@ export interface AcquireRequest {
   readonly keyId: Uint8Array;
   /** undefined: the floor. */
   readonly svn: number | undefined;
+  /** undefined: the newest. */
+  readonly epoch?: number | undefined;
   readonly reason: 'boot' | 'rekey' | 'migrate';
 }
 
@@ -120,11 +122,14 @@ export interface UpdateRequest {
   /** Refused unless this is the floor now. */
   readonly expectedFloor: number | undefined;
   readonly retireBelow: number | undefined;
+  readonly retireEpochsBelow?: number | undefined;
 }
 
 export interface ConfirmRequest {
   readonly keyId: Uint8Array;
   readonly svn: number;
+  /** undefined: the newest. */
+  readonly epoch?: number | undefined;
   /** 8 bytes. */
   readonly kcv: Uint8Array;
 }
@@ -142,6 +147,8 @@ export interface ReleasedKey {
   readonly kcv: Uint8Array;
   readonly level: number;
   readonly rekeyAdvised: boolean;
+  /** SVN that the disk should have, of the newest epoch. */
+  readonly rekeySvn: number;
   /** SHA-256 of the signed policy that admitted this. */
   readonly policyDigest: Uint8Array;
 }
@@ -151,10 +158,15 @@ export interface UpdateResult {
   readonly newFloor: number;
   readonly svnRetired: number;
   readonly changed: boolean;
+  /** Lowest epoch still served. */
+  readonly lowestEpoch: number;
 }
 
-/** A key's record without its root key; `svnFloor` includes the policy's. */
-export type KeyInfo = Omit<KeyRecord, 'wrappedRootKey'>;
+/** A key's record without its root keys; `svnFloor` includes the policy's. */
+export interface KeyInfo extends Omit<KeyRecord, 'roots'> {
+  /** Generations of the root key that are served, oldest first. */
+  readonly epochs: readonly Omit<RootEpoch, 'wrapped'>[];
+}
 
 export interface Keys {
   /**

@@ -21,6 +21,7 @@ interface DirectoryTools {
   readonly store: Store;
   readonly keyring: Keyring;
   readonly policies: PolicyStore;
+  readonly records: SealedRecords<KeyRecord>;
 }
 
 /** What a tenant may see of its keys. Read from the store: what is shown is durable. */
@@ -28,9 +29,9 @@ export class KeyDirectory {
   readonly #tools: DirectoryTools;
   readonly #records: SealedRecords<KeyRecord>;
 
-  constructor(tools: DirectoryTools, records: SealedRecords<KeyRecord>) {
+  constructor(tools: DirectoryTools) {
     this.#tools = tools;
-    this.#records = records;
+    this.#records = tools.records;
   }
 
   /** @throws CvmpError NOT_FOUND, STORE_CORRUPT */
@@ -64,10 +65,13 @@ export class KeyDirectory {
   }
 }
 
-function infoOf(
-  { wrappedRootKey: _, ...info }: KeyRecord,
+/** A record as its tenant may see it. */
+export function infoOf(
+  { roots, ...record }: KeyRecord,
   current: ReadonlyMap<string, StoredPolicy>,
 ): KeyInfo {
-  const policy = current.get(info.policyId)?.policy;
-  return policy === undefined ? info : { ...info, svnFloor: effectiveFloor(info, policy) };
+  const epochs = roots.map(({ wrapped: _, ...epoch }) => epoch);
+  const policy = current.get(record.policyId)?.policy;
+  const svnFloor = policy === undefined ? record.svnFloor : effectiveFloor(record, policy);
+  return { ...record, epochs, svnFloor };
 }

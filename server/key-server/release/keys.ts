@@ -1,6 +1,6 @@
 import { CvmpError } from '#core/errors.js';
 import { purposeNumbers, rootKeyLength } from '#core/keying/derivation.js';
-import { decodeKeyRecord, encodeKeyRecord, type KeyRecord } from '#core/keying/key-record.js';
+import type { KeyRecord } from '#core/keying/key-record.js';
 import * as rules from '#core/keying/rules.js';
 import type { Page, PageRequest } from '#server/host/paging.js';
 import type { Journal } from '../store/journal.js';
@@ -12,14 +12,13 @@ import { type Decision, deciding } from './deciding.js';
 import { countsKey, type KeyCounts, noKeys, total, withKey, withRaise } from './key-counts.js';
 import { hex, KeyDirectory, keyPlace } from './key-directory.js';
 import type { PolicyStore } from './policies.js';
-import { type Held, SealedRecords, unchanged } from './records.js';
+import { type Held, type SealedRecords, unchanged } from './records.js';
 import { type Outcome, type Requests, requestDigest } from './requests.js';
 import { derive, reveal } from './reveal.js';
 import { type Scene, sceneOf } from './scene.js';
 import type { TenantPolicies } from './tenant-policies.js';
 
 const keyIdLength = 16;
-const cacheMax = 50_000;
 /** `released` is exact to the minute: an agent in a loop does not rewrite its record each time. */
 const releasedEvery = 60_000;
 
@@ -29,6 +28,7 @@ export interface KeyTools {
   readonly keyring: Keyring;
   readonly policies: PolicyStore;
   readonly requests: Requests;
+  readonly records: SealedRecords<KeyRecord>;
   readonly counts: SealedRecords<KeyCounts>;
   readonly now: () => number;
   readonly randomBytes: (length: number) => Uint8Array;
@@ -70,9 +70,8 @@ export class KeyRelease implements contract.Keys {
 
   constructor(tools: KeyTools) {
     this.#tools = tools;
-    const codec = { encode: encodeKeyRecord, decode: decodeKeyRecord };
-    this.#records = new SealedRecords(tools.journal, codec, cacheMax);
-    this.#directory = new KeyDirectory(tools, this.#records);
+    this.#records = tools.records;
+    this.#directory = new KeyDirectory(tools);
   }
 
   async allocate(
@@ -86,7 +85,7 @@ export class KeyRelease implements contract.Keys {
     const asked: Asked = { operation: 'key_alloc', grant, requestId, keyId, svn, digest };
     return this.#decide(asked, (matter) => {
       const { outcome } = matter;
-      if (outcome !== undefined) return this.#release(matter, outcome.svn);
+      if (outcome !== undefined) return this.#release(matter, outcome.svn, undefined);
       return keyId === undefined ? this.#new(matter, request) : this.#reallocate(matter, svn);
     });
   }
@@ -94,11 +93,11 @@ export class KeyRelease implements contract.Keys {
   async acquire(
     grant: contract.SessionGrant,
     requestId: Uint8Array,
-    { keyId, svn, reason }: contract.AcquireRequest,
+    { keyId, svn, epoch, reason }: contract.AcquireRequest,
   ): Promise<contract.ReleasedKey> {
     const operation = 'key_acquire';
     const asked: Asked = { operation, grant, requestId, keyId, svn, reason, digest: undefined };
-    return this.#decide(asked, (matter) => this.#release(matter, svn));
+    return this.#decide(asked, (matter) => this.#release(matter, svn, epoch));
   }
 
   async update(
@@ -106,31 +105,35 @@ export class KeyRelease implements contract.Keys {
     requestId: Uint8Array,
     request: contract.UpdateRequest,
   ): Promise<contract.UpdateResult> {
-    const { keyId, targetSvn: svn, expectedFloor, retireBelow } = request;
+    const { keyId, targetSvn: svn, expectedFloor, retireBelow, retireEpochsBelow } = request;
     const fields = [keyId, svn, expectedFloor ?? null, retireBelow ?? null];
+    fields.push(retireEpochsBelow ?? null);
     const digest = requestDigest('key_update', grant.cvmName, ...fields);
     const asked: Asked = { operation: 'key_update', grant, requestId, keyId, svn, digest };
     return this.#decide(asked, (matter) => {
       const { outcome } = matter;
-      return outcome === undefined ? this.#raise(matter, request) : { answer: () => outcome };
+      if (outcome === undefined) return this.#raise(matter, request);
+      const lowestEpoch = existing(matter).value.roots[0]?.epoch ?? 0;
+      return { answer: () => ({ ...outcome, lowestEpoch }) };
     });
   }
 
   async confirm(
     grant: contract.SessionGrant,
     requestId: Uint8Array,
-    { keyId, svn, kcv }: contract.ConfirmRequest,
+    { keyId, svn, epoch, kcv }: contract.ConfirmRequest,
   ): Promise<number> {
     const operation = 'key_confirm';
     const asked: Asked = { operation, grant, requestId, keyId, svn, digest: undefined };
     return this.#decide(asked, (matter) => {
       const held = existing(matter);
-      const { svnFloor } = rules.confirmable(held.value, matter.proven, svn);
-      const expected = derive(matter.keys, held.value, svn);
+      const release = rules.confirmable(held.value, matter.proven, svn, epoch);
+      const expected = derive(matter.keys, held.value, release);
       expected.securityKey.fill(0);
-      const next = rules.confirm(held.value, kcv, expected.kcv);
-      const answer = () => svnFloor;
-      if (next.state === held.value.state) return { unchanged: basis(matter, held), answer };
+      const at = { epoch: release.epoch, now: matter.now };
+      const next = rules.confirm(held.value, kcv, expected.kcv, at);
+      const answer = () => release.svnFloor;
+      if (next === held.value) return { unchanged: basis(matter, held), answer };
       return this.#write(matter, held, next, { puts: [], answer });
     });
   }
@@ -225,7 +228,7 @@ export class KeyRelease implements contract.Keys {
     const { tenantId, cvmName } = grant;
     const keyId = this.#tools.randomBytes(keyIdLength);
     const rootKey = this.#tools.randomBytes(rootKeyLength);
-    const wrappedRootKey = keys.wrapRootKey(rootKey, { tenantId, keyId, epoch: 1 });
+    const wrapped = keys.wrapRootKey(rootKey, { tenantId, keyId, epoch: 1 });
     rootKey.fill(0);
     const record: KeyRecord = {
       keyId,
@@ -236,12 +239,19 @@ export class KeyRelease implements contract.Keys {
       length: request.length,
       appContext: request.appContext,
       epoch: 1,
-      wrappedRootKey,
+      roots: [{ epoch: 1, wrapped, created: now, confirmed: 0 }],
       svnFloor: release.svnFloor,
       svnRetired: release.svnRetired,
       state: 'pre-active',
+      revision: 1,
       created: now,
+      activated: 0,
+      stateSince: now,
       released: now,
+      compromisedEpoch: 0,
+      compromisedSince: 0,
+      agentsRetireEpochs: false,
+      destruction: undefined,
     };
     event.keyId = keyId;
     event.svn = release.svn;
@@ -269,10 +279,14 @@ export class KeyRelease implements contract.Keys {
   }
 
   /** A Security Key of a key as it is. */
-  #release(matter: Matter, svn: number | undefined): Decision<contract.ReleasedKey> {
+  #release(
+    matter: Matter,
+    svn: number | undefined,
+    epoch: number | undefined,
+  ): Decision<contract.ReleasedKey> {
     const { now, proven, event } = matter;
     const held = existing(matter);
-    const release = rules.acquire(held.value, proven, svn);
+    const release = rules.acquire(held.value, proven, svn, epoch);
     event.svn = release.svn;
     event.keyId = held.value.keyId;
     const answer = () => reveal(matter, held.value, release);
@@ -287,10 +301,11 @@ export class KeyRelease implements contract.Keys {
     const { next, oldFloor, changed } = rules.update(held.value, matter.proven, request);
     const { svnFloor: newFloor, svnRetired } = next;
     const result = { oldFloor, newFloor, svnRetired, changed };
+    const lowestEpoch = next.roots[0]?.epoch ?? 0;
     return this.#write(matter, held, next, {
       puts: this.#remember(matter, { ...result, keyId: next.keyId, svn: 0 }),
       counted: this.#moved(matter, held.value, next),
-      answer: () => result,
+      answer: () => ({ ...result, lowestEpoch }),
     });
   }
 

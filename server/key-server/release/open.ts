@@ -1,5 +1,6 @@
 import type { Crypto } from '#core/crypto.js';
 import { CvmpError } from '#core/errors.js';
+import { decodeKeyRecord, encodeKeyRecord } from '#core/keying/key-record.js';
 import { crypto } from '#crypto';
 import { NoticeBoard } from '../notices.js';
 import { Journal } from '../store/journal.js';
@@ -19,6 +20,7 @@ import { Tenants } from './tenants.js';
 const identityKey = 'identity';
 const storeIdLength = 16;
 const countsMax = 10_000;
+const keysMax = 50_000;
 const pruneEvery = 60_000;
 
 export interface StateOptions {
@@ -72,7 +74,9 @@ export async function stateOver(store: Store, options: StateOptions): Promise<Ke
   const notices = new NoticeBoard();
   const policies = new PolicyStore({ journal, keyring, tenants, counts, notices, now });
   const requests = new Requests(store, journal);
-  const tools = { store, journal, keyring, policies, requests, counts, now, randomBytes };
+  const keyCodec = { encode: encodeKeyRecord, decode: decodeKeyRecord };
+  const records = new SealedRecords(journal, keyCodec, keysMax);
+  const tools = { store, journal, keyring, policies, requests, records, counts, now, randomBytes };
   const pruning = setInterval(() => void prune(requests, now), pruneEvery).unref();
   return {
     identity,

@@ -1,7 +1,7 @@
 import type { HmacKey } from '#core/crypto.js';
 import { derivationInfo, expandSecurityKey, keyCheckValue } from '#core/keying/derivation.js';
 import type { KeyRecord } from '#core/keying/key-record.js';
-import type { Release } from '#core/keying/rules.js';
+import { type Release, rootOf } from '#core/keying/rules.js';
 import type { TenantKeys } from '../store/keyring.js';
 import type { ReleasedKey } from './contract.js';
 import type { Scene } from './scene.js';
@@ -9,6 +9,7 @@ import type { Scene } from './scene.js';
 /** What of a derivation is the same each time, and no Security Key: kept while the record is. */
 interface Derivation {
   readonly rootKey: HmacKey;
+  readonly epoch: number;
   readonly svn: number;
   readonly info: Uint8Array;
   readonly kcv: Uint8Array;
@@ -25,19 +26,27 @@ interface Derived {
 }
 
 /** @throws CvmpError STORE_CORRUPT */
-export function derive(keys: TenantKeys, record: KeyRecord, svn: number): Derived {
+export function derive(
+  keys: TenantKeys,
+  record: KeyRecord,
+  { svn, epoch }: Pick<Release, 'svn' | 'epoch'>,
+): Derived {
   const known = kept.get(record);
-  if (known?.svn === svn) {
+  const sameRoot = known?.epoch === epoch;
+  if (sameRoot && known.svn === svn) {
     return {
       securityKey: expandSecurityKey(known.rootKey, known.info, record.length),
       kcv: known.kcv,
     };
   }
-  const rootKey = known?.rootKey ?? keys.unwrapRootKey(record.wrappedRootKey, record);
-  const info = derivationInfo(record, svn);
+  const { tenantId, keyId } = record;
+  const rootKey = sameRoot
+    ? known.rootKey
+    : keys.unwrapRootKey(rootOf(record, epoch).wrapped, { tenantId, keyId, epoch });
+  const info = derivationInfo({ ...record, epoch }, svn);
   const securityKey = expandSecurityKey(rootKey, info, record.length);
   const kcv = keyCheckValue(securityKey);
-  kept.set(record, { rootKey, svn, info, kcv });
+  kept.set(record, { rootKey, epoch, svn, info, kcv });
   return { securityKey, kcv };
 }
 
@@ -47,18 +56,19 @@ export function reveal(
   record: KeyRecord,
   release: Release,
 ): ReleasedKey {
-  const { svn, svnFloor, svnRetired, rekeyAdvised } = release;
-  const { securityKey, kcv } = derive(keys, record, svn);
+  const { svn, epoch, svnFloor, svnRetired, rekeyAdvised, rekeySvn } = release;
+  const { securityKey, kcv } = derive(keys, record, release);
   return {
     keyId: record.keyId,
     securityKey,
     svn,
     svnFloor,
     svnRetired,
-    epoch: record.epoch,
+    epoch,
     kcv,
     level: proven.level,
     rekeyAdvised,
+    rekeySvn,
     policyDigest: policy.digest,
   };
 }

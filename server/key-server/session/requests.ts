@@ -53,9 +53,10 @@ export async function answerRequest(
     }
     case 'keyAcquire': {
       const { keyId, svn, reason } = request.value;
-      const asked = { keyId, svn: given(svn), reason: reasons[reason] ?? 'boot' };
+      const epoch = given(request.value.epoch);
+      const asked = { keyId, svn: given(svn), epoch, reason: reasons[reason] ?? 'boot' };
       const released = await keys.acquire(grant, requestId, asked);
-      const { securityKey, epoch, kcv, level, rekeyAdvised, svnFloor, svnRetired } = released;
+      const { securityKey, kcv, level, rekeyAdvised, rekeySvn, svnFloor, svnRetired } = released;
       // By name and without the library's create: on this path they cost more than the encoding.
       const value: KeyAcquireResponse = {
         $typeName: 'cvmp.v1.KeyAcquireResponse',
@@ -66,7 +67,8 @@ export async function answerRequest(
         level,
         rekeyAdvised,
         kcv,
-        epoch,
+        epoch: released.epoch,
+        rekeySvn,
       };
       const message: ServerMessage = {
         $typeName: 'cvmp.v1.ServerMessage',
@@ -81,7 +83,9 @@ export async function answerRequest(
       return answer(requestId, { case: 'keyUpdate', value });
     }
     case 'keyConfirm': {
-      const svnFloor = await keys.confirm(grant, requestId, request.value);
+      const { epoch, ...rest } = request.value;
+      const confirmed = { ...rest, epoch: given(epoch) };
+      const svnFloor = await keys.confirm(grant, requestId, confirmed);
       return answer(requestId, { case: 'keyConfirm', value: { svnFloor } });
     }
     default:
@@ -149,6 +153,7 @@ function updateRequest(request: KeyUpdateRequest): UpdateRequest {
     targetSvn: request.targetSvn,
     expectedFloor: given(request.expectedFloor),
     retireBelow: given(request.retireBelow),
+    retireEpochsBelow: given(request.retireEpochsBelow),
   };
 }
 

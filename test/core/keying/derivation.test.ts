@@ -66,11 +66,39 @@ describe('a key record', () => {
       length: fc.integer({ min: 16, max: 64 }),
       appContext: fc.uint8Array({ maxLength: 64 }),
       epoch: fc.integer({ min: 1, max: 2 ** 32 }),
-      wrappedRootKey: fc.uint8Array({ maxLength: 128 }),
+      roots: fc.array(
+        fc.record({
+          epoch: fc.integer({ min: 1, max: 2 ** 32 }),
+          wrapped: fc.uint8Array({ maxLength: 128 }),
+          created: fc.maxSafeNat(),
+          confirmed: fc.maxSafeNat(),
+        }),
+        { maxLength: 4 },
+      ),
       svnFloor: fc.integer({ min: 1, max: 64 }),
       svnRetired: fc.integer({ min: 1, max: 64 }),
-      state: fc.constantFrom('pre-active', 'active', 'suspended', 'destroyed' as const),
+      state: fc.constantFrom(
+        'pre-active',
+        'active',
+        'suspended',
+        'destroy-pending',
+        'destroyed' as const,
+      ),
+      revision: fc.integer({ min: 1 }),
       created: fc.maxSafeNat(),
+      activated: fc.maxSafeNat(),
+      stateSince: fc.maxSafeNat(),
+      compromisedEpoch: fc.nat(),
+      compromisedSince: fc.maxSafeNat(),
+      agentsRetireEpochs: fc.boolean(),
+      destruction: fc.option(
+        fc.record({
+          requested: fc.maxSafeNat(),
+          due: fc.maxSafeNat(),
+          orderDigest: fc.uint8Array({ minLength: 32, maxLength: 32 }),
+        }),
+        { nil: undefined },
+      ),
       released: fc.maxSafeNat(),
     })
     .map((r) => ({ ...r, svnRetired: Math.min(r.svnRetired, r.svnFloor) })) as never;

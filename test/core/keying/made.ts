@@ -1,4 +1,4 @@
-import type { KeyRecord } from '#core/keying/key-record.js';
+import type { KeyRecord, RootEpoch } from '#core/keying/key-record.js';
 import type { KeyingPolicy, SvnLevel } from '#core/keying/policy.js';
 import type { LevelRules } from '#core/rats/level-rules.js';
 
@@ -44,6 +44,13 @@ export function madePolicy(changes: Partial<KeyingPolicy> = {}): KeyingPolicy {
   };
 }
 
+/** A root key in use. */
+export function madeRoot(epoch: number, changes: Partial<RootEpoch> = {}): RootEpoch {
+  const time = 1_700_000_000_000 + epoch;
+  const wrapped = new Uint8Array(60).fill(epoch);
+  return { epoch, wrapped, created: time, confirmed: time, ...changes };
+}
+
 /** An active key with floor 2, serving from 1. */
 export function madeRecord(changes: Partial<KeyRecord> = {}): KeyRecord {
   return {
@@ -55,12 +62,19 @@ export function madeRecord(changes: Partial<KeyRecord> = {}): KeyRecord {
     length: 32,
     appContext: new Uint8Array(),
     epoch: 1,
-    wrappedRootKey: new Uint8Array(60).fill(1),
+    roots: [madeRoot(1)],
     svnFloor: 2,
     svnRetired: 1,
     state: 'active',
+    revision: 1,
     created: 1_700_000_000_000,
+    activated: 1_700_000_000_000,
+    stateSince: 1_700_000_000_000,
     released: 0,
+    compromisedEpoch: 0,
+    compromisedSince: 0,
+    agentsRetireEpochs: false,
+    destruction: undefined,
     ...changes,
   };
 }

@@ -14,7 +14,7 @@ import {
   update,
 } from '#core/keying/rules.js';
 import { refusalOf } from '../../refusal.js';
-import { madePolicy, madeRecord } from './made.js';
+import { madePolicy, madeRecord, madeRoot } from './made.js';
 
 const noRaise = { expectedFloor: undefined, retireBelow: undefined };
 const rules = madePolicy().keyRules;
@@ -178,15 +178,30 @@ describe('KeyUpdate (protocol.md s.6.4 (5))', () => {
 describe('KeyConfirm', () => {
   const kcv = new Uint8Array(8).fill(3);
 
+  const at = { epoch: 1, now: 1_800_000_000_000 };
+
   it('makes a pre-active key active, and again changes nothing', () => {
-    const fresh = madeRecord({ state: 'pre-active' });
-    expect(confirm(fresh, kcv, kcv)).toEqual(madeRecord());
-    expect(confirm(madeRecord(), kcv, kcv)).toEqual(madeRecord());
+    const roots = [madeRoot(1, { confirmed: 0 })];
+    const fresh = madeRecord({ state: 'pre-active', activated: 0, roots });
+    const confirmed = confirm(fresh, kcv, kcv, at);
+    expect(confirmed).toMatchObject({ state: 'active', revision: 2 });
+    expect(confirmed).toMatchObject({ activated: at.now, stateSince: at.now });
+    expect(confirmed.roots).toEqual([madeRoot(1, { confirmed: at.now })]);
+    expect(confirm(confirmed, kcv, kcv, { ...at, now: at.now + 1 })).toBe(confirmed);
+  });
+
+  it('confirms each epoch by itself', () => {
+    const roots = [madeRoot(1), madeRoot(2, { confirmed: 0 })];
+    const rotated = madeRecord({ epoch: 2, roots });
+    expect(confirm(rotated, kcv, kcv, at)).toBe(rotated);
+    const confirmed = confirm(rotated, kcv, kcv, { ...at, epoch: 2 });
+    expect(confirmed.roots[1]).toEqual(madeRoot(2, { confirmed: at.now }));
+    expect(confirmed.roots[0]).toBe(roots[0]);
   });
 
   it('refuses a key check value of another key', async () => {
     const other = new Uint8Array(8).fill(4);
-    expect(await refusalOf(() => confirm(madeRecord(), other, kcv))).toBe('KCV_MISMATCH');
+    expect(await refusalOf(() => confirm(madeRecord(), other, kcv, at))).toBe('KCV_MISMATCH');
   });
 
   it('asks for nothing that the agent could not acquire', async () => {
@@ -203,8 +218,8 @@ describe('the key state machine (protocol.md s.6.9)', () => {
     ),
   );
 
-  it('knows four states and seven operations, every pair of them', () => {
-    expect(rows).toHaveLength(28);
+  it('knows five states and twelve operations, every pair of them', () => {
+    expect(rows).toHaveLength(60);
   });
 
   it.each(rows)('%s, %s: %s', async (state, operation, next) => {
@@ -218,8 +233,11 @@ describe('the key state machine (protocol.md s.6.9)', () => {
     expect(onward.every(([, , next]) => next === 'KEY_DESTROYED')).toBe(true);
   });
 
-  it.each(['suspended', 'destroyed'] as const)('a %s key releases nothing (I3)', async (state) => {
-    const code = state === 'suspended' ? 'KEY_SUSPENDED' : 'KEY_DESTROYED';
+  it.each([
+    ['suspended', 'KEY_SUSPENDED'],
+    ['destroy-pending', 'KEY_DESTROY_PENDING'],
+    ['destroyed', 'KEY_DESTROYED'],
+  ] as const)('a %s key releases nothing (I3)', async (state, code) => {
     const record = madeRecord({ state });
     const proven = { policy: madePolicy(), level: 4 };
     expect(await refusalOf(() => acquire(record, proven, undefined))).toBe(code);

@@ -85,6 +85,7 @@ describe('a key and its life (protocol.md s.6.3, s.6.9)', () => {
     expect(await update(grantOf(policy, 3), key.keyId, 3)).toEqual({
       oldFloor: 1,
       newFloor: 3,
+      lowestEpoch: 1,
       svnRetired: 1,
       changed: true,
     });
