@@ -10,14 +10,23 @@ import type {
 } from '@bufbuild/protobuf';
 import type { Logger } from 'pino';
 import { CvmpError } from '#core/errors.js';
+import type { Verb } from './callers/verbs.js';
 
 // Handlers know neither gRPC nor HTTP: the same one stands behind the gRPC port and the web port.
+
+/** What is known of everybody who has proven who they are. */
+interface Authenticated {
+  /** What their credentials allow (callers/access.ts). */
+  readonly verbs: ReadonlySet<Verb>;
+  /** Who of the tenant or the operators it is, for log and audit: `key`, `delegate ci`, ... */
+  readonly actor: string;
+}
 
 /** Who calls. An agent is anonymous until its session has attested it. */
 export type Caller =
   | { readonly role: 'anonymous' }
-  | { readonly role: 'tenant'; readonly tenantId: string }
-  | { readonly role: 'operator' }
+  | (Authenticated & { readonly role: 'tenant'; readonly tenantId: string })
+  | (Authenticated & { readonly role: 'operator' })
   /** Whoever may open the server's own Unix socket. */
   | { readonly role: 'local' };
 

@@ -3,6 +3,21 @@ import { type CwtClaims, mintCwt } from '#core/cose/cwt.js';
 import { type EcPublicKey, ecPublicKey } from '#core/cose/key.js';
 import type { EcPrivateKey } from '#core/crypto.js';
 import { crypto } from '#crypto';
+import { allVerbs } from '#server/host/callers/verbs.js';
+import type { Caller } from '#server/host/handlers.js';
+
+/** A tenant by its own key, and an operator, as the authentication gives them. */
+export const tenantCaller = (tenantId: string): Caller => ({
+  role: 'tenant',
+  tenantId,
+  verbs: allVerbs('tenant'),
+  actor: 'key',
+});
+export const operatorCaller: Caller = {
+  role: 'operator',
+  verbs: allVerbs('operator'),
+  actor: 'key',
+};
 
 /** Somebody with a signing key who mints bearer tokens. */
 export interface Signer {

@@ -1,48 +1,58 @@
 import type { DescService } from '@bufbuild/protobuf';
 import { CvmpError } from '#core/errors.js';
 import { type Caller, methodName } from '../handlers.js';
+import type { OperatorVerb, TenantVerb } from './verbs.js';
 
 /**
- * Who may call a method.
- * - tenant, operator: the role in the caller's bearer token
+ * Who may call a method, and what they must be allowed to do.
+ * - tenant, operator: the audience of the caller's credentials, with the verb that these must hold
  * - attested: anybody may open it; the session inside admits only attested Key Agents
  * - local: whoever may open the server's own Unix socket; never served on a port
  * - guest: served by the Key Agent inside a CVM, never by a server
  */
-export type Access = 'tenant' | 'operator' | 'attested' | 'local' | 'guest';
+export type Access =
+  | { readonly audience: 'tenant'; readonly verb: TenantVerb }
+  | { readonly audience: 'operator'; readonly verb: OperatorVerb }
+  | { readonly audience: 'attested' | 'local' | 'guest' };
+
+const tenant = (verb: TenantVerb): Access => ({ audience: 'tenant', verb });
+const operator = (verb: OperatorVerb): Access => ({ audience: 'operator', verb });
+const attested: Access = { audience: 'attested' };
+const local: Access = { audience: 'local' };
+const guest: Access = { audience: 'guest' };
 
 /** Every RPC of proto/. A method that is missing here keeps a server from starting. */
 export const accessTable: Readonly<Record<string, Access>> = {
-  'cvmp.v1.CvmService/CVMFeature': 'tenant',
-  'cvmp.v1.CvmService/CVMCreate': 'tenant',
-  'cvmp.v1.CvmService/CVMGet': 'tenant',
-  'cvmp.v1.CvmService/CVMList': 'tenant',
-  'cvmp.v1.CvmService/CVMWatch': 'tenant',
-  'cvmp.v1.CvmService/CVMStart': 'tenant',
-  'cvmp.v1.CvmService/CVMStop': 'tenant',
-  'cvmp.v1.CvmService/CVMUpdate': 'tenant',
-  'cvmp.v1.CvmService/CVMDelete': 'tenant',
-  'cvmp.v1.CvmService/CVMVerify': 'tenant',
-  'cvmp.v1.CvmService/CVMImage': 'tenant',
+  'cvmp.v1.CvmService/CVMFeature': tenant('cvm.read'),
+  'cvmp.v1.CvmService/CVMCreate': tenant('cvm.create'),
+  'cvmp.v1.CvmService/CVMGet': tenant('cvm.read'),
+  'cvmp.v1.CvmService/CVMList': tenant('cvm.read'),
+  'cvmp.v1.CvmService/CVMWatch': tenant('cvm.read'),
+  'cvmp.v1.CvmService/CVMStart': tenant('cvm.operate'),
+  'cvmp.v1.CvmService/CVMStop': tenant('cvm.operate'),
+  'cvmp.v1.CvmService/CVMUpdate': tenant('cvm.operate'),
+  'cvmp.v1.CvmService/CVMDelete': tenant('cvm.delete'),
+  'cvmp.v1.CvmService/CVMVerify': tenant('cvm.read'),
+  'cvmp.v1.CvmService/CVMImage': tenant('cvm.read'),
 
-  'cvmp.v1.KeyService/Session': 'attested',
+  'cvmp.v1.KeyService/Session': attested,
 
-  'cvmp.v1.PolicyService/SetKeyPolicy': 'tenant',
-  'cvmp.v1.PolicyService/GetKeyPolicy': 'tenant',
-  'cvmp.v1.PolicyService/ListKeyPolicies': 'tenant',
+  'cvmp.v1.PolicyService/SetKeyPolicy': tenant('policy.write'),
+  'cvmp.v1.PolicyService/GetKeyPolicy': tenant('policy.read'),
+  'cvmp.v1.PolicyService/ListKeyPolicies': tenant('policy.read'),
 
-  'cvmp.v1.KeyAdminService/GetKey': 'tenant',
-  'cvmp.v1.KeyAdminService/ListKeys': 'tenant',
+  'cvmp.v1.KeyAdminService/GetKey': tenant('key.read'),
+  'cvmp.v1.KeyAdminService/ListKeys': tenant('key.read'),
 
-  'cvmp.v1.AuditService/ListAuditEntries': 'tenant',
+  'cvmp.v1.AuditService/ListAuditEntries': tenant('audit.read'),
 
-  'cvmp.v1.TenantService/RegisterTenant': 'operator',
-  'cvmp.v1.TenantService/ListTenants': 'operator',
+  'cvmp.v1.TenantService/RegisterTenant': operator('tenants.register'),
+  'cvmp.v1.TenantService/ListTenants': operator('tenants.read'),
 
-  'cvmp.v1.OperatorService/ServerStatus': 'local',
+  'cvmp.v1.OperatorService/ServerStatus': local,
 
-  'cvmp.v1.GuestService/GuestEvidence': 'guest',
-  'cvmp.v1.GuestService/GuestStatus': 'guest',
+  'cvmp.v1.GuestService/GuestEvidence': guest,
+  'cvmp.v1.GuestService/GuestStatus': guest,
 };
 
 /**
@@ -52,7 +62,7 @@ export const accessTable: Readonly<Record<string, Access>> = {
  */
 export function demandAccess(services: readonly DescService[], where: 'port' | 'socket'): void {
   for (const method of services.flatMap((service) => service.methods)) {
-    const access = accessTable[methodName(method)];
+    const access = accessTable[methodName(method)]?.audience;
     if (access === undefined) throw new TypeError(`nobody may call ${methodName(method)}`);
     if (access === 'guest' || (access === 'local') !== (where === 'socket')) {
       throw new TypeError(`${methodName(method)} is not for a ${where} of a server`);
@@ -60,14 +70,18 @@ export function demandAccess(services: readonly DescService[], where: 'port' | '
   }
 }
 
-/** Whether a call needs a bearer token at all. */
+/** Whether a call needs credentials at all. */
 export function needsToken(name: string): boolean {
-  return accessTable[name] !== 'attested';
+  return accessTable[name]?.audience !== 'attested';
 }
 
 /** @throws CvmpError NOT_ALLOWED */
 export function authorize(name: string, caller: Caller): void {
   const access = accessTable[name];
-  if (access === 'attested' || access === caller.role) return;
-  throw new CvmpError('NOT_ALLOWED', `${name} is for the ${access ?? 'nobody'}`);
+  if (access?.audience === 'attested') return;
+  if (access === undefined || access.audience !== caller.role) {
+    throw new CvmpError('NOT_ALLOWED', `${name} is for the ${access?.audience ?? 'nobody'}`);
+  }
+  if (!('verb' in access) || !('verbs' in caller) || caller.verbs.has(access.verb)) return;
+  throw new CvmpError('NOT_ALLOWED', `${name} needs ${access.verb}, which you were not given`);
 }

@@ -4,6 +4,7 @@ import { type EcPublicKey, thumbprint } from '#core/cose/key.js';
 import { CvmpError } from '#core/errors.js';
 import type { Caller } from '../handlers.js';
 import type { TenantRegistry } from './tenants.js';
+import { type Audience, type Verb, verbsOfScope } from './verbs.js';
 
 export interface AuthenticatorOptions {
   /** Name of this server; a token for another one is refused. */
@@ -103,14 +104,22 @@ function tokenBytes(token: string): Uint8Array {
   }
 }
 
-/** The role must follow from the issuer and be claimed in the scope. */
+/** The role follows from the issuer, what it may do from the scope. */
 function callerOf(claims: CwtClaims): Caller {
   const role = claims.iss === operatorIssuer ? 'operator' : 'tenant';
   if (claims.sub !== claims.iss) {
     throw new CvmpError('TOKEN_INVALID', 'token: issued on behalf of somebody else');
   }
-  if (!claims.scope.includes(role)) {
-    throw new CvmpError('TOKEN_INVALID', `token: its scope lacks ${role}`);
+  const verbs = verbsOfToken(role, claims.scope);
+  return role === 'operator'
+    ? { role, verbs, actor: 'key' }
+    : { role, tenantId: claims.iss, verbs, actor: 'key' };
+}
+
+function verbsOfToken(audience: Audience, scope: readonly string[]): ReadonlySet<Verb> {
+  try {
+    return verbsOfScope(audience, scope);
+  } catch (cause) {
+    throw new CvmpError('TOKEN_INVALID', `token: ${(cause as Error).message}`, { cause });
   }
-  return role === 'operator' ? { role } : { role, tenantId: claims.iss };
 }

@@ -4,7 +4,9 @@ import type { DescService } from '@bufbuild/protobuf';
 import { describe, expect, test } from 'vitest';
 import { CvmpError } from '#core/errors.js';
 import { accessTable, authorize, demandAccess, needsToken } from '#server/host/callers/access.js';
+import { allVerbs, operatorVerbs, tenantVerbs, type Verb } from '#server/host/callers/verbs.js';
 import { type Caller, methodName } from '#server/host/handlers.js';
+import { operatorCaller, tenantCaller } from '../../fakes/callers.js';
 import { refusalOf } from '../../refusal.js';
 
 const folder = fileURLToPath(new URL('../../../gen/cvmp/v1/', import.meta.url));
@@ -22,8 +24,8 @@ async function allServices(): Promise<DescService[]> {
 
 const callers: Record<string, Caller> = {
   anonymous: { role: 'anonymous' },
-  tenant: { role: 'tenant', tenantId: 'acme' },
-  operator: { role: 'operator' },
+  tenant: tenantCaller('acme'),
+  operator: operatorCaller,
   local: { role: 'local' },
 };
 
@@ -56,16 +58,39 @@ describe('who may call what: one table (issue: bad input)', () => {
   });
 
   test.each(Object.entries(accessTable))(
-    '%s is for the %s and nobody else',
+    '%s is for its audience and nobody else',
     async (name, access) => {
       for (const [role, caller] of Object.entries(callers)) {
-        const allowed = access === 'attested' || access === role;
+        const allowed = access.audience === 'attested' || access.audience === role;
         const outcome = await refusalOf(() => authorize(name, caller));
         expect(outcome).toBe(allowed ? 'accepted' : 'NOT_ALLOWED');
       }
-      expect(needsToken(name)).toBe(access !== 'attested');
+      expect(needsToken(name)).toBe(access.audience !== 'attested');
     },
   );
+
+  const verbRows = Object.entries(accessTable).flatMap(([name, access]) =>
+    'verb' in access ? [[name, access.verb, access.audience] as const] : [],
+  );
+  test.each(verbRows)('%s needs %s, and nothing else helps', async (name, verb, audience) => {
+    const caller = callers[audience]!;
+    const all = [...allVerbs(audience)];
+    const only = (...verbs: Verb[]) => ({ ...caller, verbs: new Set(verbs) }) as Caller;
+    expect(await refusalOf(() => authorize(name, only(verb)))).toBe('accepted');
+    const others = all.filter((other) => other !== verb);
+    expect(await refusalOf(() => authorize(name, only(...others)))).toBe('NOT_ALLOWED');
+  });
+
+  test('every verb opens something, and an operator has none of what a tenant has', () => {
+    const used = new Set(verbRows.map(([, verb]) => verb));
+    const spare: Verb[] = ['key.suspend', 'key.rotate', 'key.destroy', 'tenant.read'];
+    spare.push('tenant.admin', 'tenants.suspend', 'tenants.limit');
+    const unused = [...tenantVerbs, ...operatorVerbs].filter((verb) => !used.has(verb));
+    expect(unused.filter((verb) => !spare.includes(verb))).toEqual([]);
+    expect(
+      operatorVerbs.filter((verb) => (tenantVerbs as readonly string[]).includes(verb)),
+    ).toEqual([]);
+  });
 
   test('an unknown method is for nobody', () => {
     for (const caller of Object.values(callers)) {

@@ -4,6 +4,7 @@ import type { CwtClaims } from '#core/cose/cwt.js';
 import { encodeCoseKey } from '#core/cose/key.js';
 import { crypto } from '#crypto';
 import { type Authenticate, createAuthenticator } from '#server/host/callers/authenticate.js';
+import { allVerbs } from '#server/host/callers/verbs.js';
 import { bearer, makeSigner, type Signer } from '../../fakes/callers.js';
 import { MemoryTenants } from '../../fakes/tenants.js';
 import { refusalOf } from '../../refusal.js';
@@ -41,9 +42,13 @@ describe('bearer tokens (RFC 8392; docs/protocol.md, callers)', () => {
     expect(await w.authenticate(await bearer(w.acme, audience, start))).toEqual({
       role: 'tenant',
       tenantId: 'acme',
+      verbs: allVerbs('tenant'),
+      actor: 'key',
     });
     expect(await w.authenticate(await bearer(w.operator, audience, start))).toEqual({
       role: 'operator',
+      verbs: allVerbs('operator'),
+      actor: 'key',
     });
   });
 

@@ -6,6 +6,7 @@ import { ErrorDetailSchema, StatusSchema } from '#gen/cvmp/v1/error_pb.js';
 import { createLog, errorFields } from '#server/host/log.js';
 import { Secret } from '#server/host/secret.js';
 import { peerStatus, rpcNumber, statusDetails } from '#server/host/status.js';
+import { operatorCaller, tenantCaller } from '../../fakes/callers.js';
 
 describe('secrets', () => {
   const bytes = new TextEncoder().encode('do not show');
@@ -45,7 +46,7 @@ describe('errors have two audiences (style.md s.3)', () => {
   });
 
   test('an authenticated peer gets message and field, an anonymous one code and meaning', () => {
-    const tenant = peerStatus(error, { role: 'tenant', tenantId: 'acme' }, 'id');
+    const tenant = peerStatus(error, tenantCaller('acme'), 'id');
     expect(tenant.message).toBe('INVALID_FIELD: the inner message');
     expect(tenant.detail).toMatchObject({ code: 'INVALID_FIELD', field: 'a.b', requestId: 'id' });
     const stranger = peerStatus(error, { role: 'anonymous' }, 'id');
@@ -64,21 +65,21 @@ describe('errors have two audiences (style.md s.3)', () => {
   });
 
   test('what is no CvmpError is INTERNAL without a word, whoever asks', () => {
-    const status = peerStatus(new TypeError('the insides'), { role: 'operator' }, 'id');
+    const status = peerStatus(new TypeError('the insides'), operatorCaller, 'id');
     expect(status.number).toBe(rpcNumber.INTERNAL);
     expect(JSON.stringify(status)).not.toContain('insides');
   });
 
   test('what a peer sent comes back clipped', () => {
     const long = new CvmpError('INVALID_FIELD', 'm'.repeat(9999), { field: 'f'.repeat(9999) });
-    const status = peerStatus(long, { role: 'operator' }, 'id');
+    const status = peerStatus(long, operatorCaller, 'id');
     expect(status.message.length).toBeLessThanOrEqual(512);
     expect(status.detail.field.length).toBeLessThanOrEqual(512);
     expect(statusDetails(status).length).toBeLessThan(4096);
   });
 
   test('grpc-status-details-bin is a google.rpc.Status with one ErrorDetail', () => {
-    const status = peerStatus(error, { role: 'operator' }, 'id');
+    const status = peerStatus(error, operatorCaller, 'id');
     const decoded = fromBinary(StatusSchema, statusDetails(status));
     expect([decoded.code, decoded.message]).toEqual([3, status.message]);
     expect(decoded.details[0]?.typeUrl).toBe('type.googleapis.com/cvmp.v1.ErrorDetail');
