@@ -76,7 +76,7 @@ async function hostEcho(tls: TlsIdentity): Promise<string> {
       keepaliveTimeoutSeconds: 20,
     },
     services: [echoService()],
-    calls: new Calls({ log, authenticate, now: Date.now, unaryMillisecondsMax: 1000 }),
+    calls: new Calls({ log, authenticate, now: Date.now, unaryMillisecondsMax: () => 1000 }),
     health: new HealthImplementation(),
     log,
   });

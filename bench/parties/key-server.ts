@@ -54,6 +54,7 @@ export async function startKeyServer(
     stringify({
       grpc: { listen: '127.0.0.1:0', handshakes_per_minute_max: 1_000_000 },
       web: { listen: '127.0.0.1:0' },
+      metrics: { listen: '127.0.0.1:0' },
       verifier: { trust_anchor_files: ['ark.der'] },
     }),
   );

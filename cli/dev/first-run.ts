@@ -51,6 +51,7 @@ function serverConfig(name: string, grpc: number, web: number) {
     name,
     grpc: { listen: `${loopback}:${grpc}` },
     web: { listen: `${loopback}:${web}` },
+    metrics: { listen: 'off' },
     operator_key_files: ['../operator.pub'],
   };
 }

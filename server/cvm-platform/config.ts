@@ -49,6 +49,7 @@ export function readPlatformSettings(config: ConfigReader): PlatformSettings {
       name: 'cvm-platform',
       grpcPort: 7444,
       webPort: 7481,
+      metricsPort: 7491,
       // Firmware travels inside requests and answers.
       messageBytesMax: 20 * 1024 * 1024,
     }),

@@ -5,6 +5,7 @@ import { hostOptions } from '#server/host/config/settings.js';
 import { type Host, startHost } from '#server/host/host.js';
 import { Database } from '#server/host/level.js';
 import { createLog } from '#server/host/log.js';
+import { createObservation } from '#server/host/observe/observation.js';
 import type { InitOptions, Program, Running } from '#server/host/program.js';
 import { type PlatformSettings, readPlatformSettings } from './config.js';
 import { cvmService } from './cvm-service.js';
@@ -52,6 +53,7 @@ async function init(
 async function serve(settings: PlatformSettings, now: () => number): Promise<Running> {
   const { host, limits, offerMs } = settings;
   const log = createLog(host.name, host.logLevel);
+  const observation = createObservation();
   const platform = await openPlatform(settings, log, now);
   const { tenants } = platform;
   const services = [
@@ -59,13 +61,14 @@ async function serve(settings: PlatformSettings, now: () => number): Promise<Run
     tenantService(tenants),
   ];
   try {
-    const server = await startHost(hostOptions(host, { services, tenants, log, now }));
+    const parts = { services, tenants, observation, log, now };
+    const server = await startHost(hostOptions(host, parts));
     const watch = followHealth(server, platform);
     return {
       log,
       async stop() {
         clearInterval(watch);
-        await server.stop(host.shutdownGraceSeconds);
+        await server.stop(host.shutdownGraceSeconds, host.shutdownNoticeSeconds);
         await platform.close();
       },
     };
@@ -80,6 +83,6 @@ const healthMilliseconds = 1000;
 /** A store that cannot write changes nothing any more; whoever watches health should know. */
 function followHealth(server: Host, platform: Platform): NodeJS.Timeout {
   return setInterval(() => {
-    if (platform.failure() !== undefined) server.setServing(false);
+    server.readiness.set('STORE_WRITE', platform.failure() !== undefined);
   }, healthMilliseconds).unref();
 }

@@ -27,7 +27,7 @@ export interface CallsOptions {
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   /** How long a unary call may take where its client asks for no less. */
-  readonly unaryMillisecondsMax: number;
+  readonly unaryMillisecondsMax: () => number;
   readonly onCall?: ((record: CallRecord) => void) | undefined;
 }
 
@@ -48,6 +48,7 @@ const anonymous: Caller = { role: 'anonymous' };
 export class Calls {
   readonly options: CallsOptions;
   readonly #open = new Set<Call>();
+  #draining = false;
   #idle: (() => void) | undefined;
 
   constructor(options: CallsOptions) {
@@ -60,6 +61,7 @@ export class Calls {
       if (this.#open.size === 0) this.#idle?.();
     });
     this.#open.add(call);
+    if (this.#draining) call.abort(shuttingDown());
     return call;
   }
 
@@ -67,12 +69,18 @@ export class Calls {
     return this.#open.size;
   }
 
-  /** Tells open calls that the server is going down. */
-  abort(which: 'streams' | 'all'): void {
-    const reason = new CvmpError('SHUTTING_DOWN', 'shutting down');
-    for (const call of [...this.#open]) {
-      if (which === 'all' || call.streams) call.abort(reason);
-    }
+  /**
+   * Calls that come from now on are refused with SHUTTING_DOWN, which clients try elsewhere. Unary
+   * ones that are open finish; streams end as soon as what is in flight on them is answered.
+   */
+  drain(): void {
+    this.#draining = true;
+    for (const call of [...this.#open]) if (call.streams) call.drain();
+  }
+
+  /** Ends what is still open. */
+  abort(): void {
+    for (const call of [...this.#open]) call.abort(shuttingDown());
   }
 
   /** Resolves when no call is open. */
@@ -111,7 +119,7 @@ export class Call implements CallContext {
     this.#authorization = incoming.authorization;
     this.#options = options;
     this.#closed = closed;
-    this.#startMs = options.now();
+    this.#startMs = performance.now();
   }
 
   get log(): Logger {
@@ -142,8 +150,21 @@ export class Call implements CallContext {
     this.#controller?.abort(reason);
   }
 
-  /** Who calls, and whether they may. @throws CvmpError TOKEN_MISSING, TOKEN_INVALID, NOT_ALLOWED */
+  /** Set by who serves the stream: answers what is in flight, then ends it. */
+  onDrain: ((error: CvmpError) => void) | undefined;
+
+  /** Asks a stream to come to its end. */
+  drain(): void {
+    if (this.onDrain === undefined) this.abort(shuttingDown());
+    else this.onDrain(shuttingDown());
+  }
+
+  /**
+   * Who calls, and whether they may.
+   * @throws CvmpError TOKEN_MISSING, TOKEN_INVALID, NOT_ALLOWED, SHUTTING_DOWN
+   */
   async admit(): Promise<void> {
+    if (this.#abortReason !== undefined) throw this.#abortReason;
     if (needsToken(this.method)) {
       this.caller = await this.#options.authenticate(this.#authorization);
     }
@@ -168,7 +189,7 @@ export class Call implements CallContext {
         const error = new CvmpError('DEADLINE', 'the handler took too long');
         this.abort(error);
         reject(error);
-      }, this.#options.unaryMillisecondsMax);
+      }, this.#options.unaryMillisecondsMax());
     });
     try {
       return await Promise.race([work, late]);
@@ -199,7 +220,7 @@ export class Call implements CallContext {
 
   #record(error: unknown): void {
     const code = error === undefined ? 'OK' : codeOf(error);
-    const durationMs = this.#options.now() - this.#startMs;
+    const durationMs = Math.round((performance.now() - this.#startMs) * 1000) / 1000;
     const fields = {
       [logField.code]: code,
       [logField.durationMs]: durationMs,
@@ -220,4 +241,8 @@ export class Call implements CallContext {
       durationMs,
     });
   }
+}
+
+function shuttingDown(): CvmpError {
+  return new CvmpError('SHUTTING_DOWN', 'the server is shutting down');
 }

@@ -81,6 +81,11 @@ export interface StreamReceiver<I extends DescMessage> {
   halfClosed(): void;
   /** The sender's buffer is empty again after `send` gave false. */
   drained(): void;
+  /**
+   * The server shuts down: answer what is in flight, take no more, and fail the stream with the
+   * error. Without it the stream is failed at once.
+   */
+  draining?(error: CvmpError): void;
   /** Always called, once and last. */
   closed(): void;
 }

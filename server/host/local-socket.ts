@@ -49,7 +49,7 @@ export async function listenLocal(options: LocalSocketOptions): Promise<LocalSoc
     log,
     authenticate: async () => ({ role: 'local' }),
     now,
-    unaryMillisecondsMax: options.unarySecondsMax * 1000,
+    unaryMillisecondsMax: () => options.unarySecondsMax * 1000,
   });
   const rpc = createRoutes(services, calls, limits);
   const server = createServer((request, response) => {
@@ -70,7 +70,8 @@ export async function listenLocal(options: LocalSocketOptions): Promise<LocalSoc
   return {
     async close() {
       server.close();
-      calls.abort('all');
+      calls.drain();
+      calls.abort();
       await calls.idle();
       server.closeIdleConnections();
       await closed(server, flushMilliseconds);

@@ -1,4 +1,5 @@
 import type { Server } from 'node:net';
+import { createSecureContext } from 'node:tls';
 import { CvmpError } from '#core/errors.js';
 
 /** Where a server listens. */
@@ -13,6 +14,16 @@ export interface TlsIdentity {
   /** Leaf first. */
   readonly certificate: string;
   readonly key: string;
+}
+
+/** @throws CvmpError CONFIG where key and certificate are not a pair, or either is damaged */
+export function checkTls({ certificate, key }: TlsIdentity): void {
+  try {
+    createSecureContext({ cert: certificate, key });
+  } catch (cause) {
+    const message = `tls: certificate and key do not fit: ${(cause as Error).message}`;
+    throw new CvmpError('CONFIG', message, { cause, field: 'tls' });
+  }
 }
 
 /** Reads "host:port" or "[v6]:port". @throws CvmpError CONFIG */

@@ -36,6 +36,7 @@ export function readKeyServerSettings(config: ConfigReader): KeyServerSettings {
       name: 'key-server',
       grpcPort: 7443,
       webPort: 7480,
+      metricsPort: 7490,
       messageBytesMax: 2 * 1024 * 1024,
     }),
     store: config.section('store', (store) => ({

@@ -14,6 +14,7 @@ import { hostOptions } from '#server/host/config/settings.js';
 import { type Host, startHost } from '#server/host/host.js';
 import { type LocalSocket, listenLocal } from '#server/host/local-socket.js';
 import { createLog } from '#server/host/log.js';
+import { createObservation, type Observation } from '#server/host/observe/observation.js';
 import type { InitOptions, Program, Running } from '#server/host/program.js';
 import { auditService } from './audit-service.js';
 import { type KeyServerSettings, readKeyServerSettings } from './config.js';
@@ -80,6 +81,7 @@ async function init(
 
 async function serve(settings: KeyServerSettings, now: () => number): Promise<Running> {
   const log = createLog(settings.host.name, settings.host.logLevel);
+  const observation = createObservation();
   const masterKey = readMasterKeyFile(settings.store.masterKeyFile);
   const { randomBytes } = crypto;
   const { folder, headFile } = settings.store;
@@ -99,15 +101,17 @@ async function serve(settings: KeyServerSettings, now: () => number): Promise<Ru
       now,
       unarySecondsMax: settings.host.unarySecondsMax,
     });
-    const host = await listen(settings, state, { anchors, source: endorsements.keeper, log, now });
+    const source = endorsements.keeper;
+    const host = await listen(settings, state, { anchors, source, observation, log, now });
     if (settings.endorsements.mode === 'fetch') endorsements.startRefresh();
     const watch = followHealth(host, state);
+    const { shutdownGraceSeconds, shutdownNoticeSeconds } = settings.host;
     return {
       log,
       async stop() {
         clearInterval(watch);
         await local?.close();
-        await host.stop(settings.host.shutdownGraceSeconds);
+        await host.stop(shutdownGraceSeconds, shutdownNoticeSeconds);
         await endorsements.close();
         await state.close();
       },
@@ -129,12 +133,13 @@ function anchorsOf({ verifier }: KeyServerSettings): readonly TrustAnchor[] {
 
 interface ListenParts extends Pick<VerifierOptions, 'anchors' | 'source' | 'now'> {
   readonly log: Logger;
+  readonly observation: Observation;
 }
 
 function listen(
   { host, verifier, session, endorsements }: KeyServerSettings,
   state: KeyServerState,
-  { anchors, source, log, now }: ListenParts,
+  { anchors, source, observation, log, now }: ListenParts,
 ): Promise<Host> {
   const parts = {
     identity: state.identity,
@@ -163,7 +168,8 @@ function listen(
     auditService(state.audit),
     tenantService(state.tenants),
   ];
-  return startHost(hostOptions(host, { services, tenants: state.tenants, log, now }));
+  const { tenants } = state;
+  return startHost(hostOptions(host, { services, tenants, observation, log, now }));
 }
 
 const healthMilliseconds = 1000;
@@ -171,7 +177,7 @@ const healthMilliseconds = 1000;
 /** A store that cannot write answers nothing any more; whoever watches health should know. */
 function followHealth(host: Host, state: KeyServerState): NodeJS.Timeout {
   return setInterval(() => {
-    if (state.failure() !== undefined) host.setServing(false);
+    host.readiness.set('STORE_WRITE', state.failure() !== undefined);
   }, healthMilliseconds).unref();
 }
 

@@ -4,8 +4,9 @@ import { createAuthenticator } from '../callers/authenticate.js';
 import type { TenantRegistry } from '../callers/tenants.js';
 import type { GrpcLimits } from '../grpc/listener.js';
 import type { BoundService } from '../handlers.js';
-import type { HostOptions } from '../host.js';
+import type { HostOptions, LiveHostOptions } from '../host.js';
 import type { LogLevel } from '../log.js';
+import type { Observation } from '../observe/observation.js';
 import { type Endpoint, parseEndpoint } from '../tls.js';
 import type { WebLimits } from '../web/listener.js';
 import { readPublicKey, readTls, type TlsFiles } from './files.js';
@@ -22,10 +23,13 @@ export interface HostSettings {
     readonly limits: WebLimits;
     readonly origins: readonly string[];
   };
+  /** Metrics and health without TLS; undefined: off. */
+  readonly observe: Endpoint | undefined;
   readonly tls: TlsFiles;
   /** Files with operators' public keys: COSE_Key, base64url in one line. */
   readonly operatorKeyFiles: readonly string[];
   readonly unarySecondsMax: number;
+  readonly shutdownNoticeSeconds: number;
   readonly shutdownGraceSeconds: number;
 }
 
@@ -33,6 +37,7 @@ export interface HostDefaults {
   readonly name: string;
   readonly grpcPort: number;
   readonly webPort: number;
+  readonly metricsPort: number;
   /** Largest message that this server reads or sends. */
   readonly messageBytesMax: number;
 }
@@ -72,6 +77,7 @@ export function readHostSettings(config: ConfigReader, defaults: HostDefaults): 
       }),
       limits: readWebLimits(web, defaults),
     })),
+    observe: config.section('metrics', (metrics) => readMetricsEndpoint(metrics, defaults)),
     operatorKeyFiles: config.paths('operator_key_files', {
       max: 64,
       default: [],
@@ -82,6 +88,12 @@ export function readHostSettings(config: ConfigReader, defaults: HostDefaults): 
       max: 3600,
       default: 60,
       why: 'no single answer takes longer unless something is stuck',
+    }),
+    shutdownNoticeSeconds: config.integer('shutdown_notice_seconds', {
+      min: 0,
+      max: 300,
+      default: 0,
+      why: 'raise it where a balancer polls health: so long calls are taken after NOT_SERVING',
     }),
     shutdownGraceSeconds: config.integer('shutdown_grace_seconds', {
       min: 0,
@@ -98,6 +110,14 @@ function readEndpoint(section: ConfigReader, port: number): Endpoint {
     why: 'reachable from this machine only, until you say otherwise',
   });
   return parseEndpoint(text, section.name('listen'));
+}
+
+function readMetricsEndpoint(section: ConfigReader, defaults: HostDefaults): Endpoint | undefined {
+  const text = section.text('listen', {
+    default: `127.0.0.1:${defaults.metricsPort}`,
+    why: '/metrics, /livez, /readyz without TLS, for this machine; off: nowhere',
+  });
+  return text === 'off' ? undefined : parseEndpoint(text, section.name('listen'));
 }
 
 function readGrpcLimits(section: ConfigReader, defaults: HostDefaults): GrpcLimits {
@@ -176,26 +196,31 @@ export interface HostParts {
   readonly services: readonly BoundService[];
   readonly tenants: Pick<TenantRegistry, 'get'>;
   readonly log: Logger;
+  readonly observation: Observation;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
 }
 
 /** Settings and parts as {@link startHost} takes them. @throws CvmpError CONFIG */
 export function hostOptions(settings: HostSettings, parts: HostParts): HostOptions {
-  const { tenants, ...rest } = parts;
-  return {
-    ...rest,
-    authenticate: createAuthenticator({
-      audience: settings.name,
-      operatorKeys: loadOperatorKeys(settings),
-      tenants,
-      now: parts.now,
-    }),
-    tls: readTls(settings.tls),
-    grpc: settings.grpc,
-    web: settings.web,
-    unarySecondsMax: settings.unarySecondsMax,
-  };
+  const { services, observation, log, now } = parts;
+  const { observe } = settings;
+  return { ...liveHostOptions(settings, parts), services, observation, observe, log, now };
+}
+
+/** The same of what may change while the server runs. @throws CvmpError CONFIG */
+export function liveHostOptions(
+  settings: HostSettings,
+  { tenants, now }: Pick<HostParts, 'tenants' | 'now'>,
+): LiveHostOptions {
+  const { grpc, web, unarySecondsMax } = settings;
+  const authenticate = createAuthenticator({
+    audience: settings.name,
+    operatorKeys: loadOperatorKeys(settings),
+    tenants,
+    now,
+  });
+  return { authenticate, tls: readTls(settings.tls), grpc, web, unarySecondsMax };
 }
 
 /** @throws CvmpError CONFIG */

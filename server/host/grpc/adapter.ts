@@ -165,6 +165,10 @@ function bidiStreaming(
       pause: () => rpc.pause(),
       resume: () => rpc.resume(),
     };
+    if (call.signal.aborted) {
+      end(call.signal.reason);
+      return;
+    }
     try {
       receiver = bound.handler(sender, call);
     } catch (error) {
@@ -172,6 +176,8 @@ function bidiStreaming(
       return;
     }
     call.signal.addEventListener('abort', () => end(call.signal.reason));
+    call.onDrain = (error) =>
+      guarded((to) => (to.draining === undefined ? call.abort(error) : to.draining(error)));
     rpc.on('data', (bytes: Buffer) => guarded((to) => to.message(readMessage(input, bytes))));
     rpc.on('end', () => guarded((to) => to.halfClosed()));
     rpc.on('cancelled', () => end(peerLeft()));

@@ -37,6 +37,15 @@ export interface GrpcListenerOptions {
   readonly calls: Calls;
   readonly health: HealthImplementation;
   readonly log: Logger;
+  /** A TLS handshake came to nothing. */
+  readonly handshakeFailed?: () => void;
+}
+
+/** What of a listener's options can change while it runs. */
+export interface LiveListenerOptions {
+  readonly limits: Pick<GrpcLimits, 'connectionsMax'> &
+    Partial<Pick<GrpcLimits, 'handshakesPerMinuteMax'>>;
+  readonly origins?: readonly string[];
 }
 
 /** Peer addresses whose rate is remembered: some 10 MB. */
@@ -48,6 +57,10 @@ export const flushMilliseconds = 1000;
 export interface Listener {
   /** Where it listens in fact, "host:port". */
   readonly address: string;
+  /** Connections that are open now. */
+  connections(): number;
+  /** What new connections see from now on. */
+  apply(tls: TlsIdentity, options: LiveListenerOptions): void;
   /** Takes no more connections and calls; streams that are open go on. */
   drain(): void;
   /** Lets what was answered reach its peers, but not for long; then cuts whatever is left. */
@@ -62,7 +75,9 @@ export interface Listener {
  */
 export async function listenGrpc(options: GrpcListenerOptions): Promise<Listener> {
   const sockets = new Map<string, TLSSocket>();
-  const grpc = createGrpcServer(options, (peer) => {
+  const rates = { addressesMax, perMinuteMax: options.limits.handshakesPerMinuteMax };
+  const newRate = () => new RateByAddress(rates, options.calls.options.now);
+  const grpc = createGrpcServer(options, newRate(), (peer) => {
     const socket = sockets.get(peer);
     if (socket === undefined) return undefined;
     return (label, context, length) =>
@@ -70,17 +85,13 @@ export async function listenGrpc(options: GrpcListenerOptions): Promise<Listener
   });
   const injector = grpc.createConnectionInjector(ServerCredentials.createInsecure());
   const server = createServer({
-    key: options.tls.key,
-    cert: options.tls.certificate,
-    minVersion: 'TLSv1.3',
-    // A session that was resumed would not have this connection's own handshake behind it.
-    secureOptions: constants.SSL_OP_NO_TICKET,
+    ...secureContext(options.tls),
     ALPNProtocols: ['h2'],
     handshakeTimeout: options.limits.handshakeSeconds * 1000,
   });
   server.maxConnections = options.limits.connectionsMax;
   const connections = new Set<Socket>();
-  const handshakes = handshakeRate(options);
+  const handshakes = newRate();
   server.on('connection', (connection: Socket) => {
     // Before the handshake, which costs this end more than the other.
     if (!handshakes.take(String(connection.remoteAddress))) {
@@ -104,6 +115,7 @@ export async function listenGrpc(options: GrpcListenerOptions): Promise<Listener
     injector.injectConnection(socket);
   });
   server.on('tlsClientError', (error, socket) => {
+    options.handshakeFailed?.();
     options.log.debug({ [logField.reason]: error.message }, 'tls handshake failed');
     // Node leaves a socket whose handshake timed out to us.
     socket.destroy();
@@ -111,6 +123,12 @@ export async function listenGrpc(options: GrpcListenerOptions): Promise<Listener
   const port = await listen(server, options.endpoint);
   return {
     address: endpointText({ host: options.endpoint.host, port }),
+    connections: () => connections.size,
+    apply: (tls, { limits }) => {
+      server.setSecureContext(secureContext(tls));
+      server.maxConnections = limits.connectionsMax;
+      rates.perMinuteMax = limits.handshakesPerMinuteMax ?? rates.perMinuteMax;
+    },
     drain: () => {
       server.close();
       injector.drain(60_000);
@@ -124,18 +142,19 @@ export async function listenGrpc(options: GrpcListenerOptions): Promise<Listener
   };
 }
 
-function handshakeRate({ limits, calls }: GrpcListenerOptions): RateByAddress {
-  const perMinuteMax = limits.handshakesPerMinuteMax;
-  return new RateByAddress({ perMinuteMax, addressesMax }, calls.options.now);
+/** A session that was resumed would not have this connection's own handshake behind it. */
+function secureContext({ key, certificate }: TlsIdentity) {
+  const secureOptions = constants.SSL_OP_NO_TICKET;
+  return { key, cert: certificate, minVersion: 'TLSv1.3', secureOptions } as const;
 }
 
-function createGrpcServer(options: GrpcListenerOptions, exporterOf: ExporterOf): Server {
+function createGrpcServer(
+  options: GrpcListenerOptions,
+  handshakes: RateByAddress,
+  exporterOf: ExporterOf,
+): Server {
   const { limits } = options;
-  const { interceptor, callOf } = createAdmission(
-    options.calls,
-    exporterOf,
-    handshakeRate(options),
-  );
+  const { interceptor, callOf } = createAdmission(options.calls, exporterOf, handshakes);
   const server = new Server({
     'grpc.enable_channelz': 0,
     'grpc.max_receive_message_length': limits.messageBytesMax,

@@ -5,7 +5,9 @@ import type { Logger } from 'pino';
 import type { Calls } from '../calls.js';
 import { flushMilliseconds, type Listener } from '../grpc/listener.js';
 import type { BoundService } from '../handlers.js';
+import { type HealthAnswer, healthAnswer } from '../health.js';
 import { logField } from '../log.js';
+import type { Readiness } from '../readiness.js';
 import { closed, type Endpoint, endpointText, listen, type TlsIdentity } from '../tls.js';
 import { createRoutes, type WebRequest, type WebResponse } from './routes.js';
 
@@ -28,9 +30,10 @@ export interface WebListenerOptions {
   readonly origins: readonly string[];
   readonly services: readonly BoundService[];
   readonly calls: Calls;
-  /** Whether /healthz says 200. */
-  readonly serving: () => boolean;
+  readonly readiness: Readiness;
   readonly log: Logger;
+  /** A TLS handshake came to nothing. */
+  readonly handshakeFailed?: () => void;
 }
 
 /**
@@ -40,19 +43,18 @@ export interface WebListenerOptions {
 export async function listenWeb(options: WebListenerOptions): Promise<Listener> {
   const { limits } = options;
   const rpc = createRoutes(options.services, options.calls, limits);
-  const allowed = new Set(options.origins);
+  let allowed = new Set(options.origins);
   const server = createSecureServer(
     {
-      key: options.tls.key,
-      cert: options.tls.certificate,
-      minVersion: 'TLSv1.3',
+      ...secureContext(options.tls),
       allowHTTP1: true,
       handshakeTimeout: limits.handshakeSeconds * 1000,
       settings: { maxConcurrentStreams: limits.streamsPerConnectionMax },
     },
     (request: WebRequest, response: WebResponse) => {
       if (!crossOrigin(request, response, allowed)) return;
-      if (request.url === '/healthz') health(response, options.serving());
+      const health = healthAnswer(request.url ?? '', options.readiness);
+      if (health !== undefined) answerHealth(response, health);
       else if (!rpc(request, response)) {
         response.writeHead(404);
         response.end();
@@ -74,6 +76,7 @@ export async function listenWeb(options: WebListenerOptions): Promise<Listener> 
     session.on('close', () => sessions.delete(session));
   });
   server.on('tlsClientError', (error, socket) => {
+    options.handshakeFailed?.();
     options.log.debug({ [logField.reason]: error.message }, 'tls handshake failed');
     // Node leaves a socket whose handshake timed out to us.
     socket.destroy();
@@ -81,6 +84,12 @@ export async function listenWeb(options: WebListenerOptions): Promise<Listener> 
   const port = await listen(server, options.endpoint);
   return {
     address: endpointText({ host: options.endpoint.host, port }),
+    connections: () => sockets.size,
+    apply: (tls, { limits: { connectionsMax }, origins = [] }) => {
+      server.setSecureContext(secureContext(tls));
+      server.maxConnections = connectionsMax;
+      allowed = new Set(origins);
+    },
     drain: () => {
       server.close();
       for (const session of sessions) session.close();
@@ -94,9 +103,13 @@ export async function listenWeb(options: WebListenerOptions): Promise<Listener> 
   };
 }
 
-function health(response: WebResponse, serving: boolean): void {
-  response.writeHead(serving ? 200 : 503, { 'content-type': 'application/json' });
-  response.end(JSON.stringify({ status: serving ? 'SERVING' : 'NOT_SERVING' }));
+function secureContext({ key, certificate }: TlsIdentity) {
+  return { key, cert: certificate, minVersion: 'TLSv1.3' } as const;
+}
+
+function answerHealth(response: WebResponse, { status, body }: HealthAnswer): void {
+  response.writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store' });
+  response.end(body);
 }
 
 /**

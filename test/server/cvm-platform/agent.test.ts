@@ -56,6 +56,7 @@ async function startKeyServer(platform: PlatformFolder) {
     stringify({
       grpc: { listen: '127.0.0.1:0' },
       web: { listen: '127.0.0.1:0' },
+      metrics: { listen: '127.0.0.1:0' },
       verifier: { trust_anchor_files: [join(platform.path, 'hardware', 'ark.pem')] },
     }),
   );

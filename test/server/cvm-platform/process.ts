@@ -77,6 +77,7 @@ export class PlatformFolder {
     const all = {
       grpc: { listen: '127.0.0.1:0' },
       web: { listen: '127.0.0.1:0' },
+      metrics: { listen: '127.0.0.1:0' },
       operator_key_files: ['operator.pub'],
       driver: { agent_program: join(root, 'dist/test/fakes/agent-program.js'), ...driver },
       ...rest,
@@ -126,7 +127,7 @@ export class PlatformFolder {
         all += chunk;
         for (const line of all.split('\n').slice(0, -1)) {
           const { msg, address } = JSON.parse(line) as { msg?: string; address?: string };
-          if (/port open/.test(msg ?? '') && !addresses.includes(address!))
+          if (/(grpc|web) port open/.test(msg ?? '') && !addresses.includes(address!))
             addresses.push(address!);
         }
         if (addresses.length === 2) resolve();

@@ -15,6 +15,7 @@ const defaults = {
   name: 'key-server',
   grpcPort: 7443,
   webPort: 7480,
+  metricsPort: 7490,
   messageBytesMax: 2 * 1024 * 1024,
 };
 const read = (config: ConfigReader) => readHostSettings(config, defaults);

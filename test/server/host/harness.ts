@@ -8,6 +8,7 @@ import type { GrpcLimits } from '#server/host/grpc/listener.js';
 import type { BoundService } from '#server/host/handlers.js';
 import { type Host, startHost } from '#server/host/host.js';
 import { createLog } from '#server/host/log.js';
+import type { Observation } from '#server/host/observe/observation.js';
 import { selfSigned } from '#server/host/self-signed.js';
 import type { WebLimits } from '#server/host/web/listener.js';
 import { makeSigner, type Signer } from '../../fakes/callers.js';
@@ -54,6 +55,7 @@ export async function startTestHost(
     web?: Partial<WebLimits>;
     origins?: readonly string[];
     unarySecondsMax?: number;
+    observation?: Observation;
   } = {},
   registry?: TenantRegistry,
 ): Promise<TestHost> {
@@ -93,6 +95,10 @@ export async function startTestHost(
       origins: change.origins ?? [],
     },
     unarySecondsMax: change.unarySecondsMax ?? 10,
+    ...(change.observation && {
+      observation: change.observation,
+      observe: { host: '127.0.0.1', port: 0 },
+    }),
     log: createLog(audience, 'debug', sink),
     now: Date.now,
     onCall: (record) => records.push(record),

@@ -44,7 +44,7 @@ describe('grpc.health.v1', () => {
     expect(await check(client, '')).toBe('SERVING');
     expect(await check(client, 'cvmp.v1.TenantService')).toBe('SERVING');
     expect(await check(client, 'cvmp.v1.KeyService')).toBe('error 5');
-    t.host.setServing(false);
+    t.host.readiness.set('STORE_WRITE', true);
     expect(await check(client, '')).toBe('NOT_SERVING');
     client.close();
   });
@@ -55,7 +55,7 @@ describe('grpc.health.v1', () => {
     const watch = client.watch({ service: '' });
     watch.on('error', () => undefined);
     const [first] = await once(watch, 'data');
-    t.host.setServing(false);
+    t.host.readiness.set('STORE_WRITE', true);
     const [second] = await once(watch, 'data');
     expect([first.status, second.status]).toEqual(['SERVING', 'NOT_SERVING']);
     watch.cancel();

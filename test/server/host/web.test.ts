@@ -232,12 +232,17 @@ describe('web port (architecture.md s.3)', () => {
     expect(t.records.map((record) => record.code)).toEqual(['MALFORMED']);
   });
 
-  test('/healthz follows the health of the server', async () => {
+  test('/livez answers while the process does; /readyz says why it does not serve', async () => {
     const t = await start();
-    expect((await http(t, '/healthz', {})).status).toBe(200);
-    t.host.setServing(false);
-    const answer = await http(t, '/healthz', {});
-    expect([answer.status, JSON.parse(answer.body)]).toEqual([503, { status: 'NOT_SERVING' }]);
+    const ask = async (path: string) => {
+      const { status, body } = await http(t, path, {});
+      return [status, JSON.parse(body)];
+    };
+    expect(await ask('/readyz')).toEqual([200, { status: 'SERVING', reasons: [] }]);
+    t.host.readiness.set('STORE_WRITE', true);
+    const reasons = ['STORE_WRITE'];
+    expect(await ask('/readyz')).toEqual([503, { status: 'NOT_SERVING', reasons }]);
+    expect(await ask('/livez')).toEqual([200, { status: 'LIVE' }]);
   });
 
   test('an unknown path is 404', async () => {

@@ -44,6 +44,7 @@ export class KeyServerFolder {
     const all = {
       grpc: { listen: '127.0.0.1:0' },
       web: { listen: '127.0.0.1:0' },
+      metrics: { listen: '127.0.0.1:0' },
       operator_key_files: ['operator.pub'],
       verifier: { trust_anchor_files: ['ark.pem'] },
       ...settings,
