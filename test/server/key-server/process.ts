@@ -83,7 +83,7 @@ export class KeyServerFolder {
     return { code, ...out };
   }
 
-  /** Serves; resolves when both ports are open. */
+  /** Serves; resolves when all ports are open. */
   async serve(): Promise<KeyServerProcess> {
     const child = spawn(process.execPath, [program, 'serve', '--config', this.config], {
       stdio: ['ignore', 'ignore', 'pipe'],
@@ -101,23 +101,26 @@ export class KeyServerFolder {
         addresses = logged.flatMap(({ msg, address }) =>
           msg?.endsWith('port open') && address !== undefined ? [address] : [],
         );
-        if (addresses.length === 2) resolve();
+        if (addresses.length >= 3) resolve();
       });
     });
-    return new KeyServerProcess(this, child, addresses[0]!);
+    return new KeyServerProcess(this, child, addresses);
   }
 }
 
 /** A Key Server that serves. */
 export class KeyServerProcess {
   readonly folder: KeyServerFolder;
+  /** Of the gRPC port, the web port, and the one for metrics: "host:port". */
   readonly address: string;
+  readonly webAddress: string;
+  readonly observeAddress: string;
   readonly #child: ChildProcess;
 
-  constructor(folder: KeyServerFolder, child: ChildProcess, address: string) {
+  constructor(folder: KeyServerFolder, child: ChildProcess, addresses: readonly string[]) {
     this.folder = folder;
     this.#child = child;
-    this.address = address;
+    [this.address = '', this.webAddress = '', this.observeAddress = ''] = addresses;
   }
 
   /** A client with a fresh token at every call. */
