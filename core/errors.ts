@@ -540,7 +540,7 @@ export const errorTable = {
   ),
   STORE_ACCESS: row(
     'FAILED_PRECONDITION',
-    'The files of the store may not be read or written by this process.',
+    'The server may not read or write the files of its store.',
     'Run the server as their owner, keep them to it (chmod 700), on a disk that is not read-only.',
   ),
   RESTORED_READ_ONLY: row(

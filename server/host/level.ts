@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { Level } from 'level';
 import { fromUtf8, utf8 } from '#core/bytes.js';
 import { CvmpError } from '#core/errors.js';
-import { asCvmpError, inspectFiles } from './level-files/inspect.js';
+import { asCvmpError, inspectFiles, verifyTables } from './level-files/inspect.js';
 
 /** One put (`value`) or delete (no `value`). Keys are ASCII without control characters. */
 export interface Write {
@@ -137,6 +137,15 @@ export class Database {
     const durable = new Promise<void>((done, fail) => this.#queue.push({ writes, done, fail }));
     this.#writing ??= this.#drain();
     return durable;
+  }
+
+  /**
+   * Verifies what LevelDB reads unverified.
+   * @returns now and then how many bytes it has verified since, so that others can come in between
+   * @throws CvmpError STORE_CORRUPT, STORE_ACCESS
+   */
+  verify(): Generator<number, void> {
+    return verifyTables(this.#folder);
   }
 
   /** Why nothing can be written any more; undefined where it can. */

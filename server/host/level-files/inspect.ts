@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { CvmpError } from '#core/errors.js';
 import { readLogFile } from './log-file.js';
 import { type Manifest, readManifest } from './manifest.js';
+import { verifyTable, verifyTableIndex } from './table-file.js';
 
 /** Who runs this process; undefined where the system has no such thing. */
 type UserId = number | undefined;
@@ -33,10 +34,22 @@ export function inspectFiles(folder: string): void {
   }
 }
 
-/** Paths of the table files that the database consists of now. @throws CvmpError STORE_CORRUPT */
-export function liveTables(folder: string): readonly string[] {
+/**
+ * Verifies every block of every table file, also while the database is open.
+ * @returns now and then how many bytes it has verified since, so that others can come in between
+ * @throws CvmpError STORE_CORRUPT, STORE_ACCESS
+ */
+export function* verifyTables(folder: string): Generator<number, void> {
   const { tables } = liveManifest(folder, readdirSync(folder));
-  return [...tables.keys()].map((number) => join(folder, tableName(folder, number)));
+  for (const number of tables.keys()) {
+    const path = join(folder, tableName(folder, number));
+    try {
+      yield* verifyTable(path);
+    } catch (error) {
+      // What a compaction has replaced meanwhile is gone.
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw asCvmpError(error, path);
+    }
+  }
 }
 
 /** @throws CvmpError STORE_MISSING, STORE_CORRUPT, STORE_ACCESS */
@@ -81,11 +94,13 @@ function liveManifest(folder: string, files: readonly string[]): Manifest {
 }
 
 function mustHaveTable(folder: string, number: number, expected: number): void {
-  const name = tableName(folder, number);
-  const { size } = statSync(join(folder, name), { throwIfNoEntry: false }) ?? {};
-  if (size === expected) return;
-  const what = size === undefined ? 'is lost' : `has ${size} bytes, not ${expected}`;
-  throw new CvmpError('STORE_CORRUPT', `the table ${join(folder, name)} ${what}`);
+  const path = join(folder, tableName(folder, number));
+  const { size } = statSync(path, { throwIfNoEntry: false }) ?? {};
+  if (size !== expected) {
+    const what = size === undefined ? 'is lost' : `has ${size} bytes, not ${expected}`;
+    throw new CvmpError('STORE_CORRUPT', `the table ${path} ${what}`);
+  }
+  verifyTableIndex(path);
 }
 
 /** Older versions of LevelDB called tables .sst; it still reads them. */

@@ -17,42 +17,42 @@ interface Handle {
 
 /**
  * Verifies every block of a table file, which LevelDB does not do when it reads.
- * @param pause called between pieces of about 64 KiB, so that others come in between
+ * @returns of each block how many bytes it has, so that others can come in between
  * @throws CvmpError STORE_CORRUPT; the system's error where the file cannot be read
  */
-export async function verifyTable(path: string, pause?: () => Promise<void>): Promise<void> {
+export function* verifyTable(path: string): Generator<number, void> {
   const file = openSync(path, 'r');
   try {
     const table = new TableFile(file, path);
     for (const handle of table.handles()) {
       table.block(handle);
-      if (table.due()) await pause?.();
+      yield handle.size;
     }
   } finally {
     closeSync(file);
   }
 }
 
-const pieceLength = 65_536;
+/** Verifies only the end of a table file, which says where its blocks are. @throws as {@link verifyTable} */
+export function verifyTableIndex(path: string): void {
+  const file = openSync(path, 'r');
+  try {
+    new TableFile(file, path).handles();
+  } finally {
+    closeSync(file);
+  }
+}
 
 class TableFile {
   readonly #file: number;
   readonly #path: string;
-  #read = 0;
 
   constructor(file: number, path: string) {
     this.#file = file;
     this.#path = path;
   }
 
-  /** Whether about 64 KiB were read since it was last said. */
-  due(): boolean {
-    if (this.#read < pieceLength) return false;
-    this.#read = 0;
-    return true;
-  }
-
-  /** Of the data blocks; those that name them are verified on the way. */
+  /** Of the data blocks; all other blocks are verified on the way. */
   handles(): readonly Handle[] {
     const size = this.#size();
     if (size < footerLength) this.#refuse(0);
@@ -61,10 +61,12 @@ class TableFile {
     const metaIndex = handleAt(footer, 0);
     const index = metaIndex && handleAt(footer, metaIndex.end);
     if (index === undefined) return this.#refuse(size - footerLength);
-    const handles = entriesOf(this.block(index)) ?? this.#refuse(index.offset);
-    this.block(metaIndex!);
-    this.#mustCover(handles, Math.min(index.offset, metaIndex!.offset));
-    return handles;
+    const data = this.#named(index);
+    // A flipped bit in the Bloom filter is a key that is not found.
+    const filters = this.#named(metaIndex!);
+    for (const filter of filters) this.block(filter);
+    this.#mustFollow([...data, ...filters, metaIndex!, index], size - footerLength);
+    return data;
   }
 
   /** @throws CvmpError STORE_CORRUPT */
@@ -76,14 +78,19 @@ class TableFile {
     return bytes.subarray(0, size);
   }
 
-  /** Data blocks follow each other from the begin. */
-  #mustCover(handles: readonly Handle[], end: number): void {
+  /** @returns the blocks that this one names */
+  #named(handle: Handle): readonly Handle[] {
+    return entriesOf(this.block(handle)) ?? this.#refuse(handle.offset);
+  }
+
+  /** Blocks follow each other from the begin to the footer: none is left out. */
+  #mustFollow(handles: readonly Handle[], end: number): void {
     let offset = 0;
     for (const handle of handles) {
       if (handle.offset !== offset) this.#refuse(offset);
       offset += handle.size + trailerLength;
     }
-    if (offset > end) this.#refuse(offset);
+    if (offset !== end) this.#refuse(offset);
   }
 
   #size(): number {
@@ -94,7 +101,6 @@ class TableFile {
     // A damaged handle must not make it allocate gigabytes.
     if (length > 64 * 1024 * 1024) this.#refuse(offset);
     const bytes = Buffer.allocUnsafe(length);
-    this.#read += length;
     if (readSync(this.#file, bytes, 0, length, offset) !== length) this.#refuse(offset);
     return bytes;
   }

@@ -1,6 +1,7 @@
 import { CvmpError } from '#core/errors.js';
 import { Database, type Write } from '#server/host/level.js';
 import { HeadFile } from './head.js';
+import { Scrub } from './scrub.js';
 import {
   type Change,
   type Entry,
@@ -89,6 +90,7 @@ export class LevelStore implements Store {
   /** Versions of keys lately read or written; nobody else writes. */
   readonly #versions = new Map<string, number>();
   #last: Promise<unknown> = Promise.resolve();
+  readonly #scrub: Scrub;
   #refusal: CvmpError | undefined;
 
   constructor(db: Database, { id, commits, headFile, head }: Opened) {
@@ -97,6 +99,10 @@ export class LevelStore implements Store {
     this.#commits = commits;
     this.#headFile = headFile;
     this.#head = head;
+    this.#scrub = new Scrub(db, (failure) => {
+      this.#refusal ??= failure;
+    });
+    this.#scrub.start();
   }
 
   get anchored(): boolean {
@@ -128,6 +134,7 @@ export class LevelStore implements Store {
   async close(): Promise<void> {
     await this.#last;
     this.#refusal ??= new CvmpError('SHUTTING_DOWN', 'the store is closed');
+    this.#scrub.stop();
     await this.#db.close();
     this.#head?.close();
     this.#head = undefined;
