@@ -261,6 +261,16 @@ export const errorTable = {
     'The Key Server is not the one named in the config document.',
     'Check the Key Server address and the config document of this CVM.',
   ),
+  SERVER_ROLLBACK: row(
+    'FAILED_PRECONDITION',
+    'The Key Server was shown a checkpoint of its own that its log does not reach or contradicts.',
+    'Its state was rolled back: it serves nobody until its operator has looked (docs/operating/audit.md).',
+  ),
+  LOG_INCONSISTENT: row(
+    'FAILED_PRECONDITION',
+    'The Key Server does not prove that its log continues the checkpoint kept here.',
+    'Its state was rolled back or forked: keep the checkpoint and ask its operator.',
+  ),
   CONFIG_MISMATCH: row(
     'UNAUTHENTICATED',
     'The config document is not the one bound by the hardware.',

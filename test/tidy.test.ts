@@ -41,7 +41,7 @@ const coreRanks: readonly (readonly string[])[] = [
   ['bytes', 'errors', 'crypto', 'crypto.node', 'crypto.browser', 'hkdf', 'guid', 'json'],
   ['cbor', 'asn1'],
   ['cose', 'x509', 'eventlog', 'firmware'],
-  ['rats', 'boot'],
+  ['rats', 'boot', 'log'],
   ['snp', 'tdx', 'tpm', 'cca', 'keying', 'corim'],
   ['azure', 'svsm', 'ear'],
   ['session', 'schemes'],
