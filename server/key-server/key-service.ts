@@ -12,8 +12,10 @@ export function keyService(parts: SessionParts): BoundService {
         throw new CvmpError('RATE', `more than ${parts.limits.sessionsMax} sessions`);
       }
       open += 1;
+      const ended = parts.metrics?.sessionOpened();
       return new SessionStream(parts, sender, context, () => {
         open -= 1;
+        ended?.();
       });
     },
   });

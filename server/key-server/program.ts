@@ -23,6 +23,7 @@ import { endorsementCommands } from './endorsements/commands.js';
 import { openEndorsements } from './endorsements/open.js';
 import { keyAdminService } from './key-admin-service.js';
 import { keyService } from './key-service.js';
+import { KeyServerMetrics } from './metrics.js';
 import { operatorCommands } from './operator/commands.js';
 import { operatorService } from './operator/service.js';
 import { policyService } from './policy-service.js';
@@ -82,10 +83,12 @@ async function init(
 async function serve(settings: KeyServerSettings, now: () => number): Promise<Running> {
   const log = createLog(settings.host.name, settings.host.logLevel);
   const observation = createObservation();
+  const metrics = new KeyServerMetrics(observation);
   const masterKey = readMasterKeyFile(settings.store.masterKeyFile);
   const { randomBytes } = crypto;
   const { folder, headFile } = settings.store;
-  const state = await openState(folder, { headFile, masterKey, now, randomBytes });
+  const options = { headFile, masterKey, now, randomBytes, observer: metrics };
+  const state = await openState(folder, options);
   const anchors = anchorsOf(settings);
   const endorsements = openEndorsements(
     settings.endorsements,
@@ -102,7 +105,7 @@ async function serve(settings: KeyServerSettings, now: () => number): Promise<Ru
       unarySecondsMax: settings.host.unarySecondsMax,
     });
     const source = endorsements.keeper;
-    const host = await listen(settings, state, { anchors, source, observation, log, now });
+    const host = await listen(settings, state, { anchors, source, observation, metrics, log, now });
     if (settings.endorsements.mode === 'fetch') endorsements.startRefresh();
     const watch = followHealth(host, state);
     const { shutdownGraceSeconds, shutdownNoticeSeconds } = settings.host;
@@ -134,12 +137,13 @@ function anchorsOf({ verifier }: KeyServerSettings): readonly TrustAnchor[] {
 interface ListenParts extends Pick<VerifierOptions, 'anchors' | 'source' | 'now'> {
   readonly log: Logger;
   readonly observation: Observation;
+  readonly metrics: KeyServerMetrics;
 }
 
 function listen(
   { host, verifier, session, endorsements }: KeyServerSettings,
   state: KeyServerState,
-  { anchors, source, observation, log, now }: ListenParts,
+  { anchors, source, observation, metrics, log, now }: ListenParts,
 ): Promise<Host> {
   const parts = {
     identity: state.identity,
@@ -154,11 +158,13 @@ function listen(
       ]),
       source,
       revocation: endorsements.revocation,
+      metrics,
       now,
     }),
     keys: state.keys,
     notices: state.notices,
     limits: session,
+    metrics,
     now,
   };
   const services = [
@@ -174,10 +180,11 @@ function listen(
 
 const healthMilliseconds = 1000;
 
-/** A store that cannot write answers nothing any more; whoever watches health should know. */
-function followHealth(host: Host, state: KeyServerState): NodeJS.Timeout {
+/** A store that fails decides nothing any more; whoever watches health should know. */
+function followHealth({ readiness }: Host, state: KeyServerState): NodeJS.Timeout {
   return setInterval(() => {
-    host.readiness.set('STORE_WRITE', state.failure() !== undefined);
+    const code = state.failure()?.code;
+    if (code !== undefined) readiness.set(code, true);
   }, healthMilliseconds).unref();
 }
 

@@ -3,7 +3,7 @@ import { CvmpError } from '#core/errors.js';
 import { decodeKeyRecord, encodeKeyRecord } from '#core/keying/key-record.js';
 import { crypto } from '#crypto';
 import { NoticeBoard } from '../notices.js';
-import { Journal } from '../store/journal.js';
+import { Journal, type JournalObserver } from '../store/journal.js';
 import { initKeyring, type Keyring, openKeyring } from '../store/keyring.js';
 import { initLevelStore, openLevelStore } from '../store/level.js';
 import type { MasterKey } from '../store/master-key.js';
@@ -30,6 +30,8 @@ export interface StateOptions {
   readonly randomBytes: Crypto['randomBytes'];
   /** Absent: beside the folder of the store. */
   readonly headFile?: string | undefined;
+  /** Is told of every batch. */
+  readonly observer?: JournalObserver<AuditEvent>;
 }
 
 /**
@@ -68,7 +70,7 @@ export async function stateOver(store: Store, options: StateOptions): Promise<Ke
   const keyring = await openKeyring(store, { crypto, randomBytes, masterKey });
   const identity = await readIdentity(store, keyring);
   const chain = await AuditChain.open(store, { sealer: keyring.server, now });
-  const journal = new Journal<AuditEvent>(store, chain);
+  const journal = new Journal<AuditEvent>(store, chain, options.observer);
   const counts = new SealedRecords(journal, keyCountsCodec, countsMax);
   const tenants = new Tenants({ store, journal, keyring, now });
   const notices = new NoticeBoard();

@@ -1,6 +1,6 @@
 import { fromBinary } from '@bufbuild/protobuf';
 import type { EcPrivateKey } from '#core/crypto.js';
-import { CvmpError } from '#core/errors.js';
+import { CvmpError, type ErrorCode } from '#core/errors.js';
 import type { KeyToActivate } from '#core/rats/activation.js';
 import { ServerSession } from '#core/session/server.js';
 import {
@@ -17,6 +17,7 @@ import type { CallContext, StreamReceiver, StreamSender } from '#server/host/han
 import { errorFields } from '#server/host/log.js';
 import { sessionCodec } from '#wire/session.js';
 import { readMessage, writeMessage } from '#wire/validate.js';
+import type { KeyServerMetrics } from '../metrics.js';
 import type { NoticeBoard } from '../notices.js';
 import type { Keys, SessionGrant } from '../release/contract.js';
 import type { Verifier } from '../verifier/attest.js';
@@ -42,6 +43,7 @@ export interface SessionParts {
   readonly keys: Keys;
   readonly notices: NoticeBoard;
   readonly limits: SessionLimits;
+  readonly metrics?: KeyServerMetrics;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
 }
@@ -67,6 +69,7 @@ export class SessionStream implements StreamReceiver<typeof SessionRequestSchema
     | undefined;
   #inFlight = 0;
   #halfClosed = false;
+  #draining: CvmpError | undefined;
   #timer: NodeJS.Timeout;
   #closed = false;
 
@@ -112,6 +115,13 @@ export class SessionStream implements StreamReceiver<typeof SessionRequestSchema
 
   halfClosed(): void {
     this.#halfClosed = true;
+    this.#endWhenDone();
+  }
+
+  /** What is in flight is answered; what comes now is refused, to be tried again elsewhere. */
+  draining(error: CvmpError): void {
+    this.#draining = error;
+    this.#told?.tell({ kind: 'shutting-down' });
     this.#endWhenDone();
   }
 
@@ -182,6 +192,10 @@ export class SessionStream implements StreamReceiver<typeof SessionRequestSchema
     if (grant === undefined) throw new TypeError('a session is open without a grant');
     const message = this.#read(plaintext);
     if (message === undefined) return;
+    if (this.#draining !== undefined) {
+      this.#answer(errorMessage(message.requestId, this.#draining));
+      return;
+    }
     if (this.#inFlight >= this.#parts.limits.inFlightMax) {
       const most = this.#parts.limits.inFlightMax;
       const error = new CvmpError('IN_FLIGHT', `more than ${most} requests are in flight`);
@@ -206,6 +220,8 @@ export class SessionStream implements StreamReceiver<typeof SessionRequestSchema
   }
 
   async #decide(grant: SessionGrant, message: AgentMessage): Promise<void> {
+    const started = performance.now();
+    let code: ErrorCode | 'OK' = 'OK';
     try {
       this.#told?.uses(namedKey(message));
       const answer = await answerRequest(this.#parts.keys, grant, message);
@@ -217,8 +233,11 @@ export class SessionStream implements StreamReceiver<typeof SessionRequestSchema
         this.#context.log.error(errorFields(error), 'request failed');
       }
       const told = error instanceof CvmpError ? error : undefined;
+      code = told?.code ?? 'INTERNAL';
       this.#answer(errorMessage(message.requestId, told));
     } finally {
+      const seconds = (performance.now() - started) / 1000;
+      this.#parts.metrics?.request(message.request.case, code, seconds);
       this.#inFlight -= 1;
       this.#waitForRequests();
       this.#endWhenDone();
@@ -261,7 +280,9 @@ export class SessionStream implements StreamReceiver<typeof SessionRequestSchema
   }
 
   #endWhenDone(): void {
-    if (this.#halfClosed && this.#inFlight === 0 && !this.#closed) this.#sender.end();
+    if (this.#inFlight > 0 || this.#closed) return;
+    if (this.#halfClosed) this.#sender.end();
+    else if (this.#draining !== undefined) this.#sender.fail(this.#draining);
   }
 }
 

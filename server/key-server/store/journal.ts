@@ -30,6 +30,12 @@ export interface BatchLog<Event> {
   };
 }
 
+/** Is told of every batch once it is durable. Must not throw. */
+export interface JournalObserver<Event> {
+  /** @param operations that shared the batch */
+  committed(operations: number, events: readonly Event[], seconds: number): void;
+}
+
 /** The decision was built on values that have changed since: read again, decide again. */
 export class StaleRead extends Error {}
 
@@ -59,15 +65,17 @@ interface Pending<Event> {
 export class Journal<Event> {
   readonly #store: Store;
   readonly #log: BatchLog<Event>;
+  readonly #observer: JournalObserver<Event> | undefined;
   readonly #groups: Group<Event>[] = [];
   /** Newest submitted, not yet durable write of each key. */
   readonly #pending = new Map<string, Pending<Event>>();
   #writing: Promise<void> | undefined;
   #refusal: CvmpError | undefined;
 
-  constructor(store: Store, log: BatchLog<Event>) {
+  constructor(store: Store, log: BatchLog<Event>, observer?: JournalObserver<Event>) {
     this.#store = store;
     this.#log = log;
+    this.#observer = observer;
     if (!store.anchored) this.#refusal = notAnchored();
   }
 
@@ -149,6 +157,7 @@ export class Journal<Event> {
   async #write(drafts: readonly Draft<Event>[], stale: Set<Draft<Event>>): Promise<void> {
     const events = drafts.flatMap(({ event }) => (event === undefined ? [] : [event]));
     const log = this.#log.record(events);
+    const started = performance.now();
     try {
       await this.#store.commit(merged([...drafts, { puts: log.puts }]));
     } catch (error) {
@@ -159,6 +168,7 @@ export class Journal<Event> {
       return;
     }
     log.accept();
+    this.#observer?.committed(drafts.length, events, (performance.now() - started) / 1000);
   }
 
   #settle(group: Group<Event>): void {

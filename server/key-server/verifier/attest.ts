@@ -24,6 +24,7 @@ import { schemes } from '#core/schemes.js';
 import type { SessionEvidence } from '#core/session/server.js';
 import { crypto } from '#crypto';
 import type { Tenant, TenantRegistry } from '#server/host/callers/tenants.js';
+import type { KeyServerMetrics } from '../metrics.js';
 import type {
   AuditLog,
   CallContext,
@@ -43,6 +44,7 @@ export interface VerifierOptions {
   readonly tenants: Pick<TenantRegistry, 'get'>;
   readonly policies: Pick<Policies, 'covering'>;
   readonly audit: Pick<AuditLog, 'record'>;
+  readonly metrics?: Pick<KeyServerMetrics, 'attested'>;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
 }
@@ -56,6 +58,7 @@ export interface Attested {
 
 /** What an attestation came to know before it was decided, for the audit record. */
 interface Findings {
+  format?: string;
   tenantId?: string;
   cvmName?: string;
   policyDigest?: Uint8Array;
@@ -88,8 +91,9 @@ export class Verifier {
   ): Promise<Attested> {
     const findings: Findings = {};
     const evidenceDigest = crypto.hash('sha256', evidence.collection);
-    const record = (code: ErrorCode | undefined) =>
-      this.#options.audit.record({
+    const started = performance.now();
+    const record = async (code: ErrorCode | undefined) => {
+      await this.#options.audit.record({
         operation: 'attest',
         tenantId: findings.tenantId,
         cvmName: findings.cvmName,
@@ -100,6 +104,9 @@ export class Verifier {
         requestId: call.requestId,
         code,
       });
+      const seconds = (performance.now() - started) / 1000;
+      this.#options.metrics?.attested(findings.format, code ?? 'OK', seconds);
+    };
     try {
       const attested = await this.#decide(evidence, findings, evidenceDigest, activate);
       await record(undefined);
@@ -117,7 +124,7 @@ export class Verifier {
     evidenceDigest: Uint8Array,
     activate: Activate,
   ): Promise<Attested> {
-    const verified = await this.#verify(evidence, activate);
+    const verified = await this.#verify(evidence, findings, activate);
     // From here on the tenant is the one that the hardware names.
     findings.tenantId = evidence.document.tenantId;
     findings.cvmName = evidence.document.cvmName;
@@ -142,9 +149,14 @@ export class Verifier {
   }
 
   /** Steps 1 to 9, with what the configuration holds and what its source can get. */
-  async #verify(evidence: SessionEvidence, activate: Activate): Promise<VerifiedEvidence> {
+  async #verify(
+    evidence: SessionEvidence,
+    findings: Findings,
+    activate: Activate,
+  ): Promise<VerifiedEvidence> {
     const { anchors, source, revocation, now } = this.#options;
     const opened = openEvidence(evidence.collection, schemes);
+    findings.format = opened.scheme.format;
     const held = this.#options.endorsements(opened.scheme.format);
     const inputs = { anchors, endorsements: held, at: now() };
     const needs = await endorsementNeeds(opened, inputs);

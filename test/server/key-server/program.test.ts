@@ -4,19 +4,12 @@ import { Code, ConnectError } from '@connectrpc/connect';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { toHex } from '#core/bytes.js';
 import { thumbprint } from '#core/cose/key.js';
-import { encodeConfigDocument } from '#core/rats/config-document.js';
-import { crypto } from '#crypto';
 import { PolicyService } from '#gen/cvmp/v1/policy_pb.js';
-import { makeSigner, type Signer } from '../../fakes/callers.js';
+import { makeSigner } from '../../fakes/callers.js';
 import { RawAgent } from '../../fakes/raw-agent.js';
-import {
-  simulatedProcessor,
-  testGuestPolicy,
-  testLaunchInputs,
-} from '../../fakes/simulated-hardware.js';
 import { canary } from '../../run-folder.js';
-import { KeyServerFolder, type KeyServerProcess } from './process.js';
-import { levels, signedPolicy } from './state.js';
+import { admittedGuest } from './admitted-guest.js';
+import { KeyServerFolder } from './process.js';
 
 describe('cvmp-key-server', () => {
   test('init makes store, keys and certificate, once; secrets are for their owner alone', async () => {
@@ -61,32 +54,6 @@ interface Acknowledged {
   readonly keyId: Uint8Array;
   readonly securityKey: Uint8Array;
   floor: number;
-}
-
-/** A guest of the server in `folder`, admitted by the first policy of acme. */
-async function admittedGuest(folder: KeyServerFolder, server: KeyServerProcess, acme: Signer) {
-  const configDocument = encodeConfigDocument({
-    tenantId: 'acme',
-    cvmName: 'web-1',
-    keyServers: [thumbprint(folder.identity)],
-    policyAnchor: thumbprint(acme.publicKey),
-  });
-  const processor = await simulatedProcessor('Genoa', Date.now);
-  const guest = await processor.launch({
-    inputs: testLaunchInputs,
-    guestPolicy: testGuestPolicy,
-    hostData: crypto.hash('sha256', configDocument),
-  });
-  await server.register(acme);
-  const signed = await signedPolicy(acme.key, {
-    levels: levels(8),
-    appraisal: {
-      allowSimulated: true,
-      snp: { measurements: [{ digest: guest.measurement, imageSvn: 1, name: 'image' }] },
-    },
-  });
-  await server.client(PolicyService, acme).setKeyPolicy({ signedPolicy: signed });
-  return { guest, configDocument };
 }
 
 describe('kill -9 of the Key Server (issue: tests)', () => {

@@ -1,0 +1,95 @@
+import type { ErrorCode } from '#core/errors.js';
+import type { Counter, Histogram } from '#server/host/observe/metrics.js';
+import type { Observation } from '#server/host/observe/observation.js';
+import type { AuditEvent } from './release/contract.js';
+import type { JournalObserver } from './store/journal.js';
+
+/** Records of one batch of the journal. */
+const batchBuckets = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512];
+
+/** What a Key Server counts beside what every server does. Labels are codes and names of methods. */
+export class KeyServerMetrics implements JournalObserver<AuditEvent> {
+  readonly #requests: (operation: string, code: string) => Counter;
+  readonly #requestSeconds: (operation: string) => Histogram;
+  readonly #attestations: (format: string, code: string) => Counter;
+  readonly #attestationSeconds: (format: string) => Histogram;
+  readonly #decisions: (operation: string, code: string) => Counter;
+  readonly #commits: Counter;
+  readonly #commitRecords: Histogram;
+  readonly #commitSeconds: Histogram;
+  #sessions = 0;
+
+  constructor({ metrics, readiness }: Observation) {
+    this.#requests = metrics.counters(
+      'cvmp_key_requests_total',
+      'Requests of attested agents, by kind and code.',
+      ['operation', 'code'],
+    );
+    this.#requestSeconds = metrics.histograms(
+      'cvmp_key_request_seconds',
+      'From a request of an attested agent to its answer.',
+      ['operation'],
+    );
+    this.#attestations = metrics.counters(
+      'cvmp_attestations_total',
+      'Appraisals of evidence, by its first format and code.',
+      ['format', 'code'],
+    );
+    this.#attestationSeconds = metrics.histograms(
+      'cvmp_attestation_seconds',
+      'From evidence to the recorded decision; includes waiting for vendors and agents.',
+      ['format'],
+    );
+    this.#decisions = metrics.counters(
+      'cvmp_decisions_total',
+      'Decisions in the log, by operation and code; OK: granted.',
+      ['operation', 'code'],
+    );
+    this.#commits = metrics.counter('cvmp_store_commits_total', 'Batches made durable.');
+    this.#commitRecords = metrics.histogram(
+      'cvmp_store_commit_operations',
+      'Operations that shared a batch.',
+      batchBuckets,
+    );
+    this.#commitSeconds = metrics.histogram(
+      'cvmp_store_commit_seconds',
+      'From a batch to its fsync.',
+    );
+    const open = () => this.#sessions;
+    metrics.gauge('cvmp_sessions', 'Session streams that are open.', open);
+    const holds = (code: string) => (readiness.reasons.some((reason) => reason === code) ? 1 : 0);
+    metrics.gauge('cvmp_sealed', '1: waits for its master key.', () => holds('SEALED'));
+    metrics.gauge('cvmp_store_failed', '1: could not write; must be started again.', () =>
+      holds('STORE_WRITE'),
+    );
+  }
+
+  /** @returns to be called when the stream has ended */
+  sessionOpened(): () => void {
+    this.#sessions += 1;
+    return () => {
+      this.#sessions -= 1;
+    };
+  }
+
+  /** A request on an attested stream was answered. */
+  request(operation: string | undefined, code: ErrorCode | 'OK', seconds: number): void {
+    const name = operation ?? 'none';
+    this.#requests(name, code).add();
+    this.#requestSeconds(name).observe(seconds);
+  }
+
+  /** @param format of the evidence; undefined where it could not be told */
+  attested(format: string | undefined, code: ErrorCode | 'OK', seconds: number): void {
+    const name = format ?? 'unknown';
+    this.#attestations(name, code).add();
+    this.#attestationSeconds(name).observe(seconds);
+  }
+
+  committed(operations: number, events: readonly AuditEvent[], seconds: number): void {
+    this.#commits.add();
+    this.#commitRecords.observe(operations);
+    this.#commitSeconds.observe(seconds);
+    for (const { operation, code } of events) this.#decisions(operation, code ?? 'OK').add();
+  }
+}
