@@ -20,6 +20,7 @@ export const knownFormats: KnownFormats = new Map(
 
 const keysMaxDefault = 1000;
 const leaseSecondsDefault = 86_400;
+const destroyDelaySecondsDefault = 604_800;
 
 /**
  * Reads a policy from the bytes that its tenant signed, and checks it by itself. Its place in the
@@ -63,6 +64,7 @@ export function policyOf(message: SetKeyPolicy): KeyingPolicy {
     levels: message.levels.map(levelOf),
     svnFloor: message.svnFloor,
     keyRules: keyRulesOf(message.keyRules),
+    destroyDelaySeconds: message.destroyDelaySeconds || destroyDelaySecondsDefault,
     quorums: {
       setPolicy: quorumOf(message.quorums?.setPolicy, 'policy.quorums.set_policy'),
       destroyKey: quorumOf(message.quorums?.destroyKey, 'policy.quorums.destroy_key'),

@@ -58,4 +58,6 @@ export interface KeyingPolicy {
   readonly svnFloor: number;
   readonly keyRules: KeyRules;
   readonly quorums: Quorums;
+  /** Between the order to destroy a key and its destruction. */
+  readonly destroyDelaySeconds: number;
 }

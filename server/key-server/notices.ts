@@ -19,7 +19,12 @@ export type Notice =
       readonly standing: (grant: SessionGrant) => Standing | undefined;
     }
   | {
-      readonly kind: 'key-suspended' | 'key-resumed' | 'key-destroyed' | 'key-taken-over';
+      readonly kind:
+        | 'key-suspended'
+        | 'key-resumed'
+        | 'key-destroyed'
+        | 'key-taken-over'
+        | 'rekey-advised';
       /** 16 bytes. Sessions that never named it are not told. */
       readonly keyId: Uint8Array;
     }

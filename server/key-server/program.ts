@@ -170,7 +170,7 @@ function listen(
   const services = [
     keyService(parts),
     policyService(state.policies, state.identity),
-    keyAdminService(state.keys),
+    keyAdminService({ ...state, now }),
     auditService(state.audit),
     tenantService(state.tenants),
   ];

@@ -121,6 +121,7 @@ describe('a policy from its message', () => {
         tenantOnlyRaises: false,
         leaseSeconds: 86_400,
       },
+      destroyDelaySeconds: 604_800,
       quorums: { setPolicy: undefined, destroyKey: undefined },
     });
   });

@@ -5,6 +5,8 @@
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
+import type { LoggedRecord } from "./audit_pb.js";
+import { file_cvmp_v1_audit } from "./audit_pb.js";
 import type { KeyPurpose } from "./key_pb.js";
 import { file_cvmp_v1_key } from "./key_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
@@ -15,7 +17,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file cvmp/v1/key_admin.proto.
  */
 export const file_cvmp_v1_key_admin: GenFile = /*@__PURE__*/
-  fileDesc("Chdjdm1wL3YxL2tleV9hZG1pbi5wcm90bxIHY3ZtcC52MSKoAgoHS2V5SW5mbxIOCgZrZXlfaWQYASABKAwSIAoFc3RhdGUYAiABKA4yES5jdm1wLnYxLktleVN0YXRlEhEKCXN2bl9mbG9vchgDIAEoDRITCgtzdm5fcmV0aXJlZBgEIAEoDRINCgVlcG9jaBgFIAEoDRIkCgdwdXJwb3NlGAYgASgOMhMuY3ZtcC52MS5LZXlQdXJwb3NlEg4KBmxlbmd0aBgHIAEoDRIRCglwb2xpY3lfaWQYCCABKAkSEAoIY3ZtX25hbWUYCSABKAkSKwoHY3JlYXRlZBgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIcmVsZWFzZWQYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIigKDUdldEtleVJlcXVlc3QSFwoGa2V5X2lkGAEgASgMQge6SAR6AmgQIi8KDkdldEtleVJlc3BvbnNlEh0KA2tleRgBIAEoCzIQLmN2bXAudjEuS2V5SW5mbyJMCg9MaXN0S2V5c1JlcXVlc3QSGwoJcGFnZV9zaXplGAEgASgNQgi6SAUqAxjoBxIcCgpwYWdlX3Rva2VuGAIgASgJQgi6SAVyAxiAASJLChBMaXN0S2V5c1Jlc3BvbnNlEh4KBGtleXMYASADKAsyEC5jdm1wLnYxLktleUluZm8SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJKqYBCghLZXlTdGF0ZRIZChVLRVlfU1RBVEVfVU5TUEVDSUZJRUQQABIYChRLRVlfU1RBVEVfUFJFX0FDVElWRRABEhQKEEtFWV9TVEFURV9BQ1RJVkUQAhIXChNLRVlfU1RBVEVfU1VTUEVOREVEEAMSFwoTS0VZX1NUQVRFX0RFU1RST1lFRBAEEh0KGUtFWV9TVEFURV9ERVNUUk9ZX1BFTkRJTkcQBTKNAQoPS2V5QWRtaW5TZXJ2aWNlEjkKBkdldEtleRIWLmN2bXAudjEuR2V0S2V5UmVxdWVzdBoXLmN2bXAudjEuR2V0S2V5UmVzcG9uc2USPwoITGlzdEtleXMSGC5jdm1wLnYxLkxpc3RLZXlzUmVxdWVzdBoZLmN2bXAudjEuTGlzdEtleXNSZXNwb25zZWIGcHJvdG8z", [file_buf_validate_validate, file_cvmp_v1_key, file_google_protobuf_timestamp]);
+  fileDesc("Chdjdm1wL3YxL2tleV9hZG1pbi5wcm90bxIHY3ZtcC52MSLDBAoHS2V5SW5mbxIOCgZrZXlfaWQYASABKAwSIAoFc3RhdGUYAiABKA4yES5jdm1wLnYxLktleVN0YXRlEhEKCXN2bl9mbG9vchgDIAEoDRITCgtzdm5fcmV0aXJlZBgEIAEoDRINCgVlcG9jaBgFIAEoDRIkCgdwdXJwb3NlGAYgASgOMhMuY3ZtcC52MS5LZXlQdXJwb3NlEg4KBmxlbmd0aBgHIAEoDRIRCglwb2xpY3lfaWQYCCABKAkSEAoIY3ZtX25hbWUYCSABKAkSKwoHY3JlYXRlZBgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIcmVsZWFzZWQYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhAKCHJldmlzaW9uGAwgASgEEi8KC3N0YXRlX3NpbmNlGA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBItCglhY3RpdmF0ZWQYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiEKBmVwb2NocxgPIAMoCzIRLmN2bXAudjEuS2V5RXBvY2gSNQoRY29tcHJvbWlzZWRfc2luY2UYECABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhwKFGFnZW50c19yZXRpcmVfZXBvY2hzGBEgASgIEi8KC2Rlc3Ryb3lfZHVlGBIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKKAQoIS2V5RXBvY2gSDQoFZXBvY2gYASABKA0SKwoHY3JlYXRlZBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLQoJY29uZmlybWVkGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgtjb21wcm9taXNlZBgEIAEoCCIoCg1HZXRLZXlSZXF1ZXN0EhcKBmtleV9pZBgBIAEoDEIHukgEegJoECIvCg5HZXRLZXlSZXNwb25zZRIdCgNrZXkYASABKAsyEC5jdm1wLnYxLktleUluZm8iTAoPTGlzdEtleXNSZXF1ZXN0EhsKCXBhZ2Vfc2l6ZRgBIAEoDUIIukgFKgMY6AcSHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMYgAEiSwoQTGlzdEtleXNSZXNwb25zZRIeCgRrZXlzGAEgAygLMhAuY3ZtcC52MS5LZXlJbmZvEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJkChFTdXNwZW5kS2V5UmVxdWVzdBIXCgZrZXlfaWQYASABKAxCB7pIBHoCaBASGwoKcmVxdWVzdF9pZBgCIAEoDEIHukgEegJoEBIZChFleHBlY3RlZF9yZXZpc2lvbhgDIAEoBCIzChJTdXNwZW5kS2V5UmVzcG9uc2USHQoDa2V5GAEgASgLMhAuY3ZtcC52MS5LZXlJbmZvImMKEFJlc3VtZUtleVJlcXVlc3QSFwoGa2V5X2lkGAEgASgMQge6SAR6AmgQEhsKCnJlcXVlc3RfaWQYAiABKAxCB7pIBHoCaBASGQoRZXhwZWN0ZWRfcmV2aXNpb24YAyABKAQiMgoRUmVzdW1lS2V5UmVzcG9uc2USHQoDa2V5GAEgASgLMhAuY3ZtcC52MS5LZXlJbmZvImwKGU1hcmtLZXlDb21wcm9taXNlZFJlcXVlc3QSFwoGa2V5X2lkGAEgASgMQge6SAR6AmgQEhsKCnJlcXVlc3RfaWQYAiABKAxCB7pIBHoCaBASGQoRZXhwZWN0ZWRfcmV2aXNpb24YAyABKAQiOwoaTWFya0tleUNvbXByb21pc2VkUmVzcG9uc2USHQoDa2V5GAEgASgLMhAuY3ZtcC52MS5LZXlJbmZvIoEBChBSb3RhdGVLZXlSZXF1ZXN0EhcKBmtleV9pZBgBIAEoDEIHukgEegJoEBIbCgpyZXF1ZXN0X2lkGAIgASgMQge6SAR6AmgQEhkKEWV4cGVjdGVkX3JldmlzaW9uGAMgASgEEhwKFGFnZW50c19yZXRpcmVfZXBvY2hzGAQgASgIIjIKEVJvdGF0ZUtleVJlc3BvbnNlEh0KA2tleRgBIAEoCzIQLmN2bXAudjEuS2V5SW5mbyKBAQoWUmV0aXJlS2V5RXBvY2hzUmVxdWVzdBIXCgZrZXlfaWQYASABKAxCB7pIBHoCaBASGwoKcmVxdWVzdF9pZBgCIAEoDEIHukgEegJoEBIZChFleHBlY3RlZF9yZXZpc2lvbhgDIAEoBBIWCgViZWxvdxgEIAEoDUIHukgEKgIoAiI4ChdSZXRpcmVLZXlFcG9jaHNSZXNwb25zZRIdCgNrZXkYASABKAsyEC5jdm1wLnYxLktleUluZm8i1wEKE0tleURlc3RydWN0aW9uT3JkZXISHAoJdGVuYW50X2lkGAEgASgJQgm6SAZyBBABGD8SFwoGa2V5X2lkGAIgASgMQge6SAR6AmgQEiIKEWV4cGVjdGVkX3JldmlzaW9uGAMgASgEQge6SAQyAigBEhsKCnJlcXVlc3RfaWQYBCABKAxCB7pIBHoCaBASLgoKbm90X2JlZm9yZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGAoGcmVhc29uGAYgASgJQgi6SAVyAxiAAiI1ChFEZXN0cm95S2V5UmVxdWVzdBIgCgxzaWduZWRfb3JkZXIYASABKAxCCrpIB3oFEAEYgCAiMwoSRGVzdHJveUtleVJlc3BvbnNlEh0KA2tleRgBIAEoCzIQLmN2bXAudjEuS2V5SW5mbyJnChRDYW5jZWxEZXN0cm95UmVxdWVzdBIXCgZrZXlfaWQYASABKAxCB7pIBHoCaBASGwoKcmVxdWVzdF9pZBgCIAEoDEIHukgEegJoEBIZChFleHBlY3RlZF9yZXZpc2lvbhgDIAEoBCI2ChVDYW5jZWxEZXN0cm95UmVzcG9uc2USHQoDa2V5GAEgASgLMhAuY3ZtcC52MS5LZXlJbmZvIjgKEUdldFJlY2VpcHRSZXF1ZXN0EiMKB2tleV9pZHMYASADKAxCErpID5IBDAgBEGQYASIEegJoECIsChJHZXRSZWNlaXB0UmVzcG9uc2USFgoOc2lnbmVkX3JlY2VpcHQYASABKAwi1AEKEkRlc3RydWN0aW9uUmVjZWlwdBIRCgl0ZW5hbnRfaWQYASABKAkSIwoEa2V5cxgCIAMoCzIVLmN2bXAudjEuRGVzdHJveWVkS2V5EigKBHRpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmNoZWNrcG9pbnQYBCABKAwSNgoSdmF1bHRfY29weV9ob3Jpem9uGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghleHBvcnRlZBgGIAEoCCKiAgoMRGVzdHJveWVkS2V5Eg4KBmtleV9pZBgBIAEoDBIrCgdjcmVhdGVkGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghyZWxlYXNlZBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKwoHb3JkZXJlZBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFAoMb3JkZXJfZGlnZXN0GAUgASgMEi0KCWRlc3Ryb3llZBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGZXBvY2hzGAcgASgNEiUKBmxvZ2dlZBgIIAEoCzIVLmN2bXAudjEuTG9nZ2VkUmVjb3JkKqYBCghLZXlTdGF0ZRIZChVLRVlfU1RBVEVfVU5TUEVDSUZJRUQQABIYChRLRVlfU1RBVEVfUFJFX0FDVElWRRABEhQKEEtFWV9TVEFURV9BQ1RJVkUQAhIXChNLRVlfU1RBVEVfU1VTUEVOREVEEAMSFwoTS0VZX1NUQVRFX0RFU1RST1lFRBAEEh0KGUtFWV9TVEFURV9ERVNUUk9ZX1BFTkRJTkcQBTLvBQoPS2V5QWRtaW5TZXJ2aWNlEjkKBkdldEtleRIWLmN2bXAudjEuR2V0S2V5UmVxdWVzdBoXLmN2bXAudjEuR2V0S2V5UmVzcG9uc2USPwoITGlzdEtleXMSGC5jdm1wLnYxLkxpc3RLZXlzUmVxdWVzdBoZLmN2bXAudjEuTGlzdEtleXNSZXNwb25zZRJFCgpTdXNwZW5kS2V5EhouY3ZtcC52MS5TdXNwZW5kS2V5UmVxdWVzdBobLmN2bXAudjEuU3VzcGVuZEtleVJlc3BvbnNlEkIKCVJlc3VtZUtleRIZLmN2bXAudjEuUmVzdW1lS2V5UmVxdWVzdBoaLmN2bXAudjEuUmVzdW1lS2V5UmVzcG9uc2USXQoSTWFya0tleUNvbXByb21pc2VkEiIuY3ZtcC52MS5NYXJrS2V5Q29tcHJvbWlzZWRSZXF1ZXN0GiMuY3ZtcC52MS5NYXJrS2V5Q29tcHJvbWlzZWRSZXNwb25zZRJCCglSb3RhdGVLZXkSGS5jdm1wLnYxLlJvdGF0ZUtleVJlcXVlc3QaGi5jdm1wLnYxLlJvdGF0ZUtleVJlc3BvbnNlElQKD1JldGlyZUtleUVwb2NocxIfLmN2bXAudjEuUmV0aXJlS2V5RXBvY2hzUmVxdWVzdBogLmN2bXAudjEuUmV0aXJlS2V5RXBvY2hzUmVzcG9uc2USRQoKRGVzdHJveUtleRIaLmN2bXAudjEuRGVzdHJveUtleVJlcXVlc3QaGy5jdm1wLnYxLkRlc3Ryb3lLZXlSZXNwb25zZRJOCg1DYW5jZWxEZXN0cm95Eh0uY3ZtcC52MS5DYW5jZWxEZXN0cm95UmVxdWVzdBoeLmN2bXAudjEuQ2FuY2VsRGVzdHJveVJlc3BvbnNlEkUKCkdldFJlY2VpcHQSGi5jdm1wLnYxLkdldFJlY2VpcHRSZXF1ZXN0GhsuY3ZtcC52MS5HZXRSZWNlaXB0UmVzcG9uc2ViBnByb3RvMw", [file_buf_validate_validate, file_cvmp_v1_audit, file_cvmp_v1_key, file_google_protobuf_timestamp]);
 
 /**
  * What is known of a key beside its secret.
@@ -99,6 +101,55 @@ export type KeyInfo = Message<"cvmp.v1.KeyInfo"> & {
    * @generated from field: google.protobuf.Timestamp released = 11;
    */
   released?: Timestamp | undefined;
+
+  /**
+   * Counts its activation and what its tenant did to it; for expected_revision.
+   *
+   * @generated from field: uint64 revision = 12;
+   */
+  revision: bigint;
+
+  /**
+   * Since when it is in this state.
+   *
+   * @generated from field: google.protobuf.Timestamp state_since = 13;
+   */
+  stateSince?: Timestamp | undefined;
+
+  /**
+   * When an agent first confirmed it; absent before.
+   *
+   * @generated from field: google.protobuf.Timestamp activated = 14;
+   */
+  activated?: Timestamp | undefined;
+
+  /**
+   * Root keys that are served, oldest first; none once destroyed.
+   *
+   * @generated from field: repeated cvmp.v1.KeyEpoch epochs = 15;
+   */
+  epochs: KeyEpoch[];
+
+  /**
+   * When its root keys were last marked compromised; absent: never.
+   *
+   * @generated from field: google.protobuf.Timestamp compromised_since = 16;
+   */
+  compromisedSince?: Timestamp | undefined;
+
+  /**
+   * Agents that moved to the newest epoch retire the older ones.
+   *
+   * @generated from field: bool agents_retire_epochs = 17;
+   */
+  agentsRetireEpochs: boolean;
+
+  /**
+   * When its destruction is due, or was; absent where none is ordered.
+   *
+   * @generated from field: google.protobuf.Timestamp destroy_due = 18;
+   */
+  destroyDue?: Timestamp | undefined;
 };
 
 /**
@@ -107,6 +158,48 @@ export type KeyInfo = Message<"cvmp.v1.KeyInfo"> & {
  */
 export const KeyInfoSchema: GenMessage<KeyInfo> = /*@__PURE__*/
   messageDesc(file_cvmp_v1_key_admin, 0);
+
+/**
+ * A generation of a root key.
+ *
+ * @generated from message cvmp.v1.KeyEpoch
+ */
+export type KeyEpoch = Message<"cvmp.v1.KeyEpoch"> & {
+  /**
+   * From 1.
+   *
+   * @generated from field: uint32 epoch = 1;
+   */
+  epoch: number;
+
+  /**
+   * When it was made.
+   *
+   * @generated from field: google.protobuf.Timestamp created = 2;
+   */
+  created?: Timestamp | undefined;
+
+  /**
+   * When an agent first confirmed a Security Key of it; absent before.
+   *
+   * @generated from field: google.protobuf.Timestamp confirmed = 3;
+   */
+  confirmed?: Timestamp | undefined;
+
+  /**
+   * Marked compromised.
+   *
+   * @generated from field: bool compromised = 4;
+   */
+  compromised: boolean;
+};
+
+/**
+ * Describes the message cvmp.v1.KeyEpoch.
+ * Use `create(KeyEpochSchema)` to create a new message.
+ */
+export const KeyEpochSchema: GenMessage<KeyEpoch> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_key_admin, 1);
 
 /**
  * Names a key.
@@ -127,7 +220,7 @@ export type GetKeyRequest = Message<"cvmp.v1.GetKeyRequest"> & {
  * Use `create(GetKeyRequestSchema)` to create a new message.
  */
 export const GetKeyRequestSchema: GenMessage<GetKeyRequest> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_key_admin, 1);
+  messageDesc(file_cvmp_v1_key_admin, 2);
 
 /**
  * A key.
@@ -148,7 +241,7 @@ export type GetKeyResponse = Message<"cvmp.v1.GetKeyResponse"> & {
  * Use `create(GetKeyResponseSchema)` to create a new message.
  */
 export const GetKeyResponseSchema: GenMessage<GetKeyResponse> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_key_admin, 2);
+  messageDesc(file_cvmp_v1_key_admin, 3);
 
 /**
  * A page of keys.
@@ -176,7 +269,7 @@ export type ListKeysRequest = Message<"cvmp.v1.ListKeysRequest"> & {
  * Use `create(ListKeysRequestSchema)` to create a new message.
  */
 export const ListKeysRequestSchema: GenMessage<ListKeysRequest> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_key_admin, 3);
+  messageDesc(file_cvmp_v1_key_admin, 4);
 
 /**
  * A page of keys.
@@ -204,7 +297,629 @@ export type ListKeysResponse = Message<"cvmp.v1.ListKeysResponse"> & {
  * Use `create(ListKeysResponseSchema)` to create a new message.
  */
 export const ListKeysResponseSchema: GenMessage<ListKeysResponse> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_key_admin, 4);
+  messageDesc(file_cvmp_v1_key_admin, 5);
+
+/**
+ * Names a key to hold.
+ *
+ * @generated from message cvmp.v1.SuspendKeyRequest
+ */
+export type SuspendKeyRequest = Message<"cvmp.v1.SuspendKeyRequest"> & {
+  /**
+   * KeyID.
+   *
+   * @generated from field: bytes key_id = 1;
+   */
+  keyId: Uint8Array;
+
+  /**
+   * Chosen by the caller.
+   *
+   * @generated from field: bytes request_id = 2;
+   */
+  requestId: Uint8Array;
+
+  /**
+   * Refused unless this is its revision now; 0: whatever it is.
+   *
+   * @generated from field: uint64 expected_revision = 3;
+   */
+  expectedRevision: bigint;
+};
+
+/**
+ * Describes the message cvmp.v1.SuspendKeyRequest.
+ * Use `create(SuspendKeyRequestSchema)` to create a new message.
+ */
+export const SuspendKeyRequestSchema: GenMessage<SuspendKeyRequest> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_key_admin, 6);
+
+/**
+ * The key as it is then.
+ *
+ * @generated from message cvmp.v1.SuspendKeyResponse
+ */
+export type SuspendKeyResponse = Message<"cvmp.v1.SuspendKeyResponse"> & {
+  /**
+   * Its record.
+   *
+   * @generated from field: cvmp.v1.KeyInfo key = 1;
+   */
+  key?: KeyInfo | undefined;
+};
+
+/**
+ * Describes the message cvmp.v1.SuspendKeyResponse.
+ * Use `create(SuspendKeyResponseSchema)` to create a new message.
+ */
+export const SuspendKeyResponseSchema: GenMessage<SuspendKeyResponse> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_key_admin, 7);
+
+/**
+ * Names a key to hold no longer.
+ *
+ * @generated from message cvmp.v1.ResumeKeyRequest
+ */
+export type ResumeKeyRequest = Message<"cvmp.v1.ResumeKeyRequest"> & {
+  /**
+   * KeyID.
+   *
+   * @generated from field: bytes key_id = 1;
+   */
+  keyId: Uint8Array;
+
+  /**
+   * Chosen by the caller.
+   *
+   * @generated from field: bytes request_id = 2;
+   */
+  requestId: Uint8Array;
+
+  /**
+   * Refused unless this is its revision now; 0: whatever it is.
+   *
+   * @generated from field: uint64 expected_revision = 3;
+   */
+  expectedRevision: bigint;
+};
+
+/**
+ * Describes the message cvmp.v1.ResumeKeyRequest.
+ * Use `create(ResumeKeyRequestSchema)` to create a new message.
+ */
+export const ResumeKeyRequestSchema: GenMessage<ResumeKeyRequest> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_key_admin, 8);
+
+/**
+ * The key as it is then.
+ *
+ * @generated from message cvmp.v1.ResumeKeyResponse
+ */
+export type ResumeKeyResponse = Message<"cvmp.v1.ResumeKeyResponse"> & {
+  /**
+   * Its record.
+   *
+   * @generated from field: cvmp.v1.KeyInfo key = 1;
+   */
+  key?: KeyInfo | undefined;
+};
+
+/**
+ * Describes the message cvmp.v1.ResumeKeyResponse.
+ * Use `create(ResumeKeyResponseSchema)` to create a new message.
+ */
+export const ResumeKeyResponseSchema: GenMessage<ResumeKeyResponse> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_key_admin, 9);
+
+/**
+ * Names a compromised key.
+ *
+ * @generated from message cvmp.v1.MarkKeyCompromisedRequest
+ */
+export type MarkKeyCompromisedRequest = Message<"cvmp.v1.MarkKeyCompromisedRequest"> & {
+  /**
+   * KeyID.
+   *
+   * @generated from field: bytes key_id = 1;
+   */
+  keyId: Uint8Array;
+
+  /**
+   * Chosen by the caller.
+   *
+   * @generated from field: bytes request_id = 2;
+   */
+  requestId: Uint8Array;
+
+  /**
+   * Refused unless this is its revision now; 0: whatever it is.
+   *
+   * @generated from field: uint64 expected_revision = 3;
+   */
+  expectedRevision: bigint;
+};
+
+/**
+ * Describes the message cvmp.v1.MarkKeyCompromisedRequest.
+ * Use `create(MarkKeyCompromisedRequestSchema)` to create a new message.
+ */
+export const MarkKeyCompromisedRequestSchema: GenMessage<MarkKeyCompromisedRequest> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_key_admin, 10);
+
+/**
+ * The key as it is then.
+ *
+ * @generated from message cvmp.v1.MarkKeyCompromisedResponse
+ */
+export type MarkKeyCompromisedResponse = Message<"cvmp.v1.MarkKeyCompromisedResponse"> & {
+  /**
+   * Its record.
+   *
+   * @generated from field: cvmp.v1.KeyInfo key = 1;
+   */
+  key?: KeyInfo | undefined;
+};
+
+/**
+ * Describes the message cvmp.v1.MarkKeyCompromisedResponse.
+ * Use `create(MarkKeyCompromisedResponseSchema)` to create a new message.
+ */
+export const MarkKeyCompromisedResponseSchema: GenMessage<MarkKeyCompromisedResponse> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_key_admin, 11);
+
+/**
+ * Names a key that needs a new root key.
+ *
+ * @generated from message cvmp.v1.RotateKeyRequest
+ */
+export type RotateKeyRequest = Message<"cvmp.v1.RotateKeyRequest"> & {
+  /**
+   * KeyID.
+   *
+   * @generated from field: bytes key_id = 1;
+   */
+  keyId: Uint8Array;
+
+  /**
+   * Chosen by the caller.
+   *
+   * @generated from field: bytes request_id = 2;
+   */
+  requestId: Uint8Array;
+
+  /**
+   * Refused unless this is its revision now; 0: whatever it is.
+   *
+   * @generated from field: uint64 expected_revision = 3;
+   */
+  expectedRevision: bigint;
+
+  /**
+   * Agents that moved their disk to the new epoch retire the older ones. Leave it out where disks of
+   * several CVMs share the key: the first to move would lock the others out.
+   *
+   * @generated from field: bool agents_retire_epochs = 4;
+   */
+  agentsRetireEpochs: boolean;
+};
+
+/**
+ * Describes the message cvmp.v1.RotateKeyRequest.
+ * Use `create(RotateKeyRequestSchema)` to create a new message.
+ */
+export const RotateKeyRequestSchema: GenMessage<RotateKeyRequest> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_key_admin, 12);
+
+/**
+ * The key as it is then.
+ *
+ * @generated from message cvmp.v1.RotateKeyResponse
+ */
+export type RotateKeyResponse = Message<"cvmp.v1.RotateKeyResponse"> & {
+  /**
+   * Its record.
+   *
+   * @generated from field: cvmp.v1.KeyInfo key = 1;
+   */
+  key?: KeyInfo | undefined;
+};
+
+/**
+ * Describes the message cvmp.v1.RotateKeyResponse.
+ * Use `create(RotateKeyResponseSchema)` to create a new message.
+ */
+export const RotateKeyResponseSchema: GenMessage<RotateKeyResponse> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_key_admin, 13);
+
+/**
+ * Names epochs that nobody needs any more.
+ *
+ * @generated from message cvmp.v1.RetireKeyEpochsRequest
+ */
+export type RetireKeyEpochsRequest = Message<"cvmp.v1.RetireKeyEpochsRequest"> & {
+  /**
+   * KeyID.
+   *
+   * @generated from field: bytes key_id = 1;
+   */
+  keyId: Uint8Array;
+
+  /**
+   * Chosen by the caller.
+   *
+   * @generated from field: bytes request_id = 2;
+   */
+  requestId: Uint8Array;
+
+  /**
+   * Refused unless this is its revision now; 0: whatever it is.
+   *
+   * @generated from field: uint64 expected_revision = 3;
+   */
+  expectedRevision: bigint;
+
+  /**
+   * Epochs below this one end; an agent must have confirmed it or a newer one.
+   *
+   * @generated from field: uint32 below = 4;
+   */
+  below: number;
+};
+
+/**
+ * Describes the message cvmp.v1.RetireKeyEpochsRequest.
+ * Use `create(RetireKeyEpochsRequestSchema)` to create a new message.
+ */
+export const RetireKeyEpochsRequestSchema: GenMessage<RetireKeyEpochsRequest> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_key_admin, 14);
+
+/**
+ * The key as it is then.
+ *
+ * @generated from message cvmp.v1.RetireKeyEpochsResponse
+ */
+export type RetireKeyEpochsResponse = Message<"cvmp.v1.RetireKeyEpochsResponse"> & {
+  /**
+   * Its record.
+   *
+   * @generated from field: cvmp.v1.KeyInfo key = 1;
+   */
+  key?: KeyInfo | undefined;
+};
+
+/**
+ * Describes the message cvmp.v1.RetireKeyEpochsResponse.
+ * Use `create(RetireKeyEpochsResponseSchema)` to create a new message.
+ */
+export const RetireKeyEpochsResponseSchema: GenMessage<RetireKeyEpochsResponse> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_key_admin, 15);
+
+/**
+ * Payload of a signed order. Bound to the revision of the key, it is good for one time: taken back,
+ * it cannot be sent again.
+ *
+ * @generated from message cvmp.v1.KeyDestructionOrder
+ */
+export type KeyDestructionOrder = Message<"cvmp.v1.KeyDestructionOrder"> & {
+  /**
+   * Tenant of the key.
+   *
+   * @generated from field: string tenant_id = 1;
+   */
+  tenantId: string;
+
+  /**
+   * KeyID.
+   *
+   * @generated from field: bytes key_id = 2;
+   */
+  keyId: Uint8Array;
+
+  /**
+   * Revision of the key, as KeyInfo says.
+   *
+   * @generated from field: uint64 expected_revision = 3;
+   */
+  expectedRevision: bigint;
+
+  /**
+   * Chosen by who writes it.
+   *
+   * @generated from field: bytes request_id = 4;
+   */
+  requestId: Uint8Array;
+
+  /**
+   * Not due before this; absent: only the delay of the policy counts.
+   *
+   * @generated from field: google.protobuf.Timestamp not_before = 5;
+   */
+  notBefore?: Timestamp | undefined;
+
+  /**
+   * Why, for people; kept with the order.
+   *
+   * @generated from field: string reason = 6;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message cvmp.v1.KeyDestructionOrder.
+ * Use `create(KeyDestructionOrderSchema)` to create a new message.
+ */
+export const KeyDestructionOrderSchema: GenMessage<KeyDestructionOrder> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_key_admin, 16);
+
+/**
+ * Carries an order.
+ *
+ * @generated from message cvmp.v1.DestroyKeyRequest
+ */
+export type DestroyKeyRequest = Message<"cvmp.v1.DestroyKeyRequest"> & {
+  /**
+   * COSE_Sign1 or COSE_Sign with protected typ "application/cvmp-key-destruction+protobuf", payload:
+   * serialised KeyDestructionOrder. Signed by the quorum that the policy of the key asks for
+   * (Quorums.destroy_key), or by the tenant's signing key where it asks for none.
+   *
+   * @generated from field: bytes signed_order = 1;
+   */
+  signedOrder: Uint8Array;
+};
+
+/**
+ * Describes the message cvmp.v1.DestroyKeyRequest.
+ * Use `create(DestroyKeyRequestSchema)` to create a new message.
+ */
+export const DestroyKeyRequestSchema: GenMessage<DestroyKeyRequest> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_key_admin, 17);
+
+/**
+ * The key as it is then.
+ *
+ * @generated from message cvmp.v1.DestroyKeyResponse
+ */
+export type DestroyKeyResponse = Message<"cvmp.v1.DestroyKeyResponse"> & {
+  /**
+   * Its record; destroy_due says when it is due.
+   *
+   * @generated from field: cvmp.v1.KeyInfo key = 1;
+   */
+  key?: KeyInfo | undefined;
+};
+
+/**
+ * Describes the message cvmp.v1.DestroyKeyResponse.
+ * Use `create(DestroyKeyResponseSchema)` to create a new message.
+ */
+export const DestroyKeyResponseSchema: GenMessage<DestroyKeyResponse> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_key_admin, 18);
+
+/**
+ * Names a key to keep.
+ *
+ * @generated from message cvmp.v1.CancelDestroyRequest
+ */
+export type CancelDestroyRequest = Message<"cvmp.v1.CancelDestroyRequest"> & {
+  /**
+   * KeyID.
+   *
+   * @generated from field: bytes key_id = 1;
+   */
+  keyId: Uint8Array;
+
+  /**
+   * Chosen by the caller.
+   *
+   * @generated from field: bytes request_id = 2;
+   */
+  requestId: Uint8Array;
+
+  /**
+   * Refused unless this is its revision now; 0: whatever it is.
+   *
+   * @generated from field: uint64 expected_revision = 3;
+   */
+  expectedRevision: bigint;
+};
+
+/**
+ * Describes the message cvmp.v1.CancelDestroyRequest.
+ * Use `create(CancelDestroyRequestSchema)` to create a new message.
+ */
+export const CancelDestroyRequestSchema: GenMessage<CancelDestroyRequest> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_key_admin, 19);
+
+/**
+ * The key as it is then.
+ *
+ * @generated from message cvmp.v1.CancelDestroyResponse
+ */
+export type CancelDestroyResponse = Message<"cvmp.v1.CancelDestroyResponse"> & {
+  /**
+   * Its record.
+   *
+   * @generated from field: cvmp.v1.KeyInfo key = 1;
+   */
+  key?: KeyInfo | undefined;
+};
+
+/**
+ * Describes the message cvmp.v1.CancelDestroyResponse.
+ * Use `create(CancelDestroyResponseSchema)` to create a new message.
+ */
+export const CancelDestroyResponseSchema: GenMessage<CancelDestroyResponse> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_key_admin, 20);
+
+/**
+ * Names destroyed keys.
+ *
+ * @generated from message cvmp.v1.GetReceiptRequest
+ */
+export type GetReceiptRequest = Message<"cvmp.v1.GetReceiptRequest"> & {
+  /**
+   * KeyIDs.
+   *
+   * @generated from field: repeated bytes key_ids = 1;
+   */
+  keyIds: Uint8Array[];
+};
+
+/**
+ * Describes the message cvmp.v1.GetReceiptRequest.
+ * Use `create(GetReceiptRequestSchema)` to create a new message.
+ */
+export const GetReceiptRequestSchema: GenMessage<GetReceiptRequest> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_key_admin, 21);
+
+/**
+ * A receipt.
+ *
+ * @generated from message cvmp.v1.GetReceiptResponse
+ */
+export type GetReceiptResponse = Message<"cvmp.v1.GetReceiptResponse"> & {
+  /**
+   * COSE_Sign1 by the Key Server's identity key with protected typ
+   * "application/cvmp-destruction-receipt+protobuf", payload: serialised DestructionReceipt.
+   *
+   * @generated from field: bytes signed_receipt = 1;
+   */
+  signedReceipt: Uint8Array;
+};
+
+/**
+ * Describes the message cvmp.v1.GetReceiptResponse.
+ * Use `create(GetReceiptResponseSchema)` to create a new message.
+ */
+export const GetReceiptResponseSchema: GenMessage<GetReceiptResponse> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_key_admin, 22);
+
+/**
+ * What the Key Server says of keys that it destroyed.
+ *
+ * @generated from message cvmp.v1.DestructionReceipt
+ */
+export type DestructionReceipt = Message<"cvmp.v1.DestructionReceipt"> & {
+  /**
+   * Tenant of the keys.
+   *
+   * @generated from field: string tenant_id = 1;
+   */
+  tenantId: string;
+
+  /**
+   * In the order asked for.
+   *
+   * @generated from field: repeated cvmp.v1.DestroyedKey keys = 2;
+   */
+  keys: DestroyedKey[];
+
+  /**
+   * When this was signed, by the server's clock.
+   *
+   * @generated from field: google.protobuf.Timestamp time = 3;
+   */
+  time?: Timestamp | undefined;
+
+  /**
+   * Checkpoint of the server's log with all these destructions in it (audit.proto).
+   *
+   * @generated from field: bytes checkpoint = 4;
+   */
+  checkpoint: Uint8Array;
+
+  /**
+   * Copies of the vault that are older than this may still hold erase keys of these keys; absent:
+   * no copy was ever made while they were there.
+   *
+   * @generated from field: google.protobuf.Timestamp vault_copy_horizon = 5;
+   */
+  vaultCopyHorizon?: Timestamp | undefined;
+
+  /**
+   * Root keys of these keys were given out of the Key Server. This server has no way to do so.
+   *
+   * @generated from field: bool exported = 6;
+   */
+  exported: boolean;
+};
+
+/**
+ * Describes the message cvmp.v1.DestructionReceipt.
+ * Use `create(DestructionReceiptSchema)` to create a new message.
+ */
+export const DestructionReceiptSchema: GenMessage<DestructionReceipt> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_key_admin, 23);
+
+/**
+ * A tombstone. Its KeyID is never used again.
+ *
+ * @generated from message cvmp.v1.DestroyedKey
+ */
+export type DestroyedKey = Message<"cvmp.v1.DestroyedKey"> & {
+  /**
+   * KeyID.
+   *
+   * @generated from field: bytes key_id = 1;
+   */
+  keyId: Uint8Array;
+
+  /**
+   * When it was allocated.
+   *
+   * @generated from field: google.protobuf.Timestamp created = 2;
+   */
+  created?: Timestamp | undefined;
+
+  /**
+   * When a Security Key of it was last released to an attested agent, which may hold it still.
+   *
+   * @generated from field: google.protobuf.Timestamp released = 3;
+   */
+  released?: Timestamp | undefined;
+
+  /**
+   * When its destruction was ordered.
+   *
+   * @generated from field: google.protobuf.Timestamp ordered = 4;
+   */
+  ordered?: Timestamp | undefined;
+
+  /**
+   * SHA-256 of the signed order.
+   *
+   * @generated from field: bytes order_digest = 5;
+   */
+  orderDigest: Uint8Array;
+
+  /**
+   * When it was destroyed.
+   *
+   * @generated from field: google.protobuf.Timestamp destroyed = 6;
+   */
+  destroyed?: Timestamp | undefined;
+
+  /**
+   * Its root keys had the epochs 1 to this one; all are gone.
+   *
+   * @generated from field: uint32 epochs = 7;
+   */
+  epochs: number;
+
+  /**
+   * The record of its destruction, proven to be in the log of the checkpoint.
+   *
+   * @generated from field: cvmp.v1.LoggedRecord logged = 8;
+   */
+  logged?: LoggedRecord | undefined;
+};
+
+/**
+ * Describes the message cvmp.v1.DestroyedKey.
+ * Use `create(DestroyedKeySchema)` to create a new message.
+ */
+export const DestroyedKeySchema: GenMessage<DestroyedKey> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_key_admin, 24);
 
 /**
  * States of a key (protocol.md s.6.9; SP 800-57 part 1 s.7).
@@ -269,7 +984,9 @@ export const KeyStateSchema: GenEnum<KeyState> = /*@__PURE__*/
   enumDesc(file_cvmp_v1_key_admin, 0);
 
 /**
- * Key Server, audience: the Cloud Tenant. Tells about keys, never reveals one.
+ * Key Server, audience: the Cloud Tenant. Tells about keys and moves them through their life
+ * (docs/protocol.md), never reveals one. A request id repeated with the same request changes nothing
+ * more and gives the key as it is then (24 h).
  *
  * @generated from service cvmp.v1.KeyAdminService
  */
@@ -293,6 +1010,89 @@ export const KeyAdminService: GenService<{
     methodKind: "unary";
     input: typeof ListKeysRequestSchema;
     output: typeof ListKeysResponseSchema;
+  },
+  /**
+   * Releases nothing of an active key until it is resumed.
+   *
+   * @generated from rpc cvmp.v1.KeyAdminService.SuspendKey
+   */
+  suspendKey: {
+    methodKind: "unary";
+    input: typeof SuspendKeyRequestSchema;
+    output: typeof SuspendKeyResponseSchema;
+  },
+  /**
+   * Ends the suspension.
+   *
+   * @generated from rpc cvmp.v1.KeyAdminService.ResumeKey
+   */
+  resumeKey: {
+    methodKind: "unary";
+    input: typeof ResumeKeyRequestSchema;
+    output: typeof ResumeKeyResponseSchema;
+  },
+  /**
+   * Marks the root keys that there are as compromised: agents are advised to re-key, nothing is
+   * allocated from them. Only a new root key ends that.
+   *
+   * @generated from rpc cvmp.v1.KeyAdminService.MarkKeyCompromised
+   */
+  markKeyCompromised: {
+    methodKind: "unary";
+    input: typeof MarkKeyCompromisedRequestSchema;
+    output: typeof MarkKeyCompromisedResponseSchema;
+  },
+  /**
+   * Gives an active key a new root key, its next epoch. Older epochs are served until retired.
+   *
+   * @generated from rpc cvmp.v1.KeyAdminService.RotateKey
+   */
+  rotateKey: {
+    methodKind: "unary";
+    input: typeof RotateKeyRequestSchema;
+    output: typeof RotateKeyResponseSchema;
+  },
+  /**
+   * Ends older epochs for good: what only they open is lost.
+   *
+   * @generated from rpc cvmp.v1.KeyAdminService.RetireKeyEpochs
+   */
+  retireKeyEpochs: {
+    methodKind: "unary";
+    input: typeof RetireKeyEpochsRequestSchema;
+    output: typeof RetireKeyEpochsResponseSchema;
+  },
+  /**
+   * Orders the destruction of a key, due after the delay that its policy asks. From now on nothing
+   * is released.
+   *
+   * @generated from rpc cvmp.v1.KeyAdminService.DestroyKey
+   */
+  destroyKey: {
+    methodKind: "unary";
+    input: typeof DestroyKeyRequestSchema;
+    output: typeof DestroyKeyResponseSchema;
+  },
+  /**
+   * Takes the order back before it is due. The key is suspended then, or pre-active where it never
+   * was in use.
+   *
+   * @generated from rpc cvmp.v1.KeyAdminService.CancelDestroy
+   */
+  cancelDestroy: {
+    methodKind: "unary";
+    input: typeof CancelDestroyRequestSchema;
+    output: typeof CancelDestroyResponseSchema;
+  },
+  /**
+   * What proves that keys are destroyed.
+   *
+   * @generated from rpc cvmp.v1.KeyAdminService.GetReceipt
+   */
+  getReceipt: {
+    methodKind: "unary";
+    input: typeof GetReceiptRequestSchema;
+    output: typeof GetReceiptResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_cvmp_v1_key_admin, 0);

@@ -43,6 +43,14 @@ export const accessTable: Readonly<Record<string, Access>> = {
 
   'cvmp.v1.KeyAdminService/GetKey': tenant('key.read'),
   'cvmp.v1.KeyAdminService/ListKeys': tenant('key.read'),
+  'cvmp.v1.KeyAdminService/SuspendKey': tenant('key.suspend'),
+  'cvmp.v1.KeyAdminService/ResumeKey': tenant('key.suspend'),
+  'cvmp.v1.KeyAdminService/MarkKeyCompromised': tenant('key.suspend'),
+  'cvmp.v1.KeyAdminService/RotateKey': tenant('key.rotate'),
+  'cvmp.v1.KeyAdminService/RetireKeyEpochs': tenant('key.destroy'),
+  'cvmp.v1.KeyAdminService/DestroyKey': tenant('key.destroy'),
+  'cvmp.v1.KeyAdminService/CancelDestroy': tenant('key.destroy'),
+  'cvmp.v1.KeyAdminService/GetReceipt': tenant('key.read'),
 
   'cvmp.v1.AuditService/ListAuditEntries': tenant('audit.read'),
 

@@ -4,6 +4,7 @@ import type { KeyRecord, RootEpoch } from '#core/keying/key-record.js';
 import type { KeyingPolicy, KeyPurpose } from '#core/keying/policy.js';
 import type { TenantRegistry } from '#server/host/callers/tenants.js';
 import type { Page, PageRequest } from '#server/host/paging.js';
+import type { KeyAdmin } from '../lifecycle/contract.js';
 import type { NoticeBoard } from '../notices.js';
 
 /**
@@ -17,6 +18,7 @@ export interface KeyServerState {
   readonly tenants: TenantRegistry;
   readonly policies: Policies;
   readonly keys: Keys;
+  readonly keyAdmin: KeyAdmin;
   readonly audit: AuditLog;
   /** Live sessions, and who tells them what happened. */
   readonly notices: NoticeBoard;
@@ -197,6 +199,14 @@ export type AuditOperation =
   | 'key_acquire'
   | 'key_update'
   | 'key_confirm'
+  | 'key_suspend'
+  | 'key_resume'
+  | 'key_mark_compromised'
+  | 'key_rotate'
+  | 'key_retire_epochs'
+  | 'key_order_destroy'
+  | 'key_cancel_destroy'
+  | 'key_destroy'
   | 'set_key_policy'
   | 'register_tenant';
 

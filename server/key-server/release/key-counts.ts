@@ -34,6 +34,11 @@ export function withKey(counts: KeyCounts, svnFloor: number): KeyCounts {
   return counts.map((n, i) => (i === svnFloor - 1 ? n + 1 : n));
 }
 
+/** One key less: it is destroyed. */
+export function withoutKey(counts: KeyCounts, svnFloor: number): KeyCounts {
+  return counts.map((n, i) => (i === svnFloor - 1 ? Math.max(0, n - 1) : n));
+}
+
 /** One key's floor has risen. */
 export function withRaise(counts: KeyCounts, from: number, to: number): KeyCounts {
   const without = counts.map((n, i) => (i === from - 1 ? n - 1 : n));

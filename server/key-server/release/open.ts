@@ -2,6 +2,7 @@ import type { Crypto } from '#core/crypto.js';
 import { CvmpError } from '#core/errors.js';
 import { decodeKeyRecord, encodeKeyRecord } from '#core/keying/key-record.js';
 import { crypto } from '#crypto';
+import { KeyLife } from '../lifecycle/key-life.js';
 import { NoticeBoard } from '../notices.js';
 import { Journal, type JournalObserver } from '../store/journal.js';
 import { initKeyring, type Keyring, openKeyring } from '../store/keyring.js';
@@ -79,12 +80,15 @@ export async function stateOver(store: Store, options: StateOptions): Promise<Ke
   const keyCodec = { encode: encodeKeyRecord, decode: decodeKeyRecord };
   const records = new SealedRecords(journal, keyCodec, keysMax);
   const tools = { store, journal, keyring, policies, requests, records, counts, now, randomBytes };
+  const keyAdmin = new KeyLife(tools, notices, tenants);
+  keyAdmin.start();
   const pruning = setInterval(() => void prune(requests, now), pruneEvery).unref();
   return {
     identity,
     tenants,
     policies,
     keys: new KeyRelease(tools),
+    keyAdmin,
     notices,
     audit: {
       record: (event) => journal.submit({ event }),
@@ -93,6 +97,7 @@ export async function stateOver(store: Store, options: StateOptions): Promise<Ke
     failure: () => journal.failure,
     async close() {
       clearInterval(pruning);
+      await keyAdmin.close();
       await journal.close();
     },
   };

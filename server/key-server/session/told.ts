@@ -17,6 +17,7 @@ const kinds: Readonly<Record<Exclude<Notice['kind'], 'policy-changed'>, NoticeKi
   'key-resumed': NoticeKind.KEY_RESUMED,
   'key-destroyed': NoticeKind.KEY_DESTROYED,
   'key-taken-over': NoticeKind.KEY_TAKEN_OVER,
+  'rekey-advised': NoticeKind.REKEY_ADVISED,
   'shutting-down': NoticeKind.SHUTTING_DOWN,
 };
 

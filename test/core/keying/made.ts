@@ -40,6 +40,7 @@ export function madePolicy(changes: Partial<KeyingPolicy> = {}): KeyingPolicy {
     svnFloor: 1,
     keyRules: { purposes: ['disk'], keysMax: 1000, tenantOnlyRaises: false, leaseSeconds: 86_400 },
     quorums: { setPolicy: undefined, destroyKey: undefined },
+    destroyDelaySeconds: 604_800,
     ...changes,
   };
 }

@@ -105,7 +105,7 @@ export async function startKeyServer(
     () => [
       keyService(parts),
       policyService(state.policies, state.identity),
-      keyAdminService(state.keys),
+      keyAdminService({ ...state, now: () => place.now }),
       auditService(state.audit),
       tenantService(state.tenants),
     ],

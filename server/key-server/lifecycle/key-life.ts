@@ -1,0 +1,181 @@
+import { fromHex, toHex } from '#core/bytes.js';
+import { CvmpError } from '#core/errors.js';
+import { rootKeyLength } from '#core/keying/derivation.js';
+import type { KeyRecord } from '#core/keying/key-record.js';
+import { effectiveFloor } from '#core/keying/rules.js';
+import * as rules from '#core/keying/tenant-rules.js';
+import type { TenantRegistry } from '#server/host/callers/tenants.js';
+import type { NoticeBoard } from '../notices.js';
+import type { AuditOperation, CallContext, KeyInfo } from '../release/contract.js';
+import { withoutKey } from '../release/key-counts.js';
+import { keyPlace } from '../release/key-directory.js';
+import type { KeyTools } from '../release/keys.js';
+import { Agenda, agendaDelete, type Task } from './agenda.js';
+import type { KeyAdmin, KeyOrder, Tombstone } from './contract.js';
+import { acceptOrder } from './destruction.js';
+import { type AskedChange, KeyChanges } from './key-changes.js';
+
+type Field = string | number | boolean | null;
+
+/** What tenants do to their keys, and what becomes due. */
+export class KeyLife implements KeyAdmin {
+  readonly #tools: KeyTools;
+  readonly #notices: NoticeBoard;
+  readonly #tenants: Pick<TenantRegistry, 'get'>;
+  readonly #changes: KeyChanges;
+  readonly #agenda: Agenda;
+
+  constructor(tools: KeyTools, notices: NoticeBoard, tenants: Pick<TenantRegistry, 'get'>) {
+    this.#tools = tools;
+    this.#notices = notices;
+    this.#tenants = tenants;
+    this.#changes = new KeyChanges(tools);
+    const { store, now } = tools;
+    this.#agenda = new Agenda({ store, now, perform: (task) => this.#fallDue(task) });
+  }
+
+  /** Begins with what became due while no server ran. */
+  start(): void {
+    this.#agenda.start();
+  }
+
+  close(): Promise<void> {
+    return this.#agenda.close();
+  }
+
+  suspend(order: KeyOrder): Promise<KeyInfo> {
+    return this.#changes.apply(asked('key_suspend', order), (record, { now }) => ({
+      next: rules.suspend(record, now),
+      done: () => this.#tell('key-suspended', order),
+    }));
+  }
+
+  resume(order: KeyOrder): Promise<KeyInfo> {
+    return this.#changes.apply(asked('key_resume', order), (record, { now }) => ({
+      next: rules.resume(record, now),
+      done: () => this.#tell('key-resumed', order),
+    }));
+  }
+
+  markCompromised(order: KeyOrder): Promise<KeyInfo> {
+    return this.#changes.apply(asked('key_mark_compromised', order), (record, { now }) => ({
+      next: rules.markCompromised(record, now),
+      done: () => this.#tell('rekey-advised', order),
+    }));
+  }
+
+  rotate(order: KeyOrder & { readonly agentsRetireEpochs: boolean }): Promise<KeyInfo> {
+    const { agentsRetireEpochs, keyId, tenantId } = order;
+    return this.#changes.apply(
+      asked('key_rotate', order, agentsRetireEpochs),
+      (record, { now, keys }) => {
+        const epoch = record.epoch + 1;
+        const rootKey = this.#tools.randomBytes(rootKeyLength);
+        const wrapped = keys.wrapRootKey(rootKey, { tenantId, keyId, epoch });
+        rootKey.fill(0);
+        const root = { epoch, wrapped, created: now, confirmed: 0 };
+        return {
+          next: rules.rotate(record, root, { agentsRetireEpochs, now }),
+          done: () => this.#tell('rekey-advised', order),
+        };
+      },
+    );
+  }
+
+  retireEpochs(order: KeyOrder & { readonly below: number }): Promise<KeyInfo> {
+    const { below } = order;
+    return this.#changes.apply(asked('key_retire_epochs', order, below), (record, { now }) => ({
+      next: rules.retireEpochs(record, below, now),
+    }));
+  }
+
+  async destroy(tenantId: string, signed: Uint8Array, call: CallContext): Promise<KeyInfo> {
+    const parts = { tools: this.#tools, tenants: this.#tenants, changes: this.#changes };
+    const ordered = await acceptOrder(parts, tenantId, signed, call);
+    const due = ordered.destruction?.due;
+    if (ordered.state !== 'destroy-pending' || due === undefined) return ordered;
+    this.#tell('key-suspended', ordered);
+    this.#agenda.added(due);
+    return ordered;
+  }
+
+  cancelDestroy(order: KeyOrder): Promise<KeyInfo> {
+    return this.#changes.apply(asked('key_cancel_destroy', order), (record, { now }) => ({
+      next: rules.cancelDestruction(record, now),
+      deletes: agendaOf(record).map(agendaDelete),
+    }));
+  }
+
+  runDue(): Promise<void> {
+    return this.#agenda.run();
+  }
+
+  async tombstones(tenantId: string, keyIds: readonly Uint8Array[]): Promise<readonly Tombstone[]> {
+    const { journal, keyring, records } = this.#tools;
+    const keys = await keyring.of(tenantId, journal);
+    const found: Tombstone[] = [];
+    for (const keyId of keyIds) {
+      const held = await records.read(keyPlace(tenantId, keyId), keys.records);
+      if (held === undefined) {
+        throw new CvmpError('NOT_FOUND', 'there is no such key', { field: 'key_ids' });
+      }
+      const { roots: _, destruction, ...record } = held.value;
+      if (record.state !== 'destroyed' || destruction === undefined) {
+        const what = `key ${toHex(keyId)} is ${record.state}, not destroyed`;
+        throw new CvmpError('KEY_STATE', what, { field: 'key_ids' });
+      }
+      const { requested: ordered, orderDigest } = destruction;
+      found.push({ ...record, destruction, epochs: [], ordered, orderDigest });
+    }
+    return found;
+  }
+
+  /** The tombstone is durable before anything of the key is erased. */
+  async #fallDue(task: Task): Promise<void> {
+    const { tenantId, key } = task;
+    const keyId = fromHex(key);
+    const { journal, keyring, records } = this.#tools;
+    const keys = await keyring.of(tenantId, journal);
+    const held = await records.read(keyPlace(tenantId, keyId), keys.records);
+    const pending = held?.value.state === 'destroy-pending';
+    if (!pending || held.value.destruction?.due !== task.due) {
+      await journal.submit({ deletes: [agendaDelete(task)] });
+      return;
+    }
+    const change: AskedChange = {
+      operation: 'key_destroy',
+      tenantId,
+      keyId,
+      request: undefined,
+      expectedRevision: held.value.revision,
+      requestId: `agenda-${key}`,
+    };
+    await this.#changes.apply(change, (record, { now, policies, counts }) => {
+      const policy = policies.current.get(record.policyId)?.policy;
+      const floor = policy === undefined ? record.svnFloor : effectiveFloor(record, policy);
+      return {
+        next: rules.destroy(record, now),
+        deletes: [agendaDelete(task)],
+        counts: withoutKey(counts, floor),
+        done: () => this.#tell('key-destroyed', change),
+      };
+    });
+  }
+
+  #tell(
+    kind: 'key-suspended' | 'key-resumed' | 'key-destroyed' | 'rekey-advised',
+    { tenantId, keyId }: { readonly tenantId: string; readonly keyId: Uint8Array },
+  ): void {
+    this.#notices.publish(tenantId, { kind, keyId });
+  }
+}
+
+function asked(operation: AuditOperation, order: KeyOrder, ...fields: Field[]): AskedChange {
+  const { tenantId, keyId, requestId: id, expectedRevision, call } = order;
+  const request = { id, fields };
+  return { operation, tenantId, keyId, request, expectedRevision, requestId: call.requestId };
+}
+
+function agendaOf({ tenantId, keyId, destruction }: KeyRecord): readonly Task[] {
+  return destruction === undefined ? [] : [{ tenantId, key: toHex(keyId), due: destruction.due }];
+}
