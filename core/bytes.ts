@@ -174,6 +174,11 @@ export class ByteReader {
     return this.bytes.subarray(at, at + length);
   }
 
+  /** Passes over the next `length` bytes. */
+  skip(length: number, field: string): void {
+    this.#take(length, field);
+  }
+
   /** @throws CvmpError unless everything was read. */
   end(field: string): void {
     if (this.remaining !== 0) {

@@ -82,6 +82,8 @@ function coordinate(text: string | undefined): Uint8Array {
 }
 
 export const crypto: Crypto = {
+  turn: () => new Promise((resolve) => setTimeout(resolve)),
+
   randomBytes: (length) => {
     const out = new Uint8Array(length);
     // getRandomValues gives at most 65536 bytes a call.
@@ -95,6 +97,10 @@ export const crypto: Crypto = {
     const h = hashes[name].create();
     for (const part of parts) h.update(part);
     return h.digest();
+  },
+
+  extend(name, both) {
+    both.set(hashes[name].create().update(both).digest());
   },
 
   hmac(name, key, ...parts) {

@@ -204,6 +204,8 @@ function littleEndian(bytes: Uint8Array, count: number): Uint32Array {
 }
 
 export const crypto: Crypto = {
+  turn,
+
   randomBytes: (length) => plain(randomBytes(length)),
 
   hash(name, ...parts) {
@@ -214,6 +216,11 @@ export const crypto: Crypto = {
     const h = createHash(name);
     for (const part of parts) h.update(part);
     return plain(h.digest());
+  },
+
+  extend(name, both) {
+    const text = hashOnce(name, both, 'binary');
+    for (let i = 0; i < text.length; i++) both[i] = text.charCodeAt(i);
   },
 
   hmac(name, key, ...parts) {

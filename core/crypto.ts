@@ -30,9 +30,17 @@ export interface EcPrivateKey {
 }
 
 export interface Crypto {
+  /** Lets whatever else waits run, amid work that takes long. */
+  turn(): Promise<void>;
   /** Cryptographically secure random bytes. */
   randomBytes(length: number): Uint8Array;
   hash(name: HashName, ...parts: readonly Uint8Array[]): Uint8Array;
+  /**
+   * Extends a register as a TPM does: the first half of `both`, its value, becomes the hash of both
+   * halves, of which the second is what it is extended by.
+   * @param both twice as long as the hash
+   */
+  extend(name: HashName, both: Uint8Array): void;
   hmac(name: HashName, key: Uint8Array | HmacKey, ...parts: readonly Uint8Array[]): Uint8Array;
   /** Takes a copy; the caller zeroises its own. */
   hmacKey(key: Uint8Array): HmacKey;

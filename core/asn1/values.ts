@@ -1,4 +1,5 @@
 import { fromUtf8 } from '../bytes.js';
+import type { CvmpError } from '../errors.js';
 import { type DerElement, derError } from './read.js';
 import { tag, tagName } from './tags.js';
 
@@ -144,40 +145,45 @@ function ascii(bytes: Uint8Array, path: string): string {
   return fromUtf8(bytes, path);
 }
 
-const utcTime = /^(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/;
-const generalizedTime = /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/;
+/** Characters of YYYYMMDDHHMMSSZ; UTCTime has two of the year. */
+const timeLength = 15;
+const monthLengths = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
 
 /**
  * UTCTime or GeneralizedTime as RFC 5280 s.4.1.2.5 restricts them: seconds, Zulu, no fraction.
  * @returns milliseconds since 1970-01-01T00:00:00Z
  */
 export function time(element: DerElement): number {
-  const { path } = element;
   const isUtc = element.tag === tag.utcTime;
-  if (!isUtc) only(element, tag.generalizedTime);
-  const written = ascii(element.contents, path);
-  const match = (isUtc ? utcTime : generalizedTime).exec(written);
-  if (match === null)
-    throw derError('MALFORMED', path, `is not a time: ${JSON.stringify(written)}`);
-  const [year2, month, day, hour, minute, second] = match.slice(1).map(Number) as [
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-  ];
-  const year = !isUtc ? year2 : year2 < 50 ? 2000 + year2 : 1900 + year2;
+  const bytes = isUtc ? element.contents : only(element, tag.generalizedTime);
+  const yearLength = isUtc ? 2 : 4;
+  const read = (at: number, length: number) => digits(element, bytes, at, length);
+  const at = (pair: number) => read(yearLength + 2 * pair, 2);
+  if (bytes.length !== timeLength - 4 + yearLength) throw noTime(element);
+  const written = read(0, yearLength);
+  const year = !isUtc ? written : written < 50 ? 2000 + written : 1900 + written;
+  const [month, day, hour, minute, second] = [at(0), at(1), at(2), at(3), at(4)];
+  const isLeap = year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0);
+  const days = (monthLengths[month - 1] ?? 0) + (month === 2 && isLeap ? 1 : 0);
+  const isTime = day >= 1 && day <= days && hour < 24 && minute < 60 && second < 60;
+  if (!isTime || bytes[bytes.length - 1] !== 0x5a) throw noTime(element);
   const value = new Date(0);
+  // Date.UTC would take the year 50 for 1950.
   value.setUTCFullYear(year, month - 1, day);
-  value.setUTCHours(hour, minute, second);
-  // Date carries 30 February over into March; a time that does not come back unchanged is none.
-  const normal = value
-    .toISOString()
-    .replace(/[-:T]/g, '')
-    .replace(/\.\d+Z$/, 'Z');
-  if (normal !== (isUtc ? `${year}${written.slice(2)}` : written)) {
-    throw derError('MALFORMED', path, `is not a time: ${JSON.stringify(written)}`);
+  return value.setUTCHours(hour, minute, second);
+}
+
+function digits(element: DerElement, bytes: Uint8Array, at: number, length: number): number {
+  let value = 0;
+  for (let i = at; i < at + length; i++) {
+    const digit = bytes[i]! - 0x30;
+    if (digit < 0 || digit > 9) throw noTime(element);
+    value = 10 * value + digit;
   }
-  return value.getTime();
+  return value;
+}
+
+function noTime({ contents, path }: DerElement): CvmpError {
+  const written = String.fromCharCode(...contents.subarray(0, 24));
+  return derError('MALFORMED', path, `is not a time: ${JSON.stringify(written)}`);
 }

@@ -1,7 +1,8 @@
 import { CvmpError } from '../errors.js';
+import { utf16 } from '../eventlog/efi-variable.js';
 import { eventType } from '../eventlog/event-types.js';
 import { parsePe } from '../firmware/pe.js';
-import { applicationEvent, type MeasuredEvent, measured, utf16 } from './measured-event.js';
+import { applicationEvent, type MeasuredEvent, measured } from './measured-event.js';
 
 /** What the kernel's own EFI stub measures (Linux 6.1 and later; drivers/firmware/efi/libstub). */
 export interface LinuxStubInputs {

@@ -1,9 +1,8 @@
 import { crypto } from '#crypto';
-import { concat, utf8 } from '../bytes.js';
+import { utf8 } from '../bytes.js';
 import { eventType } from '../eventlog/event-types.js';
 import { type Bank, initialPcr } from '../eventlog/replay.js';
 import { authenticodeDigest, type PeImage } from '../firmware/pe.js';
-import { guidBytes } from '../guid.js';
 
 /** A measurement that a boot will make. */
 export interface MeasuredEvent {
@@ -32,23 +31,6 @@ export function extendAll(events: readonly MeasuredEvent[], bank: Bank): Uint8Ar
     (value, event) => crypto.hash(bank, value, event.digest(bank)),
     initialPcr(1, bank),
   );
-}
-
-/** Text in UTF-16LE. */
-export function utf16(text: string): Uint8Array {
-  const out = new Uint8Array(2 * text.length);
-  const view = new DataView(out.buffer);
-  for (let i = 0; i < text.length; i++) view.setUint16(2 * i, text.charCodeAt(i), true);
-  return out;
-}
-
-/** UEFI_VARIABLE_DATA (TCG PFP 10.2.6): vendor, lengths, name without NUL, data. */
-export function variableData(vendor: string, name: string, data: Uint8Array): Uint8Array {
-  const lengths = new Uint8Array(16);
-  const view = new DataView(lengths.buffer);
-  view.setBigUint64(0, BigInt(name.length), true);
-  view.setBigUint64(8, BigInt(data.length), true);
-  return concat(guidBytes(vendor), lengths, utf16(name), data);
 }
 
 /** The end of what firmware measures before it starts anything (TCG PFP 2.3.4). */

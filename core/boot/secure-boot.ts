@@ -1,8 +1,12 @@
 import { CvmpError } from '../errors.js';
-import { efiGlobalVariable, efiImageSecurityDatabase } from '../eventlog/efi-variable.js';
+import {
+  efiGlobalVariable,
+  efiImageSecurityDatabase,
+  variableData,
+} from '../eventlog/efi-variable.js';
 import { eventType } from '../eventlog/event-types.js';
 import type { StoredVariable } from '../firmware/variable-store.js';
-import { type MeasuredEvent, measured, separator, variableData } from './measured-event.js';
+import { type MeasuredEvent, measured, separator } from './measured-event.js';
 
 /** Secure Boot as a firmware starts with it. */
 export interface SecureBootSetup {

@@ -1,8 +1,9 @@
 import { concat, fromUtf8, utf8 } from '../bytes.js';
 import { CvmpError } from '../errors.js';
+import { utf16 } from '../eventlog/efi-variable.js';
 import { eventType } from '../eventlog/event-types.js';
 import { type PeImage, type PeSection, sectionInMemory } from '../firmware/pe.js';
-import { type MeasuredEvent, measured, utf16 } from './measured-event.js';
+import { type MeasuredEvent, measured } from './measured-event.js';
 
 /** PCRs of systemd-stub (UAPI group, Linux TPM PCR Registry). */
 export const ukiPcr = { image: 11, config: 12 } as const;

@@ -1,6 +1,6 @@
-import { ByteReader } from '../bytes.js';
+import { ByteReader, concat } from '../bytes.js';
 import { CvmpError } from '../errors.js';
-import { guidText } from '../guid.js';
+import { guidBytes, guidText } from '../guid.js';
 
 /** An EFI variable as it was measured (TCG PFP, UEFI_VARIABLE_DATA). */
 export interface EfiVariable {
@@ -31,7 +31,7 @@ export function parseEfiVariable(bytes: Uint8Array, field: string, slack = 0): E
   if (nameLength > BigInt(nameLengthMax)) {
     throw new CvmpError('SIZE', `${field} has a name of ${nameLength} characters`, { field });
   }
-  const name = utf16(reader.view(2 * Number(nameLength), field));
+  const name = fromUtf16(reader.view(2 * Number(nameLength), field));
   const rest = BigInt(reader.remaining);
   if (dataLength > rest || rest - dataLength > BigInt(slack)) {
     const what = `${field} has ${rest} bytes of data where ${dataLength} are stated`;
@@ -40,12 +40,29 @@ export function parseEfiVariable(bytes: Uint8Array, field: string, slack = 0): E
   return { vendor, name, data: reader.view(Number(dataLength), field) };
 }
 
-function utf16(bytes: Uint8Array): string {
+function fromUtf16(bytes: Uint8Array): string {
   let text = '';
   for (let i = 0; i < bytes.length; i += 2) {
     text += String.fromCharCode(bytes[i]! | (bytes[i + 1]! << 8));
   }
   return text;
+}
+
+/** Text in UTF-16LE. */
+export function utf16(text: string): Uint8Array {
+  const out = new Uint8Array(2 * text.length);
+  const view = new DataView(out.buffer);
+  for (let i = 0; i < text.length; i++) view.setUint16(2 * i, text.charCodeAt(i), true);
+  return out;
+}
+
+/** UEFI_VARIABLE_DATA (TCG PFP 10.2.6): vendor, lengths, name without NUL, data. */
+export function variableData(vendor: string, name: string, data: Uint8Array): Uint8Array {
+  const lengths = new Uint8Array(16);
+  const view = new DataView(lengths.buffer);
+  view.setBigUint64(0, BigInt(name.length), true);
+  view.setBigUint64(8, BigInt(data.length), true);
+  return concat(guidBytes(vendor), lengths, utf16(name), data);
 }
 
 /** One entry of a signature database (UEFI 32.4.1, EFI_SIGNATURE_DATA). */

@@ -16,11 +16,12 @@ export interface LogAlgorithm {
 export interface LogEvent {
   /** PCR, or register of a CC event log. */
   readonly register: number;
+  /** Not measured: whoever hands the log over can say another. */
   readonly type: number;
-  /** By name of the algorithm. */
-  readonly digests: ReadonlyMap<string, Uint8Array>;
   /** What the firmware says that it measured; believed only where it has the digest. */
   readonly data: Uint8Array;
+  /** By name of the algorithm; undefined where the log has none of it. */
+  digest(algorithm: string): Uint8Array | undefined;
 }
 
 /** A crypto-agile event log (TCG PC Client Platform Firmware Profile, 10.2). */
@@ -67,7 +68,7 @@ export function parseEventLog(bytes: Uint8Array): EventLog {
   const reader = new ByteReader(new Uint8Array(bytes), 'little');
   const algorithms = readHeader(reader);
   const events: LogEvent[] = [];
-  while (reader.remaining > 0 && !isPadding(bytes.subarray(reader.offset))) {
+  while (reader.remaining > 0 && !isPadding(reader.bytes, reader.offset)) {
     if (events.length === eventsMax) throw sizeError(`more than ${eventsMax} events`);
     events.push(readEvent(reader, algorithms, `event ${events.length + 1}`));
   }
@@ -131,34 +132,86 @@ function readEvent(
   if (count !== algorithms.length) {
     throw new CvmpError('MALFORMED', `${field} has ${count} digests`, { field });
   }
-  const digests = new Map<string, Uint8Array>();
+  const digestsAt = reader.offset;
+  let seen = 0;
   for (let i = 0; i < count; i++) {
     const id = reader.u16(field);
-    const algorithm = algorithms.find((a) => a.id === id);
-    if (algorithm === undefined || digests.has(algorithm.name)) {
+    const index = indexOf(algorithms, id);
+    if (index < 0 || (seen & (1 << index)) !== 0) {
       throw new CvmpError('MALFORMED', `${field} has a digest of algorithm ${id}`, { field });
     }
-    digests.set(algorithm.name, reader.view(algorithm.length, field));
+    seen |= 1 << index;
+    reader.skip(algorithms[index]!.length, field);
   }
   const length = reader.u32(field);
   if (length > dataMax) throw sizeError(`${field} has ${length} bytes`);
-  const data = reader.view(length, field);
+  const dataAt = reader.offset;
+  reader.skip(length, field);
   if (type !== eventType.noAction && register >= registersMax) {
     throw new CvmpError('MALFORMED', `${field} extends register ${register}`, { field });
   }
-  return { register, type, digests, data };
+  return new EventInLog(reader.bytes, algorithms, { register, type, digestsAt, dataAt, length });
 }
 
-function isPadding(rest: Uint8Array): boolean {
-  const first = rest[0];
-  return (first === 0 || first === 0xff) && rest.every((byte) => byte === first);
+/** Where an event lies; most of it is never looked at. */
+class EventInLog implements LogEvent {
+  readonly register: number;
+  readonly type: number;
+  readonly #log: Uint8Array;
+  readonly #algorithms: readonly LogAlgorithm[];
+  readonly #digestsAt: number;
+  readonly #dataAt: number;
+  readonly #length: number;
+
+  constructor(
+    log: Uint8Array,
+    algorithms: readonly LogAlgorithm[],
+    at: Readonly<Record<'register' | 'type' | 'digestsAt' | 'dataAt' | 'length', number>>,
+  ) {
+    this.register = at.register;
+    this.type = at.type;
+    this.#log = log;
+    this.#algorithms = algorithms;
+    this.#digestsAt = at.digestsAt;
+    this.#dataAt = at.dataAt;
+    this.#length = at.length;
+  }
+
+  get data(): Uint8Array {
+    return this.#log.subarray(this.#dataAt, this.#dataAt + this.#length);
+  }
+
+  digest(name: string): Uint8Array | undefined {
+    let at = this.#digestsAt;
+    for (let i = 0; i < this.#algorithms.length; i++) {
+      const id = this.#log[at]! | (this.#log[at + 1]! << 8);
+      const algorithm = this.#algorithms[indexOf(this.#algorithms, id)]!;
+      at += 2;
+      if (algorithm.name === name) return this.#log.subarray(at, at + algorithm.length);
+      at += algorithm.length;
+    }
+    return undefined;
+  }
+}
+
+function indexOf(algorithms: readonly LogAlgorithm[], id: number): number {
+  for (let i = 0; i < algorithms.length; i++) if (algorithms[i]!.id === id) return i;
+  return -1;
+}
+
+function isPadding(bytes: Uint8Array, from: number): boolean {
+  const first = bytes[from];
+  if (first !== 0 && first !== 0xff) return false;
+  for (let i = from + 1; i < bytes.length; i++) if (bytes[i] !== first) return false;
+  return true;
 }
 
 /** Locality of TPM2_Startup: PCR 0 starts with it in its last byte (TPM 2.0 Part 1, 12.2.3.2). */
 function localityOf(events: readonly LogEvent[]): number | undefined {
   let locality: number | undefined;
-  for (const { type, register, data } of events) {
-    if (type !== eventType.noAction || register !== 0) continue;
+  for (const event of events) {
+    if (event.type !== eventType.noAction || event.register !== 0) continue;
+    const { data } = event;
     if (!startsWith(data, startupLocalitySignature) || data.length !== 17) continue;
     const found = data[16]!;
     if (locality !== undefined || (found !== 0 && found !== 3 && found !== 4)) {

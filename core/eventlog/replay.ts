@@ -20,51 +20,75 @@ export function initialPcr(register: number, bank: Bank, startupLocality = 0): U
   return value;
 }
 
+/** Events that are replayed between two turns of the event loop: well below a millisecond. */
+const eventsAtOnce = 256;
+
 /**
  * Replays one bank of a log: what each register that occurs in it must hold.
  * @throws CvmpError EVENT_LOG_MISMATCH where the log has no digests of this bank
  */
 export function replay(log: EventLog, bank: Bank): ReadonlyMap<number, Uint8Array> {
+  const steps = replayStepwise(log, bank);
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done) return value;
+  }
+}
+
+/** Yields where others may take their turn. */
+function* replayStepwise(
+  log: EventLog,
+  bank: Bank,
+): Generator<undefined, ReadonlyMap<number, Uint8Array>> {
   if (!log.algorithms.some(({ name }) => name === bank)) {
     throw new CvmpError('EVENT_LOG_MISMATCH', `the event log has no ${bank} digests`, {
       field: 'event_log',
     });
   }
+  const length = bankLength[bank];
+  /** Value and next digest of each register, one behind the other. */
   const registers = new Map<number, Uint8Array>();
-  // Old value and digest, one behind the other.
-  const extension = new Uint8Array(2 * bankLength[bank]);
+  let replayed = 0;
   for (const event of log.events) {
     if (event.type === eventType.noAction) continue;
     const { register } = event;
-    const before = registers.get(register) ?? initialPcr(register, bank, log.startupLocality);
-    extension.set(before);
-    extension.set(digestOf(event, bank), before.length);
-    registers.set(register, crypto.hash(bank, extension));
+    let extended = registers.get(register);
+    if (extended === undefined) {
+      extended = new Uint8Array(2 * length);
+      extended.set(initialPcr(register, bank, log.startupLocality));
+      registers.set(register, extended);
+    }
+    extended.set(digestOf(event, bank), length);
+    crypto.extend(bank, extended);
+    if (++replayed % eventsAtOnce === 0) yield;
   }
-  return registers;
+  return new Map([...registers].map(([register, both]) => [register, both.slice(0, length)]));
 }
 
 /** Digest of an event in a bank that the log has. */
 export function digestOf(event: LogEvent, bank: Bank): Uint8Array {
-  const digest = event.digests.get(bank);
+  const digest = event.digest(bank);
   if (digest === undefined) throw new TypeError(`the log has no ${bank} digests`);
   return digest;
 }
 
 /**
  * The registers whose values the log explains: replayed value = value that hardware vouches for.
- * A register without events is explained by its initial value.
+ * A register without events is explained by its initial value. Long logs give their turn away.
  * @param values by register, from a verified quote
+ * @throws CvmpError EVENT_LOG_MISMATCH where the log has no digests of this bank
  */
-export function explainedRegisters(
+export async function explainedRegisters(
   log: EventLog,
   bank: Bank,
   values: ReadonlyMap<number, Uint8Array>,
-): ReadonlySet<number> {
-  const replayed = replay(log, bank);
+): Promise<ReadonlySet<number>> {
+  const steps = replayStepwise(log, bank);
+  let step = steps.next();
+  for (; !step.done; step = steps.next()) await crypto.turn();
   const explained = new Set<number>();
   for (const [register, value] of values) {
-    const expected = replayed.get(register) ?? initialPcr(register, bank, log.startupLocality);
+    const expected = step.value.get(register) ?? initialPcr(register, bank, log.startupLocality);
     if (equalBytes(expected, value)) explained.add(register);
   }
   return explained;

@@ -1,3 +1,5 @@
+import { crypto } from '#crypto';
+import { toHex, utf8 } from '../bytes.js';
 import { CvmpError } from '../errors.js';
 import { guidText } from '../guid.js';
 import {
@@ -7,10 +9,11 @@ import {
   parseEfiVariable,
   parseSignatureLists,
   type Signature,
+  variableData,
 } from './efi-variable.js';
 import { eventType, eventTypeName } from './event-types.js';
-import type { EventLog, LogEvent } from './parse.js';
-import { type Bank, measuredData } from './replay.js';
+import type { EventLog } from './parse.js';
+import { type Bank, digestOf, measuredData } from './replay.js';
 
 /** Who signed what was started, as the firmware measured it (EV_EFI_VARIABLE_AUTHORITY). */
 export interface BootAuthority {
@@ -62,20 +65,47 @@ const readTypes: ReadonlySet<number> = new Set([
   eventType.efiVariableAuthority,
 ]);
 
+/** Firmware and loaders measure some ten into PCR 7. */
+const eventsMax = 512;
+
+/** An event of which every byte is what was measured. */
+interface MeasuredEvent {
+  readonly type: number;
+  readonly data: Uint8Array;
+}
+
 /**
  * What the log proves of Secure Boot. The register must be one that {@link explainedRegisters} names.
  * State and databases count from before the one separator only: later events could be anybody's.
+ *
+ * The type of an event is not measured. Who was booted without Secure Boot may extend what he likes
+ * and call the firmware's events something else, so that his own are read in their place. PCR 7 is
+ * Secure Boot's alone: an event there that is not read proves nothing. RTMR0 has others; there the
+ * digests tell a separator and a Secure Boot that is off, whatever they are called.
  */
 export function readSecureBoot(log: EventLog, bank: Bank, register = secureBootPcr): SecureBoot {
-  const events: LogEvent[] = [];
+  const events: MeasuredEvent[] = [];
+  let count = 0;
   for (const event of log.events) {
-    if (event.register !== register || !readTypes.has(event.type)) continue;
+    const { type } = event;
+    if (event.register !== register || type === eventType.noAction) continue;
+    if (++count > eventsMax)
+      return unknown(`register ${register} has more than ${eventsMax} events`);
+    const isRead = readTypes.has(type);
+    const name = eventTypeName(type);
+    if (!isRead && register === secureBootPcr) {
+      return unknown(`register ${register} has an ${name}, which is not of Secure Boot`);
+    }
+    const told = toldApart(bank, digestOf(event, bank));
+    if (told !== undefined && told !== type) {
+      return unknown(`an event of register ${register} is called ${name} and is another`);
+    }
+    if (!isRead) continue;
     const data = measuredData(event, bank);
     if (data === undefined) {
-      const name = eventTypeName(event.type);
       return unknown(`the data of an ${name} of register ${register} is not what was measured`);
     }
-    events.push({ ...event, data });
+    events.push({ type, data });
   }
   try {
     return read(events, register);
@@ -85,7 +115,40 @@ export function readSecureBoot(log: EventLog, bank: Bank, register = secureBootP
   }
 }
 
-function read(events: readonly LogEvent[], register: number): SecureBoot {
+const debugMode = 'UEFI Debug Mode';
+
+const isAction = (type: number) => type === eventType.action || type === eventType.efiAction;
+
+/** The text of an action, without NULs behind it. */
+function textOf(data: Uint8Array): string | undefined {
+  const text = data.length > 256 ? '' : String.fromCharCode(...data).replace(/\0+$/, '');
+  return /^[ -~]+$/.test(text) ? text : undefined;
+}
+
+const namedByDigest = new Map<Bank, ReadonlyMap<string, number>>();
+
+/** Type of the events that their digest gives away. */
+function toldApart(bank: Bank, digest: Uint8Array): number | undefined {
+  let names = namedByDigest.get(bank);
+  if (names === undefined) {
+    const nameOf = (data: Uint8Array) => toHex(crypto.hash(bank, data));
+    names = new Map([
+      [nameOf(new Uint8Array(4)), eventType.separator],
+      [nameOf(secureBootVariable(0)), eventType.efiVariableDriverConfig],
+      [nameOf(secureBootVariable()), eventType.efiVariableDriverConfig],
+      [nameOf(utf8(debugMode)), eventType.efiAction],
+      [nameOf(utf8(`${debugMode}\0`)), eventType.efiAction],
+    ]);
+    namedByDigest.set(bank, names);
+  }
+  return names.get(toHex(digest));
+}
+
+/** SecureBoot of this value as firmware measures it; absent where there is none. */
+const secureBootVariable = (...value: readonly number[]) =>
+  variableData(efiGlobalVariable, 'SecureBoot', Uint8Array.from(value));
+
+function read(events: readonly MeasuredEvent[], register: number): SecureBoot {
   const separators = events.filter(({ type }) => type === eventType.separator);
   const [separator] = separators;
   if (separator === undefined || separators.length > 1) {
@@ -94,11 +157,15 @@ function read(events: readonly LogEvent[], register: number): SecureBoot {
   if (separator.data.length !== 4 || separator.data.some((byte) => byte !== 0)) {
     return unknown('the firmware reported an error');
   }
-  const before = events.slice(0, events.indexOf(separator));
-  const actions = events
-    .filter(({ type }) => type === eventType.action || type === eventType.efiAction)
-    .map(({ data }) => String.fromCharCode(...data.subarray(0, 64)).replace(/\0+$/, ''));
-  if (actions.includes('UEFI Debug Mode')) return unknown('the firmware is in debug mode');
+  const at = events.indexOf(separator);
+  const [before, after] = [events.slice(0, at), events.slice(at + 1)];
+  // An authority by another name would be passed over.
+  if (after.some(({ type }) => type === eventType.efiVariableDriverConfig)) {
+    return unknown('the configuration was measured after the separator');
+  }
+  const actions = events.filter(({ type }) => isAction(type)).map(({ data }) => textOf(data));
+  if (actions.includes(undefined)) return unknown('an action of the firmware is no text');
+  if (actions.includes(debugMode)) return unknown('the firmware is in debug mode');
   const variables = readConfiguration(before);
   const flag = variables.get('SecureBoot');
   if (flag === undefined || flag.length > 1 || (flag[0] ?? 0) > 1) {
@@ -125,7 +192,7 @@ const shimSlack = 8;
 const absent = new Uint8Array();
 
 /** Secure Boot variables by name; each counts under its own vendor and once. */
-function readConfiguration(events: readonly LogEvent[]): ReadonlyMap<string, Uint8Array> {
+function readConfiguration(events: readonly MeasuredEvent[]): ReadonlyMap<string, Uint8Array> {
   const variables = new Map<string, Uint8Array>();
   for (const { type, data } of events) {
     if (type !== eventType.efiVariableDriverConfig) continue;

@@ -19,9 +19,9 @@ const secureBootRtmr = 0;
  * Holds a log against the registers of a verified quote.
  * @throws CvmpError EVENT_LOG_MISMATCH where the log has no SHA-384 digests
  */
-export function explainRtmrs(td: TdReport, log: EventLog): TdMeasurements {
+export async function explainRtmrs(td: TdReport, log: EventLog): Promise<TdMeasurements> {
   const values = new Map(td.rtmr.map((value, rtmr) => [registerOf(rtmr), value]));
-  const registers = explainedRegisters(log, 'sha384', values);
+  const registers = await explainedRegisters(log, 'sha384', values);
   const explained = new Set([0, 1, 2, 3].filter((rtmr) => registers.has(registerOf(rtmr))));
   const secureBoot = explained.has(secureBootRtmr)
     ? readSecureBoot(log, 'sha384', registerOf(secureBootRtmr))

@@ -62,7 +62,8 @@ export async function verifyTdxQuote(
     quote,
     platform,
     tcb,
-    measurements: eventLog === undefined ? withoutLog(quote.td) : explainRtmrs(quote.td, eventLog),
+    measurements:
+      eventLog === undefined ? withoutLog(quote.td) : await explainRtmrs(quote.td, eventLog),
     evaluatedAt: at,
     endorsementDigest: crypto.hash('sha256', chain.pck.der),
   };

@@ -2,7 +2,13 @@ import { crypto } from '#crypto';
 import { concat, equalBytes } from '../bytes.js';
 import { CvmpError } from '../errors.js';
 import type { EventLog } from '../eventlog/parse.js';
-import { type Bank, explainedRegisters, initialPcr, isUntouched } from '../eventlog/replay.js';
+import {
+  type Bank,
+  bankLength,
+  explainedRegisters,
+  initialPcr,
+  isUntouched,
+} from '../eventlog/replay.js';
 import { readSecureBoot, type SecureBoot, secureBootPcr } from '../eventlog/secure-boot.js';
 import type { ConfigBinding } from '../rats/claims.js';
 import type { Measurements } from './claims.js';
@@ -33,16 +39,16 @@ export async function verifyMeasurements(
   const bank = requireBank(quote);
   requireLengths(pcrs, bank);
   verifyPcrDigest(quote, signature.hash, pcrs);
-  const explained = new Set(explainedPcrs(pcrs, bank, eventLog));
+  const explained = new Set(await explainedPcrs(pcrs, bank, eventLog));
   if (isConfigExplained(pcrs, bank, configExtensions)) explained.add(configPcr);
   return { quote, bank, pcrs, explained, secureBoot: provenSecureBoot(eventLog, bank, explained) };
 }
 
-function explainedPcrs(
+async function explainedPcrs(
   pcrs: PcrValues,
   bank: Bank,
   eventLog: EventLog | undefined,
-): Iterable<number> {
+): Promise<Iterable<number>> {
   if (eventLog !== undefined) return explainedRegisters(eventLog, bank, pcrs);
   return [...pcrs].flatMap(([pcr, value]) => (isUntouched(pcr, value) ? [pcr] : []));
 }
@@ -52,6 +58,7 @@ function isConfigExplained(
   bank: Bank,
   extensions: readonly Uint8Array[],
 ): boolean {
+  if (extensions.some(({ length }) => length !== bankLength[bank])) return false;
   const replayed = extensions.reduce(
     (value, digest) => crypto.hash(bank, value, digest),
     initialPcr(configPcr, bank),
@@ -73,15 +80,16 @@ function provenSecureBoot(
 }
 
 /**
- * The config document that the agent measured first of all into its PCR.
+ * The config document that the agent measured first of all into its PCR. The event log may explain
+ * that PCR by itself; what the agent names must.
  * @throws CvmpError EVENT_LOG_MISMATCH where the quote does not prove it
  */
 export function configBindingOf(
-  { bank, explained }: Measurements,
+  { bank, pcrs }: Measurements,
   { configExtensions }: TpmEvidence,
 ): ConfigBinding {
   const [digest] = configExtensions;
-  if (digest === undefined || !explained.has(configPcr)) {
+  if (digest === undefined || !isConfigExplained(pcrs, bank, configExtensions)) {
     const message = `PCR ${configPcr} does not hold the extensions that the agent names`;
     throw new CvmpError('EVENT_LOG_MISMATCH', message, { field: 'tpm.config_extensions' });
   }

@@ -19,34 +19,48 @@ const listsMax = 64;
 const certificates = new Map<string, Certificate>();
 const lists = new Map<string, CertificateList>();
 const signers = new WeakMap<Certificate | CertificateList, Certificate>();
-/** Digest of each copy, so that it is computed once. */
+/** Digest of each that was parsed from a copy of its own. */
 const digests = new WeakMap<Certificate | CertificateList, string>();
 
 /** Parses a certificate, or gives the one that was verified before. @throws as parseCertificate */
 export function knownCertificate(der: Uint8Array, path: string): Certificate {
-  return certificates.get(digestOf(der)) ?? parseCertificate(der, path);
+  return known(certificates, der, (own) => parseCertificate(own, path));
 }
 
 /** Parses a list, or gives the one that was verified before. @throws as parseCertificateList */
 export function knownList(der: Uint8Array, path: string): CertificateList {
-  return lists.get(digestOf(der)) ?? parseCertificateList(der, path);
+  return known(lists, der, (own) => parseCertificateList(own, path));
+}
+
+/** What is not known is parsed from a copy that nobody else can change, so it can be remembered. */
+function known<T extends Certificate | CertificateList>(
+  kept: ReadonlyMap<string, T>,
+  der: Uint8Array,
+  parse: (own: Uint8Array) => T,
+): T {
+  const digest = digestOf(der);
+  const before = kept.get(digest);
+  if (before !== undefined) return before;
+  const parsed = parse(new Uint8Array(der));
+  digests.set(parsed, digest);
+  return parsed;
 }
 
 /**
- * Remembers a verified chain, leaf first, in copies that nobody else can change, and the lists that
- * were verified with it.
+ * Remembers a verified chain, leaf first, and the lists that were verified with it: as they are what
+ * {@link knownCertificate} gave, others in copies that nobody else can change.
  */
 export function rememberChain(
   chain: readonly Certificate[],
   verifiedLists: readonly CertificateList[] = [],
 ): void {
-  const copies = chain.map((c) => copyIn(certificates, certificatesMax, c, parseCertificate));
+  const copies = chain.map((c) => keep(certificates, certificatesMax, c, parseCertificate));
   for (const [i, copy] of copies.entries()) signers.set(copy, copies[i + 1] ?? copy);
   for (const list of verifiedLists) {
     // The leaf issued nothing here: a list in its name was not verified.
     const signer = copies.slice(1).find(({ subject }) => sameName(subject, list.issuer));
     if (signer === undefined) continue;
-    signers.set(copyIn(lists, listsMax, list, parseCertificateList), signer);
+    signers.set(keep(lists, listsMax, list, parseCertificateList), signer);
   }
 }
 
@@ -56,14 +70,15 @@ export const knownSignatures: KnownSignatures = {
 };
 
 /** Last in, last out. */
-function copyIn<T extends Certificate | CertificateList>(
+function keep<T extends Certificate | CertificateList>(
   kept: Map<string, T>,
   max: number,
   value: T,
   parse: (der: Uint8Array) => T,
 ): T {
-  const digest = digests.get(value) ?? digestOf(value.der);
-  const copy = kept.get(digest) ?? parse(value.der.slice());
+  const own = digests.get(value);
+  const digest = own ?? digestOf(value.der);
+  const copy = kept.get(digest) ?? (own === undefined ? parse(new Uint8Array(value.der)) : value);
   digests.set(copy, digest);
   kept.delete(digest);
   kept.set(digest, copy);

@@ -64,7 +64,10 @@ export function sameName(a: Name, b: Name): boolean {
   return equalBytes(a.der, b.der);
 }
 
+const special = /[,+"\\<>;]|^[ #]| $/;
+
 function escaped(value: string): string {
+  if (!special.test(value)) return value;
   return value
     .replace(/[,+"\\<>;]/g, '\\$&')
     .replace(/^[ #]/, '\\$&')

@@ -1,5 +1,5 @@
-import { utf16 } from '#core/boot/measured-event.js';
 import { concat } from '#core/bytes.js';
+import { utf16 } from '#core/eventlog/efi-variable.js';
 import { guidBytes } from '#core/guid.js';
 
 /** A variable in a store that a test makes. */

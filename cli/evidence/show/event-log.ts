@@ -12,25 +12,27 @@ export function eventLogTree(bytes: Uint8Array): Tree {
   const log = parseEventLog(bytes);
   return {
     digests: log.algorithms.map(({ name }) => name).join(' '),
-    ...Object.fromEntries(log.events.map((event, i) => [`event ${i + 1}`, eventTree(event)])),
+    ...Object.fromEntries(log.events.map((event, i) => [`event ${i + 1}`, eventTree(event, log)])),
     ...Object.fromEntries(banksOf(log).map((bank) => [`replayed ${bank}`, replayTree(log, bank)])),
   };
 }
 
-function eventTree(event: LogEvent): Tree {
-  const { register, type, digests, data } = event;
+function eventTree(event: LogEvent, log: EventLog): Tree {
+  const { register, type, data } = event;
+  const [bank] = banksOf(log);
   return {
     register,
     type: eventTypeName(type),
-    ...Object.fromEntries([...digests].map(([name, value]) => [name, toHex(value)])),
+    ...Object.fromEntries(
+      log.algorithms.map(({ name }) => [name, toHex(event.digest(name) ?? new Uint8Array())]),
+    ),
     data: dataText(data),
-    measured: digests.has('sha256') || digests.has('sha384') ? measuredText(event) : 'not told',
+    measured: bank === undefined ? 'not told' : measuredText(event, bank),
   };
 }
 
 /** Data is the host's word but where the digest is its digest. */
-function measuredText(event: LogEvent): string {
-  const bank: Bank = event.digests.has('sha256') ? 'sha256' : 'sha384';
+function measuredText(event: LogEvent, bank: Bank): string {
   return measuredData(event, bank) === undefined ? 'the data is only said' : 'the data itself';
 }
 

@@ -10,7 +10,7 @@ import { algorithms, pckChainOf, verifyPckChain } from '#core/tdx/endorsement/pc
 import type { TdxEvidence } from '#core/tdx/evidence.js';
 import { tdUnderDebug } from '#core/tdx/layout.js';
 import { parseTdxQuote, type TdxQuote } from '#core/tdx/parse.js';
-import { explainRtmrs } from '#core/tdx/registers.js';
+import { explainRtmrs, type TdMeasurements } from '#core/tdx/registers.js';
 import { tdxScheme } from '#core/tdx/scheme.js';
 import { verifyQuoteSignatures, verifyTdxQuote } from '#core/tdx/verify.js';
 import { verifyChain } from '#core/x509/chain.js';
@@ -42,14 +42,14 @@ export async function soundQuote(
   if ((endorsements.documents ?? []).length > 0) {
     const claims = await verifyTdxQuote(quote, endorsements, anchors, at, eventLog);
     const verified = { scheme: tdxScheme, claims };
-    return { kind: 'tdx', claims: claimsTree(claims, eventLog), verified, notes: [] };
+    return { kind: 'tdx', claims: claimsTree(claims, eventLog !== undefined), verified, notes: [] };
   }
   const platform = await verifyWithoutCollateral(quote, endorsements, material);
   const claims = {
     format: 'tdx',
     tcb_status: 'not judged',
     ...platform,
-    ...quoteClaims(quote, eventLog),
+    ...quoteClaims(quote, eventLog && (await explainRtmrs(quote.td, eventLog))),
   };
   const isDebug = (quote.td.tdAttributes & tdUnderDebug) !== 0n;
   const revocation = endorsements.crls.length === 0 ? [noLists] : [];
@@ -101,8 +101,8 @@ function requireRegisters(
   }
 }
 
-function claimsTree(claims: TdxClaims, eventLog: EventLog | undefined): Tree {
-  const { tcb, platform } = claims;
+function claimsTree(claims: TdxClaims, hasLog: boolean): Tree {
+  const { tcb, platform, measurements } = claims;
   return {
     format: 'tdx',
     simulated: claims.simulated,
@@ -112,13 +112,12 @@ function claimsTree(claims: TdxClaims, eventLog: EventLog | undefined): Tree {
     evaluation_number: tcb.evaluationNumber,
     fmspc: toHex(platform.fmspc),
     ppid: toHex(platform.ppid),
-    ...quoteClaims(claims.quote, eventLog),
+    ...quoteClaims(claims.quote, hasLog ? measurements : undefined),
     endorsement_key_sha256: toHex(claims.endorsementDigest),
   };
 }
 
-function quoteClaims({ td, version }: TdxQuote, eventLog: EventLog | undefined): Tree {
-  const measured = eventLog === undefined ? undefined : explainRtmrs(td, eventLog);
+function quoteClaims({ td, version }: TdxQuote, measured: TdMeasurements | undefined): Tree {
   const { mrServiceTd } = td;
   return {
     quote_version: version,

@@ -15,11 +15,11 @@ import {
 const events = soundBoot();
 
 describe('replay (protocol.md s.4 step 8)', () => {
-  it.each(['sha256', 'sha384'] as const)('bank %s gives what the TPM holds', (bank) => {
+  it.each(['sha256', 'sha384'] as const)('bank %s gives what the TPM holds', async (bank) => {
     const log = parseEventLog(eventLog(events, ['sha1', 'sha256', 'sha384']));
     const held = pcrsAfter(events, bank);
     for (const [pcr, value] of replay(log, bank)) expect(value).toEqual(held.get(pcr));
-    expect(explainedRegisters(log, bank, held)).toEqual(new Set(held.keys()));
+    expect(await explainedRegisters(log, bank, held)).toEqual(new Set(held.keys()));
   });
 
   it('EV_NO_ACTION is not extended', () => {
@@ -39,12 +39,12 @@ describe('replay (protocol.md s.4 step 8)', () => {
     expect(replay(log, 'sha256').get(0)).toEqual(expected);
   });
 
-  it('PCRs 17 to 22 start with ones', () => {
+  it('PCRs 17 to 22 start with ones', async () => {
     const log = parseEventLog(eventLog([]));
     const held = pcrsAfter([]);
-    expect(explainedRegisters(log, 'sha256', held).size).toBe(24);
+    expect((await explainedRegisters(log, 'sha256', held)).size).toBe(24);
     held.set(17, new Uint8Array(32));
-    expect(explainedRegisters(log, 'sha256', held).has(17)).toBe(false);
+    expect((await explainedRegisters(log, 'sha256', held)).has(17)).toBe(false);
   });
 
   it('a bank that the log does not have explains nothing', () => {
@@ -60,9 +60,9 @@ describe('replay (protocol.md s.4 step 8)', () => {
     ['moved', (all) => [...all.slice(1), all[0]!]],
     ['of another digest', (all) => [{ ...all[0]!, measured: utf8('other') }, ...all.slice(1)]],
   ];
-  it.each(edits)('a register with an event %s is not explained', (_, edit) => {
+  it.each(edits)('a register with an event %s is not explained', async (_, edit) => {
     const log = parseEventLog(eventLog(edit(events)));
-    const explained = explainedRegisters(log, 'sha256', pcrsAfter(events));
+    const explained = await explainedRegisters(log, 'sha256', pcrsAfter(events));
     expect([explained.has(0), explained.has(7)]).toEqual([false, true]);
   });
 });

@@ -144,6 +144,36 @@ describe('Secure Boot from PCR 7 (TCG PFP s.3.3.4.8; protocol.md s.4)', () => {
     expect(read(...events).state).toBe('unknown');
   });
 
+  // Types are not measured: whoever hands the log over may say others.
+  const off = secureBootVariables(0);
+  const as = (type: number, event: FakeEvent): FakeEvent => ({ ...event, type });
+  /** What who booted without Secure Boot may extend afterwards. */
+  const forged = [...sound, separator(7)];
+  it.each<[string, FakeEvent[]]>([
+    [
+      'Secure Boot that is off, and forged events behind the separator',
+      [...off.map((event) => as(13, event)), as(13, separator(7)), ...forged],
+    ],
+    [
+      'the separator as something else that is read',
+      [as(eventType.efiAction, off[0]!), as(eventType.efiAction, separator(7)), ...forged],
+    ],
+    ['an authority as an event that is not read', [...forged, as(13, authority)]],
+    ['an authority as an action', [...forged, as(eventType.efiAction, authority)]],
+    [
+      'an authority as configuration',
+      [...forged, as(eventType.efiVariableDriverConfig, authority)],
+    ],
+    ['debug mode as another action', [as(13, action('UEFI Debug Mode')), ...forged]],
+  ])('%s proves nothing', (_, events) => {
+    expect(read(...events).state).toBe('unknown');
+  });
+
+  it('more events than any firmware makes prove nothing', () => {
+    const many = Array.from({ length: 600 }, () => authority);
+    expect(read(...forged, ...many).state).toBe('unknown');
+  });
+
   it('an absent SecureBoot variable with empty data is off', () => {
     const empty = config(efiGlobalVariable, 'SecureBoot', new Uint8Array());
     expect(read(empty, separator(7)).state).toBe('disabled');

@@ -49,6 +49,19 @@ describe('RTMRs and the CC event log (protocol.md s.3.3, s.4)', () => {
     expect(measurements.secureBoot.state).toBe('unknown');
   });
 
+  it.each<[string, (event: FakeEvent, i: number) => FakeEvent]>([
+    ['under other types', (event) => ({ ...event, type: 10 })],
+    ['but for the separator', (event, i) => (i === 0 ? { ...event, type: 10 } : event)],
+    ['but for the variable', (event) => (event.type === 4 ? { ...event, type: 10 } : event)],
+  ])('Secure Boot that is off is not hidden behind forged events: logged %s', async (_, retype) => {
+    const off = inRtmr0([...secureBootVariables(0), separator(7)]);
+    const held = [...off, ...firmware];
+    const logged = [...off.map(retype), ...firmware];
+    const { measurements } = await claimsOf(held, logged);
+    expect(measurements.explained.has(0)).toBe(true);
+    expect(measurements.secureBoot.state).toBe('unknown');
+  });
+
   it('without a log only registers that were never extended are explained', async () => {
     const { measurements } = await claimsOf([kernel], undefined);
     expect([...measurements.explained]).toEqual([0, 2, 3]);

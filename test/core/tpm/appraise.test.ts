@@ -42,17 +42,17 @@ const google: AkTrust = {
   },
 };
 
-function claimsOf(
+async function claimsOf(
   events: readonly FakeEvent[],
   change: {
     readonly logged?: readonly FakeEvent[];
     readonly ak?: AkTrust;
     readonly count?: number;
   } = {},
-): TpmClaims {
+): Promise<TpmClaims> {
   const pcrs = pcrsAfter(events, 'sha256', change.count ?? 24);
   const log = parseEventLog(eventLog(change.logged ?? events));
-  const explained = explainedRegisters(log, 'sha256', pcrs);
+  const explained = await explainedRegisters(log, 'sha256', pcrs);
   const secureBoot = explained.has(7)
     ? readSecureBoot(log, 'sha256')
     : ({ state: 'unknown', why: 'PCR 7' } as const);
@@ -91,7 +91,7 @@ const commandLine: FakeEvent = { register: 12, type: 13, data: new Uint8Array(4)
 const runtime: FakeEvent = { register: 10, type: 13, data: new Uint8Array(4).fill(2) };
 
 describe('rules of a policy for TPM evidence (protocol.md s.4, s.6.8)', () => {
-  type Row = [string, () => TpmClaims, Partial<TpmRules>, string[]];
+  type Row = [string, () => Promise<TpmClaims>, Partial<TpmRules>, string[]];
   const rows: Row[] = [
     ['the defaults admit a sound boot', () => claimsOf(boot), {}, []],
     ['no reference admits nothing', () => claimsOf(boot), { references: [] }, ['measurement']],
@@ -210,22 +210,22 @@ describe('rules of a policy for TPM evidence (protocol.md s.4, s.6.8)', () => {
       ['ak-trust', 'selection', 'measurement', 'explained', 'secure-boot'],
     ],
   ];
-  it.each(rows)('%s', (_, claims, asked, failed) => {
-    const failures = appraise(claims(), { ...rules, ...asked });
+  it.each(rows)('%s', async (_, claims, asked, failed) => {
+    const failures = appraise(await claims(), { ...rules, ...asked });
     expect(failures.map(({ check }) => check)).toEqual(failed.map((check) => `tpm.${check}`));
   });
 
-  it.each<[string, () => TpmClaims, Partial<TpmRules>, ErrorCode]>([
+  it.each<[string, () => Promise<TpmClaims>, Partial<TpmRules>, ErrorCode]>([
     ['Secure Boot that is off', () => claimsOf(soundBoot(0)), {}, 'POLICY_SECURE_BOOT'],
     ['an unlisted boot', () => claimsOf(boot), { references: [] }, 'POLICY_MEASUREMENT'],
     ['an unlisted command line', () => claimsOf([...boot, commandLine]), {}, 'POLICY_MEASUREMENT'],
-  ])('%s has the code of what is wrong', (_, claims, asked, code) => {
-    const failures = appraise(claims(), { ...rules, ...asked });
+  ])('%s has the code of what is wrong', async (_, claims, asked, code) => {
+    const failures = appraise(await claims(), { ...rules, ...asked });
     expect(failures.map((failure) => failure.code)).toEqual([code]);
   });
 
-  it('nothing is denied beyond what verification refused', () => {
-    expect(deny(claimsOf(boot))).toEqual([]);
+  it('nothing is denied beyond what verification refused', async () => {
+    expect(deny(await claimsOf(boot))).toEqual([]);
   });
 });
 
@@ -238,8 +238,8 @@ describe('levels (protocol.md s.6.4)', () => {
     ['of the firmware version', { firmwareVersionMin: 0x20240101n }, []],
     ['of a later firmware version', { firmwareVersionMin: 0x20240102n }, ['firmware-version']],
   ];
-  it.each(rows)('a level %s', (_, level, failed) => {
-    const failures = lacks(claimsOf(boot), rules, { ...any, ...level });
+  it.each(rows)('a level %s', async (_, level, failed) => {
+    const failures = lacks(await claimsOf(boot), rules, { ...any, ...level });
     expect(failures.map(({ check }) => check)).toEqual(failed.map((c) => `tpm.level.${c}`));
   });
 

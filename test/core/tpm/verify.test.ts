@@ -20,7 +20,7 @@ import {
   leafExtensions,
   spkiOf,
 } from '../../fakes/certificates.js';
-import { digest, eventLog, pcrsAfter, soundBoot } from '../../fakes/event-log.js';
+import { digest, eventLog, type FakeEvent, pcrsAfter, soundBoot } from '../../fakes/event-log.js';
 import { FakeTpm, type QuoteContent, u16, u32 } from '../../fakes/tpm.js';
 import { refusalOf } from '../../refusal.js';
 
@@ -159,6 +159,29 @@ describe('genuine TPM evidence (protocol.md s.4)', () => {
     pcrs.set(configPcr, digest('sha256', pcrs.get(configPcr)!, machineId));
     const claims = await verify(material({ pcrs, configExtensions: [configDigest, machineId] }));
     expect(claims.configBinding).toEqual({ field: 'PCR 15', hash: 'sha256', digest: configDigest });
+  });
+
+  it.each<[string, () => TpmMaterial]>([
+    [
+      'of which the log tells instead',
+      () => {
+        const elsewhere: FakeEvent = { register: configPcr, type: 13, data: utf8('another') };
+        const pcrs = pcrsAfter([...boot, elsewhere]);
+        return material({ pcrs, eventLog: eventLog([...boot, elsewhere]) });
+      },
+    ],
+    ['into which nothing was measured', () => material({ pcrs: pcrsAfter(boot) })],
+    [
+      'that holds digests of another length',
+      () => {
+        const pcrs = pcrsAfter(boot);
+        const long = concat(configDigest, configDigest);
+        pcrs.set(configPcr, digest('sha256', pcrs.get(configPcr)!, long));
+        return material({ pcrs, configExtensions: [long] });
+      },
+    ],
+  ])('a config document that the agent names is not believed for a PCR %s', async (_, make) => {
+    expect(await refusalOf(verify(make()))).toBe('EVENT_LOG_MISMATCH');
   });
 
   it.each(['rsa', 'P-384'] as const)('an AK of kind %s', async (kind) => {

@@ -53,9 +53,10 @@ export function eventLogJson(log: EventLog, fileBytes: number): JsonObject {
 export function replayed(log: EventLog, bank: string): ReadonlyMap<number, Uint8Array> {
   if (bank === 'sha256' || bank === 'sha384') return replay(log, bank);
   const registers = new Map<number, Uint8Array>();
-  for (const { register, type, digests } of log.events) {
+  for (const event of log.events) {
+    const { register, type } = event;
     if (type === eventType.noAction) continue;
-    const digest = digests.get(bank) ?? new Uint8Array();
+    const digest = event.digest(bank) ?? new Uint8Array();
     const start = new Uint8Array(digest.length);
     if (register === 0) start[start.length - 1] = log.startupLocality ?? 0;
     const hash = createHash(bank)
