@@ -415,6 +415,11 @@ export const errorTable = {
     'The key check value is not that of this Security Key.',
     'Do not write the disk; report it to the operator of the Key Server.',
   ),
+  INSTANCE_CONFLICT: row(
+    'ALREADY_EXISTS',
+    'Another instance of the CVM has this.',
+    'Wait for the end of its lease, or let the tenant take the key over (cvmp key takeover).',
+  ),
   QUOTA: row(
     'RESOURCE_EXHAUSTED',
     'A quota of the policy or tenant is used up.',

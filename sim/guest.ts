@@ -1,3 +1,4 @@
+import { CvmpError } from '#core/errors.js';
 import {
   type CertTableEntry,
   encodeCertTable,
@@ -21,6 +22,8 @@ export interface LaunchedGuest {
   readonly imageId: Uint8Array;
   readonly idKeyDigest: Uint8Array;
   readonly authorKeyDigest: Uint8Array | undefined;
+  /** REPORT_ID_MA (32 bytes): the migration agent that it is bound to. */
+  readonly migrationAgent: Uint8Array | undefined;
 }
 
 /** What SNP_GUEST_REQUEST MSG_REPORT_REQ asks. */
@@ -43,17 +46,35 @@ export interface ExtendedReport {
 
 /** A launched guest, as its own kernel reaches the processor. */
 export class SimulatedGuest {
-  readonly launched: LaunchedGuest;
-  readonly #processor: SecurityProcessor;
+  #launched: LaunchedGuest;
+  #processor: SecurityProcessor;
 
   constructor(launched: LaunchedGuest, processor: SecurityProcessor) {
-    this.launched = launched;
+    this.#launched = launched;
     this.#processor = processor;
+  }
+
+  get launched(): LaunchedGuest {
+    return this.#launched;
   }
 
   /** MEASUREMENT, 48 bytes. */
   get measurement(): Uint8Array {
     return this.launched.measurement;
+  }
+
+  /**
+   * Moves the running guest to another processor, as a migration agent does: it keeps its REPORT_ID,
+   * and its LAUNCH_TCB is that of the import (SEV-SNP ABI, guest migration).
+   * @throws CvmpError LAUNCH_REFUSED where the guest is bound to no agent
+   */
+  migrate(to: SecurityProcessor): void {
+    if (this.#launched.migrationAgent === undefined) {
+      throw new CvmpError('LAUNCH_REFUSED', 'the guest is bound to no migration agent');
+    }
+    const { tcb: launchTcb, mitigationVector: launchMitigations } = to.settings;
+    this.#launched = { ...this.#launched, launchTcb, launchMitigations };
+    this.#processor = to;
   }
 
   /** A signed report in the true format, under the processor's settings of now. */
@@ -82,7 +103,7 @@ export class SimulatedGuest {
       ID_KEY_DIGEST: launched.idKeyDigest,
       AUTHOR_KEY_DIGEST: launched.authorKeyDigest ?? new Uint8Array(48),
       REPORT_ID: launched.reportId,
-      REPORT_ID_MA: new Uint8Array(32).fill(0xff),
+      REPORT_ID_MA: launched.migrationAgent ?? new Uint8Array(32).fill(0xff),
       LAUNCH_TCB: encodeTcb(product, launched.launchTcb),
       LAUNCH_MIT_VECTOR: launched.launchMitigations,
       ...overrides,

@@ -23,6 +23,8 @@ export interface GuestLaunch {
   readonly idBlock?: Uint8Array | undefined;
   /** 4096 bytes, with `idBlock`. */
   readonly idAuth?: Uint8Array | undefined;
+  /** Report id of the migration agent, 32 bytes; the guest policy must have MIGRATE_MA. */
+  readonly migrationAgent?: Uint8Array | undefined;
 }
 
 /** What a host can set on its processor. */
@@ -119,6 +121,10 @@ export class SecurityProcessor {
     const { guestPolicy, hostData } = launch;
     if (hostData.length !== 32) throw refused('HOST_DATA has 32 bytes');
     this.#requirePolicy(guestPolicy);
+    const { migrationAgent } = launch;
+    if (migrationAgent !== undefined && (guestPolicy & guestPolicyBits.MIGRATE_MA) === 0n) {
+      throw refused('the guest policy forbids a migration agent');
+    }
     let measurement: Uint8Array;
     try {
       measurement = launchMeasurement(launch.inputs);
@@ -132,6 +138,7 @@ export class SecurityProcessor {
       reportId: crypto.randomBytes(32),
       launchTcb: this.#settings.tcb,
       launchMitigations: this.#settings.mitigationVector,
+      migrationAgent,
       ...(await identity(launch, measurement)),
     };
     return new SimulatedGuest(guest, this);

@@ -88,10 +88,15 @@ export class AgentSession {
   #clientInitFrame: Uint8Array = new Uint8Array();
   #challenged: Challenged | undefined;
   #channel: Channel | undefined;
+  /** Of this session, once it is open. */
+  #continuity: Uint8Array | undefined;
+  /** Of the session before on the same stream. */
+  readonly #before: Uint8Array | undefined;
 
   /** @throws CvmpError VERSION where the config document demands a later protocol; its own codes */
-  constructor(options: AgentSessionOptions) {
+  constructor(options: AgentSessionOptions, before?: Uint8Array) {
     this.#options = options;
+    this.#before = before;
     this.#document = decodeConfigDocument(options.configDocument);
     const lowest = this.#document.protocolMin ?? 1;
     this.#versions = protocolVersions.filter((version) => version >= lowest);
@@ -220,8 +225,10 @@ export class AgentSession {
       }
       const suite = suiteOf(challenge.suite);
       const shared = await crypto.ecdh(key, ephK.point);
-      const keys = deriveSessionKeys(suite, challenge.sessionId, shared, transcript, frame);
-      this.#channel = new Channel('agent', challenge.sessionId, keys);
+      const { sessionId } = challenge;
+      const keys = deriveSessionKeys(suite, sessionId, shared, transcript, frame, this.#before);
+      this.#continuity = keys.continuity;
+      this.#channel = new Channel('agent', sessionId, keys);
       this.#challenged = undefined;
     });
   }
@@ -234,6 +241,19 @@ export class AgentSession {
   /** Opens the next frame of the server. @throws CvmpError PROTOCOL_ORDER, SEQUENCE, SIZE */
   open(frame: Uint8Array): Uint8Array {
     return this.#phases.stepNow('open', 'open', () => this.#channel!.open(frame));
+  }
+
+  /**
+   * A session that attests again on the same stream (protocol.md s.6.5). This one stays open until
+   * the other is; its secrets enter the other's keys, so that nobody else goes on with the stream.
+   * @param change of the options
+   * @throws CvmpError PROTOCOL_ORDER where this one is not open
+   */
+  again(change: Partial<AgentSessionOptions> = {}): AgentSession {
+    return this.#phases.stepNow('open', 'open', () => {
+      const options = { ...this.#options, ...change };
+      return new AgentSession(options, this.#continuity!.slice());
+    });
   }
 
   /** True once it failed or was closed. */
@@ -291,6 +311,8 @@ export class AgentSession {
     this.#challenged = undefined;
     this.#channel?.destroy();
     this.#channel = undefined;
+    this.#continuity?.fill(0);
+    this.#before?.fill(0);
   }
 }
 

@@ -1,4 +1,5 @@
 import { crypto } from '#crypto';
+import { concat } from '../bytes.js';
 import { encode } from '../cbor/encode.js';
 import type { SequenceKeys } from '../cose/sequenced-encrypt0.js';
 import { hkdfExpand, hkdfExtract } from '../hkdf.js';
@@ -41,12 +42,15 @@ export function activationProof(
 export interface SessionKeys {
   readonly agentToServer: SequenceKeys;
   readonly serverToAgent: SequenceKeys;
+  /** 32 bytes that enter the keys of a session that attests again on the same stream. */
+  readonly continuity: Uint8Array;
 }
 
 /**
  * HKDF over the ECDH secret, salted by a digest over all four messages (protocol.md s.6.2), so
  * that two ends with different views of the handshake cannot exchange a single frame.
  * `shared` is overwritten.
+ * @param continuity of the session before on the same stream: who attests again is who attested
  */
 export function deriveSessionKeys(
   suite: Suite,
@@ -54,9 +58,12 @@ export function deriveSessionKeys(
   shared: Uint8Array,
   transcript: Uint8Array,
   acceptFrame: Uint8Array,
+  continuity: Uint8Array = new Uint8Array(),
 ): SessionKeys {
   const final = crypto.hash(suite.hash, encode(['CVMP/1 final', transcript, acceptFrame]));
-  const pseudorandomKey = hkdfExtract(suite.hash, final, shared);
+  const secret = concat(shared, continuity);
+  const pseudorandomKey = hkdfExtract(suite.hash, final, secret);
+  secret.fill(0);
   shared.fill(0);
   const expand = (label: string, length: number) =>
     hkdfExpand(
@@ -69,7 +76,11 @@ export function deriveSessionKeys(
     key: expand(`${name} key`, 32),
     iv: expand(`${name} iv`, 12),
   });
-  const keys = { agentToServer: direction('a2s'), serverToAgent: direction('s2a') };
+  const keys = {
+    agentToServer: direction('a2s'),
+    serverToAgent: direction('s2a'),
+    continuity: expand('continuity', 32),
+  };
   pseudorandomKey.fill(0);
   return keys;
 }

@@ -108,9 +108,14 @@ export class ServerSession {
   #challenged: Challenged | undefined;
   #attested: Attested | undefined;
   #channel: Channel | undefined;
+  /** Of this session, once it is open. */
+  #continuity: Uint8Array | undefined;
+  /** Of the session before on the same stream. */
+  readonly #before: Uint8Array | undefined;
 
-  constructor(options: ServerSessionOptions) {
+  constructor(options: ServerSessionOptions, before?: Uint8Array) {
     this.#options = options;
+    this.#before = before;
     this.#identity = ecPublicKey(options.identity.curve, options.identity.publicPoint);
   }
 
@@ -266,7 +271,9 @@ export class ServerSession {
         shared,
         transcript,
         frame,
+        this.#before,
       );
+      this.#continuity = keys.continuity;
       this.#channel = new Channel('server', sessionId, keys);
       return frame;
     });
@@ -280,6 +287,19 @@ export class ServerSession {
   /** Opens the next frame of the agent. @throws CvmpError PROTOCOL_ORDER, SEQUENCE, SIZE */
   open(frame: Uint8Array): Uint8Array {
     return this.#phases.stepNow('open', 'open', () => this.#channel!.open(frame));
+  }
+
+  /**
+   * A session that attests again on the same stream (protocol.md s.6.5). This one stays open until
+   * the other is; its secrets enter the other's keys, so that nobody else goes on with the stream.
+   * @param change of the options
+   * @throws CvmpError PROTOCOL_ORDER where this one is not open
+   */
+  again(change: Partial<ServerSessionOptions> = {}): ServerSession {
+    return this.#phases.stepNow('open', 'open', () => {
+      const options = { ...this.#options, ...change };
+      return new ServerSession(options, this.#continuity!.slice());
+    });
   }
 
   /** True once it failed or was closed. */
@@ -331,5 +351,7 @@ export class ServerSession {
     this.#attested = undefined;
     this.#channel?.destroy();
     this.#channel = undefined;
+    this.#continuity?.fill(0);
+    this.#before?.fill(0);
   }
 }

@@ -100,7 +100,7 @@ function readSessionLimits(session: ConfigReader): SessionLimits {
       min: 1,
       max: 86400,
       default: 600,
-      why: 'an agent that comes back attests again within milliseconds',
+      why: 'after the lease; an agent that comes back attests again within milliseconds',
     }),
     inFlightMax: session.integer('in_flight_max', {
       min: 1,
@@ -113,6 +113,12 @@ function readSessionLimits(session: ConfigReader): SessionLimits {
       max: 1_000_000,
       default: 10_000,
       why: 'each holds keys and buffers of some kB',
+    }),
+    attestationsPerHourMax: session.integer('attestations_per_hour_max', {
+      min: 1,
+      max: 100_000,
+      default: 120,
+      why: 'an agent needs a few a day; each costs the server milliseconds',
     }),
   };
 }

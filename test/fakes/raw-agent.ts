@@ -53,6 +53,8 @@ export interface EvidenceChange {
   readonly tamper?: (report: Uint8Array) => void;
   /** What the host gives along in place of its certificates; empty: nothing. */
   readonly certTable?: Uint8Array;
+  /** Another guest's evidence. */
+  readonly guest?: SimulatedGuest;
 }
 
 /** A frame as the stream carries it. */
@@ -64,7 +66,7 @@ export function sessionFrame(kind: Frame, value: Uint8Array): Uint8Array {
 /** A Key Agent step by step, so that a test can leave one out, repeat it or change it. */
 export class RawAgent {
   readonly stream: GrpcStream;
-  readonly session: AgentSession;
+  session: AgentSession;
   readonly notices: SessionNotice[] = [];
   readonly #options: RawAgentOptions;
 
@@ -101,7 +103,8 @@ export class RawAgent {
 
   /** Evidence over what the challenge asks. */
   async evidenceFor(reportData: Uint8Array, change: EvidenceChange = {}): Promise<Uint8Array> {
-    const { guest, evidence } = this.#options;
+    const { guest = this.#options.guest } = change;
+    const { evidence } = this.#options;
     if (evidence !== undefined) {
       return this.session.evidence(encodeCmw(await evidence.collection(reportData)), 'test-agent');
     }
@@ -132,6 +135,13 @@ export class RawAgent {
     if (this.#options.evidence?.activate !== undefined) await this.activate();
     await this.session.accept(await this.frame('accept'));
     return this.receive();
+  }
+
+  /** Begins to attest again; what was asked before is answered under `before` until the accept. */
+  again(change: { configDocument?: Uint8Array } = {}): { readonly before: AgentSession } {
+    const before = this.session;
+    this.session = before.again(change);
+    return { before };
   }
 
   /** Sends a request. @returns its id */

@@ -85,6 +85,10 @@ export interface SessionGrant {
   readonly policy: StoredPolicy;
   /** Level proven under it, at least 1. */
   readonly level: number;
+  /** Names the running instance for its life; undefined where the evidence names none. */
+  readonly instanceId: Uint8Array | undefined;
+  /** Names the chip; undefined where the evidence hides it. */
+  readonly chipId: Uint8Array | undefined;
   /** SHA-256 of the evidence. */
   readonly evidenceDigest: Uint8Array;
   /** End of the lease. */

@@ -1,7 +1,6 @@
 import { fromBinary } from '@bufbuild/protobuf';
 import type { EcPrivateKey } from '#core/crypto.js';
 import { CvmpError, type ErrorCode } from '#core/errors.js';
-import type { KeyToActivate } from '#core/rats/activation.js';
 import { ServerSession } from '#core/session/server.js';
 import {
   type AgentMessage,
@@ -21,20 +20,23 @@ import type { KeyServerMetrics } from '../metrics.js';
 import type { NoticeBoard } from '../notices.js';
 import type { Keys, SessionGrant } from '../release/contract.js';
 import type { Verifier } from '../verifier/attest.js';
+import { type Accepted, Handshake } from './handshake.js';
 import { answerRequest, errorMessage, grantMessage, namedKey, noticeMessage } from './requests.js';
 import { ToldSession } from './told.js';
 
 /** Every limit is finite. */
 export interface SessionLimits {
-  /** From the opening of the stream to the acceptance of its evidence. */
+  /** From ClientInit to the acceptance of the evidence; for the first one, from the opening on. */
   readonly handshakeSeconds: number;
   readonly challengeSeconds: number;
-  /** An attested stream without requests is ended after this. */
+  /** An attested stream is ended this long after its lease and its last request. */
   readonly idleSeconds: number;
   /** Requests that may be in flight at once on one stream. */
   readonly inFlightMax: number;
   /** Streams at once. */
   readonly sessionsMax: number;
+  /** Handshakes on one stream, the first one included. */
+  readonly attestationsPerHourMax: number;
 }
 
 export interface SessionParts {
@@ -50,27 +52,36 @@ export interface SessionParts {
 
 type FrameCase = 'challenge' | 'credential' | 'accept' | 'sealed';
 
+const hour = 3_600_000;
+/** A timer counts no further than this (24.8 days). */
+const timerMax = 2 ** 31 - 1;
+
+/** A session that is open, and what its evidence granted. */
+interface OpenSession {
+  readonly session: ServerSession;
+  readonly grant: SessionGrant;
+  readonly told: ToldSession;
+}
+
 /**
- * One Session stream: attest once, then many pipelined requests, answered as they are done. What it
- * knows dies with the stream.
+ * One Session stream: attest, then many pipelined requests, answered as they are done; attest again,
+ * as often as need be (protocol.md s.6.5). What it knows dies with the stream.
  */
 export class SessionStream implements StreamReceiver<typeof SessionRequestSchema> {
   readonly #parts: SessionParts;
   readonly #sender: StreamSender<typeof SessionResponseSchema>;
   readonly #context: CallContext;
-  readonly #session: ServerSession;
   readonly #ended: () => void;
-  #grant: SessionGrant | undefined;
-  #told: ToldSession | undefined;
+  #handshake: Handshake | undefined;
+  #open: OpenSession | undefined;
   #unregister = () => {};
-  /** Goes on with the attestation that waits for an activation. */
-  #activated:
-    | { readonly resolve: () => void; readonly reject: (error: unknown) => void }
-    | undefined;
   #inFlight = 0;
   #halfClosed = false;
-  #draining: CvmpError | undefined;
-  #timer: NodeJS.Timeout;
+  /** Why the stream ends as soon as all requests are answered. */
+  #failure: unknown;
+  #timer: NodeJS.Timeout | undefined;
+  #handshakeTimer: NodeJS.Timeout | undefined;
+  #attestations = { since: 0, count: 0 };
   #closed = false;
 
   constructor(
@@ -83,14 +94,14 @@ export class SessionStream implements StreamReceiver<typeof SessionRequestSchema
     this.#sender = sender;
     this.#context = context;
     this.#ended = ended;
-    this.#session = new ServerSession({
+    const first = new ServerSession({
       codec: sessionCodec,
       identity: parts.identity,
       exportKeyingMaterial: context.exportKeyingMaterial ?? noConnection,
       evidenceProfiles: parts.verifier.profiles,
       challengeSeconds: parts.limits.challengeSeconds,
     });
-    this.#timer = this.#endAfter(parts.limits.handshakeSeconds, 'the handshake took too long');
+    this.#handshake = this.#newHandshake(first);
   }
 
   message({ frame }: SessionRequest): void {
@@ -102,7 +113,7 @@ export class SessionStream implements StreamReceiver<typeof SessionRequestSchema
         this.#run(this.#evidence(frame.value));
         break;
       case 'activation':
-        this.#activation(frame.value);
+        this.#attesting().activation(frame.value);
         break;
       case 'sealed':
         this.#request(frame.value);
@@ -120,80 +131,88 @@ export class SessionStream implements StreamReceiver<typeof SessionRequestSchema
 
   /** What is in flight is answered; what comes now is refused, to be tried again elsewhere. */
   draining(error: CvmpError): void {
-    this.#draining = error;
-    this.#told?.tell({ kind: 'shutting-down' });
+    if (!this.#halfClosed) this.#failure ??= error;
+    this.#open?.told.tell({ kind: 'shutting-down' });
     this.#endWhenDone();
   }
 
   drained(): void {
-    this.#told?.release();
+    this.#open?.told.release();
     this.#sender.resume();
   }
 
   closed(): void {
     this.#closed = true;
     clearTimeout(this.#timer);
+    clearTimeout(this.#handshakeTimer);
     this.#unregister();
-    this.#session.close();
-    this.#grant = undefined;
-    this.#activated?.reject(gone());
+    this.#handshake?.cancel();
+    this.#open?.session.close();
+    this.#open = undefined;
     this.#ended();
   }
 
+  /** Begins a handshake: the first one, or one more beside the session that is open. */
   async #clientInit(bytes: Uint8Array): Promise<void> {
-    this.#send('challenge', await this.#session.clientInit(bytes, this.#parts.now()));
+    this.#countAttestation();
+    if (this.#handshake === undefined && this.#open !== undefined) {
+      this.#handshake = this.#newHandshake(this.#open.session.again());
+    }
+    await this.#attesting().clientInit(bytes);
+  }
+
+  #newHandshake(session: ServerSession): Handshake {
+    const { verifier, now, limits } = this.#parts;
+    this.#handshakeTimer = this.#endAfter(limits.handshakeSeconds, 'the handshake took too long');
+    return new Handshake(session, {
+      verifier,
+      now,
+      context: this.#context,
+      send: (kind, value) => this.#send(kind, value),
+      before: this.#open?.grant,
+    });
   }
 
   async #evidence(bytes: Uint8Array): Promise<void> {
-    const { verifier, limits, now } = this.#parts;
-    const evidence = this.#session.evidence(bytes, now());
-    const attested = await verifier.attest(evidence, this.#context, (key) => this.#activate(key));
-    const accept = await this.#session.accept();
-    this.#grant = attested.grant;
+    const accepted = await this.#attesting().evidence(bytes);
+    if (this.#closed) accepted.session.close();
+    else this.#accept(accepted);
+  }
+
+  /**
+   * From the accept frame on, everything is sealed by the new keys, answers to earlier requests
+   * included; the agent has sealed nothing since its evidence.
+   */
+  #accept({ session, accept, attested }: Accepted): void {
+    const { grant } = attested;
+    clearTimeout(this.#handshakeTimer);
+    this.#handshake = undefined;
     this.#send('accept', accept);
-    this.#answer(grantMessage(attested, limits.inFlightMax));
-    this.#register(attested.grant);
+    this.#open?.session.close();
+    const told = this.#open?.told ?? this.#register(grant);
+    told.grant = grant;
+    this.#open = { session, grant, told };
+    this.#answer(grantMessage(attested, this.#parts.limits.inFlightMax));
     this.#waitForRequests();
   }
 
   /** From here on the session is told what happens to its policy and keys. */
-  #register(grant: SessionGrant): void {
-    if (this.#closed) return;
-    this.#told = new ToldSession(grant, (notice) => this.#answer(noticeMessage(notice)));
-    this.#unregister = this.#parts.notices.register(this.#told);
-  }
-
-  /** Both credential legs: the attestation goes on only with the right answer. */
-  async #activate(key: KeyToActivate): Promise<void> {
-    this.#send('credential', await this.#session.credential((secret) => key.seal(secret)));
-    await new Promise<void>((resolve, reject) => {
-      this.#activated = { resolve, reject };
-      if (this.#closed) reject(gone());
-    });
-  }
-
-  /** What is wrong with the answer is for the attestation to tell, and to record. */
-  #activation(bytes: Uint8Array): void {
-    const waiting = this.#activated;
-    this.#activated = undefined;
-    try {
-      this.#session.activation(bytes, this.#parts.now());
-      waiting?.resolve();
-    } catch (error) {
-      if (waiting === undefined) throw error;
-      waiting.reject(error);
-    }
+  #register(grant: SessionGrant): ToldSession {
+    const told = new ToldSession(grant, (notice) => this.#answer(noticeMessage(notice)));
+    this.#unregister = this.#parts.notices.register(told);
+    return told;
   }
 
   /** Opens in the order of arrival; answers come in the order in which they are ready. */
   #request(sealed: Uint8Array): void {
-    const plaintext = this.#session.open(sealed);
-    const grant = this.#grant;
-    if (grant === undefined) throw new TypeError('a session is open without a grant');
-    const message = this.#read(plaintext);
+    const open = this.#open;
+    if (open === undefined || this.#handshake?.attesting) {
+      throw new CvmpError('PROTOCOL_ORDER', 'a sealed frame before the evidence is judged');
+    }
+    const message = this.#read(open.session.open(sealed));
     if (message === undefined) return;
-    if (this.#draining !== undefined) {
-      this.#answer(errorMessage(message.requestId, this.#draining));
+    if (this.#failure !== undefined) {
+      this.#answer(errorMessage(message.requestId, codedError(this.#failure)));
       return;
     }
     if (this.#inFlight >= this.#parts.limits.inFlightMax) {
@@ -204,7 +223,7 @@ export class SessionStream implements StreamReceiver<typeof SessionRequestSchema
     }
     this.#inFlight += 1;
     clearTimeout(this.#timer);
-    this.#run(this.#decide(grant, message));
+    this.#run(this.#decide(open, message));
   }
 
   /** A request that breaks a rule is answered where it says who it is; otherwise the stream ends. */
@@ -219,22 +238,22 @@ export class SessionStream implements StreamReceiver<typeof SessionRequestSchema
     }
   }
 
-  async #decide(grant: SessionGrant, message: AgentMessage): Promise<void> {
+  async #decide({ grant, told }: OpenSession, message: AgentMessage): Promise<void> {
     const started = performance.now();
     let code: ErrorCode | 'OK' = 'OK';
     try {
-      this.#told?.uses(namedKey(message));
+      told.uses(namedKey(message));
       const answer = await answerRequest(this.#parts.keys, grant, message);
-      if (answer.keyId !== undefined) this.#told?.uses(answer.keyId);
+      if (answer.keyId !== undefined) told.uses(answer.keyId);
       this.#answer(answer.message);
       answer.securityKey?.fill(0);
     } catch (error) {
       if (!(error instanceof CvmpError)) {
         this.#context.log.error(errorFields(error), 'request failed');
       }
-      const told = error instanceof CvmpError ? error : undefined;
-      code = told?.code ?? 'INTERNAL';
-      this.#answer(errorMessage(message.requestId, told));
+      const coded = codedError(error);
+      code = coded?.code ?? 'INTERNAL';
+      this.#answer(errorMessage(message.requestId, coded));
     } finally {
       const seconds = (performance.now() - started) / 1000;
       this.#parts.metrics?.request(message.request.case, code, seconds);
@@ -244,15 +263,35 @@ export class SessionStream implements StreamReceiver<typeof SessionRequestSchema
     }
   }
 
-  /** Whatever goes wrong outside of a request ends the stream. */
+  /** Whatever goes wrong outside of a request ends the stream, once requests are answered. */
   #run(work: Promise<void>): void {
-    work.catch((error) => this.#sender.fail(error));
+    work.catch((error) => {
+      this.#failure ??= error;
+      this.#endWhenDone();
+    });
+  }
+
+  /** @throws CvmpError PROTOCOL_ORDER */
+  #attesting(): Handshake {
+    if (this.#handshake !== undefined) return this.#handshake;
+    throw new CvmpError('PROTOCOL_ORDER', 'no handshake was begun');
+  }
+
+  /** Stops an agent from making the server verify evidence without end. @throws CvmpError RATE */
+  #countAttestation(): void {
+    const now = this.#parts.now();
+    const most = this.#parts.limits.attestationsPerHourMax;
+    const { since, count } = this.#attestations;
+    const isOver = now - since >= hour || now < since;
+    this.#attestations = isOver ? { since: now, count: 1 } : { since, count: count + 1 };
+    if (this.#attestations.count <= most) return;
+    throw new CvmpError('RATE', `more than ${most} attestations in an hour on one stream`);
   }
 
   #answer(message: ServerMessage): void {
-    if (this.#closed) return;
+    if (this.#closed || this.#open === undefined) return;
     const plaintext = writeMessage(ServerMessageSchema, message);
-    this.#send('sealed', this.#session.seal(plaintext));
+    this.#send('sealed', this.#open.session.seal(plaintext));
     plaintext.fill(0);
   }
 
@@ -265,25 +304,33 @@ export class SessionStream implements StreamReceiver<typeof SessionRequestSchema
     };
     // An agent that does not read its answers is not read either.
     if (this.#sender.send(message)) return;
-    this.#told?.hold();
+    this.#open?.told.hold();
     this.#sender.pause();
   }
 
+  /** An agent that holds its lease is left alone: it waits for notices. */
   #waitForRequests(): void {
-    if (this.#inFlight > 0 || this.#closed) return;
+    if (this.#inFlight > 0 || this.#closed || this.#open === undefined) return;
     clearTimeout(this.#timer);
-    this.#timer = this.#endAfter(this.#parts.limits.idleSeconds, 'no request for too long');
+    const { limits, now } = this.#parts;
+    const leaseSeconds = Math.max(0, (this.#open.grant.leaseExpires - now()) / 1000);
+    this.#timer = this.#endAfter(leaseSeconds + limits.idleSeconds, 'no request for too long');
   }
 
   #endAfter(seconds: number, why: string): NodeJS.Timeout {
-    return setTimeout(() => this.#sender.fail(new CvmpError('DEADLINE', why)), seconds * 1000);
+    const fail = () => this.#sender.fail(new CvmpError('DEADLINE', why));
+    return setTimeout(fail, Math.min(seconds * 1000, timerMax));
   }
 
   #endWhenDone(): void {
     if (this.#inFlight > 0 || this.#closed) return;
-    if (this.#halfClosed) this.#sender.end();
-    else if (this.#draining !== undefined) this.#sender.fail(this.#draining);
+    if (this.#failure !== undefined) this.#sender.fail(this.#failure);
+    else if (this.#halfClosed) this.#sender.end();
   }
+}
+
+function codedError(error: unknown): CvmpError | undefined {
+  return error instanceof CvmpError ? error : undefined;
 }
 
 function requestIdOf(plaintext: Uint8Array): Uint8Array | undefined {
@@ -293,10 +340,6 @@ function requestIdOf(plaintext: Uint8Array): Uint8Array | undefined {
   } catch {
     return undefined;
   }
-}
-
-function gone(): CvmpError {
-  return new CvmpError('CANCELLED', 'the agent left before it activated its credential');
 }
 
 /** A session without a connection of its own has nothing to be bound to. */

@@ -82,12 +82,14 @@ export class Verifier {
   /**
    * Decides on evidence and records the decision, granted or refused, before it returns.
    * @param activate runs the credential legs of the session, where the evidence needs them
+   * @param before what the same stream was granted before, where it attests again
    * @throws CvmpError with the first failure as its code; the audit record has all of them
    */
   async attest(
     evidence: SessionEvidence,
     call: CallContext,
     activate: Activate,
+    before?: SessionGrant,
   ): Promise<Attested> {
     const findings: Findings = {};
     const evidenceDigest = crypto.hash('sha256', evidence.collection);
@@ -108,7 +110,7 @@ export class Verifier {
       this.#options.metrics?.attested(findings.format, code ?? 'OK', seconds);
     };
     try {
-      const attested = await this.#decide(evidence, findings, evidenceDigest, activate);
+      const attested = await this.#decide(evidence, findings, evidenceDigest, activate, before);
       await record(undefined);
       return attested;
     } catch (error) {
@@ -123,11 +125,13 @@ export class Verifier {
     findings: Findings,
     evidenceDigest: Uint8Array,
     activate: Activate,
+    before: SessionGrant | undefined,
   ): Promise<Attested> {
     const verified = await this.#verify(evidence, findings, activate);
     // From here on the tenant is the one that the hardware names.
     findings.tenantId = evidence.document.tenantId;
     findings.cvmName = evidence.document.cvmName;
+    if (before !== undefined) requireSameCvm(before, evidence, verified);
     const tenant = await this.#tenant(evidence);
     const policy = await this.#policy(evidence);
     findings.policyDigest = policy.digest;
@@ -141,6 +145,8 @@ export class Verifier {
       cvmName: evidence.document.cvmName,
       policy,
       level,
+      instanceId: verified.claims.instanceId,
+      chipId: verified.claims.chipId,
       evidenceDigest,
       leaseExpires: this.#options.now() + leaseSeconds * 1000,
       appraise: (later) => accepted(appraise(verified, appraisalPolicy(later))),
@@ -203,6 +209,28 @@ export class Verifier {
     checkValidity(stored.policy, this.#options.now());
     return stored;
   }
+}
+
+/**
+ * Who attests again on a stream is who attested on it. The chip may be another one: then the CVM was
+ * migrated, and its instance id went with it.
+ * @throws CvmpError CONFIG_MISMATCH, INSTANCE_CONFLICT
+ */
+function requireSameCvm(
+  before: SessionGrant,
+  { document }: SessionEvidence,
+  { claims }: VerifiedEvidence,
+): void {
+  if (document.tenantId !== before.tenantId || document.cvmName !== before.cvmName) {
+    const is = `${document.tenantId}/${document.cvmName}`;
+    const was = `${before.tenantId}/${before.cvmName}`;
+    throw new CvmpError('CONFIG_MISMATCH', `the stream is of ${was}, the evidence of ${is}`);
+  }
+  const { instanceId } = claims;
+  if (instanceId === undefined || before.instanceId === undefined) return;
+  if (equalBytes(instanceId, before.instanceId)) return;
+  const [is, was] = [toHex(instanceId), toHex(before.instanceId)];
+  throw new CvmpError('INSTANCE_CONFLICT', `the stream is of instance ${was}, not of ${is}`);
 }
 
 /** @throws CvmpError with the first failure */

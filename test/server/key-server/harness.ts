@@ -2,6 +2,7 @@ import { onTestFinished } from 'vitest';
 import { thumbprint } from '#core/cose/key.js';
 import type { EcPrivateKey } from '#core/crypto.js';
 import { encodeConfigDocument } from '#core/rats/config-document.js';
+import { guestPolicyBits } from '#core/snp/layout.js';
 import { crypto } from '#crypto';
 import { tenantService } from '#server/host/callers/tenants.js';
 import { auditService } from '#server/key-server/audit-service.js';
@@ -32,6 +33,7 @@ export const limits: SessionLimits = {
   idleSeconds: 60,
   inFlightMax: 4,
   sessionsMax: 16,
+  attestationsPerHourMax: 20,
 };
 
 /** A Key Server on loopback with a real store, and a host with simulated hardware beside it. */
@@ -60,6 +62,8 @@ export interface GuestChange {
   readonly policyAnchor?: Uint8Array;
   readonly keyServers?: readonly Uint8Array[];
   readonly cmdline?: string;
+  /** Report id of the migration agent that the guest is bound to. */
+  readonly migrationAgent?: Uint8Array;
 }
 
 export interface Launched {
@@ -132,7 +136,9 @@ export async function startKeyServer(
           ...testLaunchInputs,
           boot: { ...boot!, cmdline: guest.cmdline ?? boot!.cmdline },
         },
-        guestPolicy: testGuestPolicy,
+        guestPolicy:
+          testGuestPolicy | (guest.migrationAgent === undefined ? 0n : guestPolicyBits.MIGRATE_MA),
+        migrationAgent: guest.migrationAgent,
         hostData: crypto.hash('sha256', configDocument),
       }),
     };

@@ -141,6 +141,8 @@ export function grantOf(
     cvmName: 'web-1',
     policy,
     level,
+    instanceId: undefined,
+    chipId: undefined,
     evidenceDigest: new Uint8Array(32).fill(level),
     leaseExpires: Number.MAX_SAFE_INTEGER,
     appraise: ({ policy: { levels: all } }) => {
