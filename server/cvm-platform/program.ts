@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { tenantService } from '#server/host/callers/tenants.js';
 import { createTls } from '#server/host/config/files.js';
-import { hostOptions } from '#server/host/config/settings.js';
+import { hostOptions, liveHostOptions } from '#server/host/config/settings.js';
 import { type Host, startHost } from '#server/host/host.js';
 import { Database } from '#server/host/level.js';
 import { createLog } from '#server/host/log.js';
@@ -50,7 +50,10 @@ async function init(
   return lines;
 }
 
-async function serve(settings: PlatformSettings, now: () => number): Promise<Running> {
+async function serve(
+  settings: PlatformSettings,
+  now: () => number,
+): Promise<Running<PlatformSettings>> {
   const { host, limits, offerMs } = settings;
   const log = createLog(host.name, host.logLevel);
   const observation = createObservation();
@@ -64,11 +67,17 @@ async function serve(settings: PlatformSettings, now: () => number): Promise<Run
     const parts = { services, tenants, observation, log, now };
     const server = await startHost(hostOptions(host, parts));
     const watch = followHealth(server, platform);
+    let { shutdownGraceSeconds, shutdownNoticeSeconds } = host;
     return {
       log,
+      apply(next) {
+        server.apply(liveHostOptions(next.host, { tenants, now }));
+        log.level = next.host.logLevel;
+        ({ shutdownGraceSeconds, shutdownNoticeSeconds } = next.host);
+      },
       async stop() {
         clearInterval(watch);
-        await server.stop(host.shutdownGraceSeconds, host.shutdownNoticeSeconds);
+        await server.stop(shutdownGraceSeconds, shutdownNoticeSeconds);
         await platform.close();
       },
     };

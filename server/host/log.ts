@@ -22,6 +22,7 @@ export const logField = {
   cvmIds: 'cvm_ids',
   operation: 'operation',
   endorsement: 'endorsement',
+  settings: 'settings',
 } as const;
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';

@@ -2,7 +2,8 @@ import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import type { Logger } from 'pino';
 import { CvmpError } from '#core/errors.js';
-import { type ConfigReader, readConfig } from './config/reader.js';
+import { type Config, type ConfigReader, readConfig } from './config/reader.js';
+import { createReload, type Reloaded } from './reload.js';
 import { type ProcessSignals, untilStopped } from './shutdown.js';
 
 /** A server program: `NAME init|serve --config FILE`. */
@@ -15,7 +16,7 @@ export interface Program<C> {
   /** Makes what `serve` needs; refuses to overwrite. Gives lines for the person who called it. */
   readonly init: (config: C, options: InitOptions) => Promise<readonly string[]>;
   /** Starts serving. */
-  readonly serve: (config: C) => Promise<Running>;
+  readonly serve: (config: C, control: Control) => Promise<Running<C>>;
   /** What else it can be told, by two words: "endorsements list". */
   readonly commands?: Readonly<Record<string, ProgramCommand<C>>>;
 }
@@ -44,9 +45,20 @@ export interface InitOptions {
   readonly flags: ReadonlySet<string>;
 }
 
+/** What a server may ask of the program around it. */
+export interface Control {
+  /**
+   * Reads the configuration file again and takes over what may change.
+   * @throws CvmpError CONFIG; then nothing has changed
+   */
+  readonly reload: () => Promise<Reloaded>;
+}
+
 /** A server that is up. */
-export interface Running {
+export interface Running<C> {
   readonly log: Logger;
+  /** Takes over what may change; all of it or, thrown, nothing. @throws CvmpError CONFIG */
+  apply(config: C): void | Promise<void>;
   /** Finishes what is under way and closes everything. */
   stop(): Promise<void>;
 }
@@ -70,7 +82,8 @@ export async function runProgram<C>(program: Program<C>, process: ProgramProcess
       process.stdout(usage(program));
       return 0;
     }
-    const { value, printed } = load(command.configFile, program.read);
+    const config = load(command.configFile, program.read);
+    const { value, printed } = config;
     const print = (lines: readonly string[]) => {
       for (const line of lines) process.stdout(`${line}\n`);
     };
@@ -78,17 +91,38 @@ export async function runProgram<C>(program: Program<C>, process: ProgramProcess
     if (command.printConfig) process.stdout(printed);
     else if (once !== undefined) print(await once.run(value, command.given));
     else if (command.verb === 'init') print(await program.init(value, command));
-    else {
-      const running = await program.serve(value);
-      await untilStopped(process.signals, running.log, () => process.exit(1));
-      await running.stop();
-    }
+    else await serve(program, config, command.configFile, process);
     return 0;
   } catch (error) {
     if (!(error instanceof CvmpError)) throw error;
     process.stderr(`${program.name}: error: ${error.message}\n  hint: ${error.next}\n`);
     return error.code === 'USAGE' ? 2 : 1;
   }
+}
+
+/** Serves until a signal says stop; SIGHUP reloads. */
+async function serve<C>(
+  program: Program<C>,
+  config: Config<C>,
+  file: string,
+  { signals, exit }: ProgramProcess,
+): Promise<void> {
+  let reload: () => Promise<Reloaded> = () => {
+    throw new CvmpError('UNAVAILABLE', 'the server is still starting');
+  };
+  // What is wrong with a new file is in the log.
+  signals.on('SIGHUP', () => void control.reload().catch(() => undefined));
+  const control: Control = { reload: async () => reload() };
+  const running = await program.serve(config.value, control);
+  const { log } = running;
+  reload = createReload({
+    load: () => load(file, program.read),
+    current: config,
+    apply: (value) => running.apply(value),
+    log,
+  });
+  await untilStopped(signals, log, () => exit(1));
+  await running.stop();
 }
 
 interface Command extends InitOptions {
@@ -176,7 +210,7 @@ function usage({ name, initFlags = {}, commands = {} }: Named): string {
   return [
     'examples:',
     `  ${name} init --config FILE --self-signed localhost   make store, keys and a certificate`,
-    `  ${name} serve --config FILE                          serve until SIGTERM or Ctrl-C`,
+    `  ${name} serve --config FILE                          serve until SIGTERM or Ctrl-C; SIGHUP reloads`,
     `  ${name} serve --config FILE --print-config           show every setting and its reason`,
     ...Object.entries(commands).flatMap(([verb, { summary, options = {}, positionals }]) => {
       const values = Object.entries(options).map(([option, help]) => `[--${option} ${help}]...`);

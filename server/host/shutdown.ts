@@ -3,8 +3,7 @@ import { logField } from './log.js';
 
 /** What a program does with its process; main.ts gives the real one. */
 export interface ProcessSignals {
-  on(signal: 'SIGTERM' | 'SIGINT', listener: () => void): unknown;
-  off(signal: 'SIGTERM' | 'SIGINT', listener: () => void): unknown;
+  on(signal: 'SIGTERM' | 'SIGINT' | 'SIGHUP', listener: () => void): unknown;
 }
 
 /**

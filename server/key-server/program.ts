@@ -10,12 +10,12 @@ import {
   readNamedFile,
   writeNewFile,
 } from '#server/host/config/files.js';
-import { hostOptions } from '#server/host/config/settings.js';
+import { hostOptions, liveHostOptions } from '#server/host/config/settings.js';
 import { type Host, startHost } from '#server/host/host.js';
 import { type LocalSocket, listenLocal } from '#server/host/local-socket.js';
 import { createLog } from '#server/host/log.js';
 import { createObservation, type Observation } from '#server/host/observe/observation.js';
-import type { InitOptions, Program, Running } from '#server/host/program.js';
+import type { Control, InitOptions, Program, Running } from '#server/host/program.js';
 import { auditService } from './audit-service.js';
 import { type KeyServerSettings, readKeyServerSettings } from './config.js';
 import { systemClock } from './endorsements/clock.js';
@@ -29,6 +29,7 @@ import { operatorService } from './operator/service.js';
 import { policyService } from './policy-service.js';
 import type { KeyServerState } from './release/contract.js';
 import { initState, openState } from './release/open.js';
+import type { SessionLimits } from './session/stream.js';
 import { createMasterKeyFile, readMasterKeyFile } from './store/master-key.js';
 import { trustAnchors } from './verifier/anchors.js';
 import { Verifier, type VerifierOptions } from './verifier/attest.js';
@@ -41,7 +42,7 @@ export function keyServer(now: () => number): Program<KeyServerSettings> {
     name: 'cvmp-key-server',
     read: readKeyServerSettings,
     init: (settings, options) => init(settings, options, now),
-    serve: (settings) => serve(settings, now),
+    serve: (settings, control) => serve(settings, control, now),
     commands: {
       ...operatorCommands((settings) => settings.operatorSocket.path),
       ...endorsementCommands((settings) => ({
@@ -80,8 +81,13 @@ async function init(
   return lines;
 }
 
-async function serve(settings: KeyServerSettings, now: () => number): Promise<Running> {
+async function serve(
+  settings: KeyServerSettings,
+  { reload }: Control,
+  now: () => number,
+): Promise<Running<KeyServerSettings>> {
   const log = createLog(settings.host.name, settings.host.logLevel);
+  let live = liveParts(settings);
   const observation = createObservation();
   const metrics = new KeyServerMetrics(observation);
   const masterKey = readMasterKeyFile(settings.store.masterKeyFile);
@@ -89,28 +95,37 @@ async function serve(settings: KeyServerSettings, now: () => number): Promise<Ru
   const { folder, headFile } = settings.store;
   const options = { headFile, masterKey, now, randomBytes, observer: metrics };
   const state = await openState(folder, options);
-  const anchors = anchorsOf(settings);
   const endorsements = openEndorsements(
     settings.endorsements,
-    { anchors, clock: systemClock(now, false), random: Math.random, log },
+    { anchors: live.anchors, clock: systemClock(now, false), random: Math.random, log },
     settings.endorsements.mode === 'fetch',
   );
   let local: LocalSocket | undefined;
   try {
     local = await listenLocal({
       path: settings.operatorSocket.path,
-      services: [operatorService({ failure: state.failure, started: now() })],
+      services: [operatorService({ failure: state.failure, started: now(), reload })],
       log,
       now,
       unarySecondsMax: settings.host.unarySecondsMax,
     });
     const source = endorsements.keeper;
-    const host = await listen(settings, state, { anchors, source, observation, metrics, log, now });
+    const parts = { source, observation, metrics, log, now };
+    const host = await listen(settings, state, () => live, parts);
     if (settings.endorsements.mode === 'fetch') endorsements.startRefresh();
     const watch = followHealth(host, state);
-    const { shutdownGraceSeconds, shutdownNoticeSeconds } = settings.host;
+    let { shutdownGraceSeconds, shutdownNoticeSeconds } = settings.host;
     return {
       log,
+      apply(next) {
+        const nextLive = liveParts(next);
+        host.apply(liveHostOptions(next.host, { tenants: state.tenants, now }));
+        // From here on nothing can fail.
+        live = nextLive;
+        source.trust(live.anchors);
+        log.level = next.host.logLevel;
+        ({ shutdownGraceSeconds, shutdownNoticeSeconds } = next.host);
+      },
       async stop() {
         clearInterval(watch);
         await local?.close();
@@ -127,6 +142,26 @@ async function serve(settings: KeyServerSettings, now: () => number): Promise<Ru
   }
 }
 
+/** What of the configuration, and of the files that it names, may change while the server runs. */
+interface LiveParts extends Pick<VerifierOptions, 'anchors' | 'endorsements'> {
+  readonly limits: SessionLimits;
+}
+
+/** @throws CvmpError CONFIG */
+function liveParts(settings: KeyServerSettings): LiveParts {
+  const { verifier, session } = settings;
+  return {
+    anchors: anchorsOf(settings),
+    endorsements: heldEndorsements([
+      ...readAll(verifier.endorsementFiles, 'verifier.endorsement_files'),
+      // A root that is trusted need not come along.
+      ...readAll(verifier.trustAnchorFiles, 'verifier.trust_anchor_files'),
+      ...readAll(verifier.tpmRootFiles, 'verifier.tpm_root_files'),
+    ]),
+    limits: session,
+  };
+}
+
 function anchorsOf({ verifier }: KeyServerSettings): readonly TrustAnchor[] {
   return trustAnchors({
     roots: readAll(verifier.trustAnchorFiles, 'verifier.trust_anchor_files'),
@@ -134,48 +169,51 @@ function anchorsOf({ verifier }: KeyServerSettings): readonly TrustAnchor[] {
   });
 }
 
-interface ListenParts extends Pick<VerifierOptions, 'anchors' | 'source' | 'now'> {
+interface ListenParts extends Pick<VerifierOptions, 'source' | 'now'> {
   readonly log: Logger;
   readonly observation: Observation;
   readonly metrics: KeyServerMetrics;
 }
 
 function listen(
-  { host, verifier, session, endorsements }: KeyServerSettings,
+  settings: KeyServerSettings,
   state: KeyServerState,
-  { anchors, source, observation, metrics, log, now }: ListenParts,
+  live: () => LiveParts,
+  { source, observation, metrics, log, now }: ListenParts,
 ): Promise<Host> {
+  const { identity, keys, notices, policies, tenants, audit } = state;
+  const verifier = new Verifier({
+    tenants,
+    policies,
+    audit,
+    get anchors() {
+      return live().anchors;
+    },
+    endorsements: (format) => live().endorsements(format),
+    source,
+    revocation: settings.endorsements.revocation,
+    metrics,
+    now,
+  });
   const parts = {
-    identity: state.identity,
-    verifier: new Verifier({
-      ...state,
-      anchors,
-      endorsements: heldEndorsements([
-        ...readAll(verifier.endorsementFiles, 'verifier.endorsement_files'),
-        // A root that is trusted need not come along.
-        ...readAll(verifier.trustAnchorFiles, 'verifier.trust_anchor_files'),
-        ...readAll(verifier.tpmRootFiles, 'verifier.tpm_root_files'),
-      ]),
-      source,
-      revocation: endorsements.revocation,
-      metrics,
-      now,
-    }),
-    keys: state.keys,
-    notices: state.notices,
-    limits: session,
+    identity,
+    verifier,
+    keys,
+    notices,
+    get limits() {
+      return live().limits;
+    },
     metrics,
     now,
   };
   const services = [
     keyService(parts),
-    policyService(state.policies, state.identity),
+    policyService(policies, identity),
     keyAdminService({ ...state, now }),
-    auditService(state.audit),
-    tenantService(state.tenants),
+    auditService(audit),
+    tenantService(tenants),
   ];
-  const { tenants } = state;
-  return startHost(hostOptions(host, { services, tenants, observation, log, now }));
+  return startHost(hostOptions(settings.host, { services, tenants, observation, log, now }));
 }
 
 const healthMilliseconds = 1000;

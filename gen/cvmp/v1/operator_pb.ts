@@ -12,7 +12,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file cvmp/v1/operator.proto.
  */
 export const file_cvmp_v1_operator: GenFile = /*@__PURE__*/
-  fileDesc("ChZjdm1wL3YxL29wZXJhdG9yLnByb3RvEgdjdm1wLnYxIhUKE1NlcnZlclN0YXR1c1JlcXVlc3QieAoUU2VydmVyU3RhdHVzUmVzcG9uc2USIwoFc3RhdGUYASABKA4yFC5jdm1wLnYxLlNlcnZlclN0YXRlEg4KBnJlYXNvbhgCIAEoCRIrCgdzdGFydGVkGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCp3CgtTZXJ2ZXJTdGF0ZRIcChhTRVJWRVJfU1RBVEVfVU5TUEVDSUZJRUQQABIYChRTRVJWRVJfU1RBVEVfU0VSVklORxABEhcKE1NFUlZFUl9TVEFURV9TRUFMRUQQAhIXChNTRVJWRVJfU1RBVEVfRkFJTEVEEAMyXgoPT3BlcmF0b3JTZXJ2aWNlEksKDFNlcnZlclN0YXR1cxIcLmN2bXAudjEuU2VydmVyU3RhdHVzUmVxdWVzdBodLmN2bXAudjEuU2VydmVyU3RhdHVzUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp]);
+  fileDesc("ChZjdm1wL3YxL29wZXJhdG9yLnByb3RvEgdjdm1wLnYxIhUKE1NlcnZlclN0YXR1c1JlcXVlc3QieAoUU2VydmVyU3RhdHVzUmVzcG9uc2USIwoFc3RhdGUYASABKA4yFC5jdm1wLnYxLlNlcnZlclN0YXRlEg4KBnJlYXNvbhgCIAEoCRIrCgdzdGFydGVkGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIVChNSZWxvYWRTZXJ2ZXJSZXF1ZXN0Ij0KFFJlbG9hZFNlcnZlclJlc3BvbnNlEg8KB2FwcGxpZWQYASADKAkSFAoMbmVlZF9yZXN0YXJ0GAIgAygJKncKC1NlcnZlclN0YXRlEhwKGFNFUlZFUl9TVEFURV9VTlNQRUNJRklFRBAAEhgKFFNFUlZFUl9TVEFURV9TRVJWSU5HEAESFwoTU0VSVkVSX1NUQVRFX1NFQUxFRBACEhcKE1NFUlZFUl9TVEFURV9GQUlMRUQQAzKrAQoPT3BlcmF0b3JTZXJ2aWNlEksKDFNlcnZlclN0YXR1cxIcLmN2bXAudjEuU2VydmVyU3RhdHVzUmVxdWVzdBodLmN2bXAudjEuU2VydmVyU3RhdHVzUmVzcG9uc2USSwoMUmVsb2FkU2VydmVyEhwuY3ZtcC52MS5SZWxvYWRTZXJ2ZXJSZXF1ZXN0Gh0uY3ZtcC52MS5SZWxvYWRTZXJ2ZXJSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_timestamp]);
 
 /**
  * Asks for the server's status.
@@ -63,6 +63,49 @@ export type ServerStatusResponse = Message<"cvmp.v1.ServerStatusResponse"> & {
  */
 export const ServerStatusResponseSchema: GenMessage<ServerStatusResponse> = /*@__PURE__*/
   messageDesc(file_cvmp_v1_operator, 1);
+
+/**
+ * Asks the server to take over what may change.
+ *
+ * @generated from message cvmp.v1.ReloadServerRequest
+ */
+export type ReloadServerRequest = Message<"cvmp.v1.ReloadServerRequest"> & {
+};
+
+/**
+ * Describes the message cvmp.v1.ReloadServerRequest.
+ * Use `create(ReloadServerRequestSchema)` to create a new message.
+ */
+export const ReloadServerRequestSchema: GenMessage<ReloadServerRequest> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_operator, 2);
+
+/**
+ * What the server took over; files that the configuration names are always read again.
+ *
+ * @generated from message cvmp.v1.ReloadServerResponse
+ */
+export type ReloadServerResponse = Message<"cvmp.v1.ReloadServerResponse"> & {
+  /**
+   * Settings with a new value that is in force.
+   *
+   * @generated from field: repeated string applied = 1;
+   */
+  applied: string[];
+
+  /**
+   * Settings with a new value that needs a restart.
+   *
+   * @generated from field: repeated string need_restart = 2;
+   */
+  needRestart: string[];
+};
+
+/**
+ * Describes the message cvmp.v1.ReloadServerResponse.
+ * Use `create(ReloadServerResponseSchema)` to create a new message.
+ */
+export const ReloadServerResponseSchema: GenMessage<ReloadServerResponse> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_operator, 3);
 
 /**
  * What a server does.
@@ -128,6 +171,16 @@ export const OperatorService: GenService<{
     methodKind: "unary";
     input: typeof ServerStatusRequestSchema;
     output: typeof ServerStatusResponseSchema;
+  },
+  /**
+   * Reads the configuration file and the files that it names again, as SIGHUP does.
+   *
+   * @generated from rpc cvmp.v1.OperatorService.ReloadServer
+   */
+  reloadServer: {
+    methodKind: "unary";
+    input: typeof ReloadServerRequestSchema;
+    output: typeof ReloadServerResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_cvmp_v1_operator, 0);

@@ -58,6 +58,7 @@ export const accessTable: Readonly<Record<string, Access>> = {
   'cvmp.v1.TenantService/ListTenants': operator('tenants.read'),
 
   'cvmp.v1.OperatorService/ServerStatus': local,
+  'cvmp.v1.OperatorService/ReloadServer': local,
 
   'cvmp.v1.GuestService/GuestEvidence': guest,
   'cvmp.v1.GuestService/GuestStatus': guest,

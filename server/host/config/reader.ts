@@ -1,6 +1,7 @@
 import { dirname, resolve } from 'node:path';
 import { Document, parseDocument, Scalar, type YAMLMap } from 'yaml';
 import { CvmpError } from '#core/errors.js';
+import { nearest } from './nearest.js';
 
 interface Default<T> {
   readonly default: T;
@@ -8,7 +9,10 @@ interface Default<T> {
   readonly why: string;
 }
 
-type Optional<T> = Partial<Default<T>>;
+interface Rule<T> extends Partial<Default<T>> {
+  /** A running server takes a new value over when it reloads. */
+  readonly live?: true;
+}
 
 interface IntegerRule {
   readonly min: number;
@@ -20,6 +24,14 @@ interface Line {
   readonly key: string;
   readonly value: unknown;
   readonly why: string | undefined;
+  readonly live: boolean;
+}
+
+/** A setting by its full name: `grpc.limits.idle_seconds`. */
+export interface Setting {
+  readonly value: unknown;
+  /** A running server takes a new value over when it reloads. */
+  readonly live: boolean;
 }
 
 /** A configuration as read: values for the program, and what `--print-config` shows. */
@@ -27,6 +39,7 @@ export interface Config<T> {
   readonly value: T;
   /** The effective values as YAML, each default with its reason. */
   readonly printed: string;
+  readonly settings: ReadonlyMap<string, Setting>;
 }
 
 const textMax = 4096;
@@ -46,7 +59,7 @@ export function readConfig<T>(
   const reader = new ConfigReader(parseYaml(text, file) ?? {}, '', dirname(file));
   const value = read(reader);
   reader.end();
-  return { value: freeze(value), printed: reader.print() };
+  return { value: freeze(value), printed: reader.print(), settings: new Map(reader.settings()) };
 }
 
 function parseYaml(text: string, file: string): unknown {
@@ -77,7 +90,7 @@ export class ConfigReader {
     this.#folder = folder;
   }
 
-  text(key: string, rule: Optional<string> & { pattern?: RegExp } = {}): string {
+  text(key: string, rule: Rule<string> & { pattern?: RegExp } = {}): string {
     return this.#read(key, rule, 'a text', (value) =>
       typeof value === 'string' && value.length <= textMax && (rule.pattern?.test(value) ?? true)
         ? value
@@ -86,7 +99,7 @@ export class ConfigReader {
   }
 
   /** A whole number; its unit is in its key. */
-  integer(key: string, rule: Optional<number> & IntegerRule): number {
+  integer(key: string, rule: Rule<number> & IntegerRule): number {
     return this.#read(key, rule, `a whole number from ${rule.min} to ${rule.max}`, (value) =>
       Number.isSafeInteger(value) && Number(value) >= rule.min && Number(value) <= rule.max
         ? Number(value)
@@ -94,36 +107,36 @@ export class ConfigReader {
     );
   }
 
-  boolean(key: string, rule: Optional<boolean> = {}): boolean {
+  boolean(key: string, rule: Rule<boolean> = {}): boolean {
     return this.#read(key, rule, 'true or false', (value) =>
       typeof value === 'boolean' ? value : undefined,
     );
   }
 
-  choice<T extends string>(key: string, choices: readonly T[], rule: Optional<T> = {}): T {
+  choice<T extends string>(key: string, choices: readonly T[], rule: Rule<T> = {}): T {
     return this.#read(key, rule, `one of ${choices.join(', ')}`, (value) =>
       choices.find((choice) => choice === value),
     );
   }
 
-  texts(key: string, rule: Optional<readonly string[]> & { max: number }): readonly string[] {
+  texts(key: string, rule: Rule<readonly string[]> & { max: number }): readonly string[] {
     return this.#read(key, rule, `a list of at most ${rule.max} texts`, (value) =>
       Array.isArray(value) && value.length <= rule.max && value.every(isText) ? value : undefined,
     );
   }
 
   /** An absolute path; relative ones are taken from the folder of the configuration file. */
-  path(key: string, rule: Optional<string> = {}): string {
+  path(key: string, rule: Rule<string> = {}): string {
     return resolve(this.#folder, this.text(key, rule));
   }
 
   /** A path that may be left out or empty; undefined then. */
-  optionalPath(key: string, why: string): string | undefined {
-    const text = this.text(key, { default: '', why });
+  optionalPath(key: string, why: string, live: { live?: true } = {}): string | undefined {
+    const text = this.text(key, { default: '', why, ...live });
     return text === '' ? undefined : resolve(this.#folder, text);
   }
 
-  paths(key: string, rule: Optional<readonly string[]> & { max: number }): readonly string[] {
+  paths(key: string, rule: Rule<readonly string[]> & { max: number }): readonly string[] {
     return this.texts(key, rule).map((path) => resolve(this.#folder, path));
   }
 
@@ -136,7 +149,7 @@ export class ConfigReader {
     const reader = new ConfigReader(this.#values[key] ?? {}, this.name(key), this.#folder);
     const value = read(reader);
     reader.end();
-    this.#lines.push({ key, value: reader.#lines, why: undefined });
+    this.#lines.push({ key, value: reader.#lines, why: undefined, live: false });
     return value;
   }
 
@@ -151,8 +164,15 @@ export class ConfigReader {
     const unknown = Object.keys(this.#values).find((key) => !known.has(key));
     if (unknown !== undefined) {
       const field = this.name(unknown);
-      throw new CvmpError('CONFIG', `${field} is no entry of this file`, { field });
+      const meant = nearest(unknown, known);
+      const hint = meant === undefined ? '' : `; did you mean ${this.name(meant)}?`;
+      throw new CvmpError('CONFIG', `${field} is no entry of this file${hint}`, { field });
     }
+  }
+
+  /** Every entry that was asked for, those of sections too. */
+  *settings(): Iterable<readonly [string, Setting]> {
+    yield* settingsOf(this.#lines, '');
   }
 
   print(): string {
@@ -161,24 +181,20 @@ export class ConfigReader {
     return document.toString();
   }
 
-  #read<T>(
-    key: string,
-    rule: Optional<T>,
-    what: string,
-    accept: (value: unknown) => T | undefined,
-  ): T {
+  #read<T>(key: string, rule: Rule<T>, what: string, accept: (value: unknown) => T | undefined): T {
     const field = this.name(key);
     const given = this.#values[key];
+    const live = rule.live === true;
     if (given === undefined || given === null) {
       if (rule.default === undefined) {
         throw new CvmpError('CONFIG', `${field} is missing: ${what}`, { field });
       }
-      this.#lines.push({ key, value: rule.default, why: `default: ${rule.why}` });
+      this.#lines.push({ key, value: rule.default, why: `default: ${rule.why}`, live });
       return rule.default;
     }
     const value = accept(given);
     if (value === undefined) throw new CvmpError('CONFIG', `${field} is not ${what}`, { field });
-    this.#lines.push({ key, value, why: undefined });
+    this.#lines.push({ key, value, why: undefined, live });
     return value;
   }
 }
@@ -187,20 +203,31 @@ function isText(value: unknown): value is string {
   return typeof value === 'string' && value.length <= textMax;
 }
 
+function* settingsOf(lines: readonly Line[], path: string): Iterable<readonly [string, Setting]> {
+  for (const { key, value, live } of lines) {
+    const name = `${path}${key}`;
+    if (isSection(value)) yield* settingsOf(value, `${name}.`);
+    else yield [name, { value, live }];
+  }
+}
+
 function mapping(document: Document, lines: readonly Line[]): YAMLMap {
   const map = document.createNode({}) as YAMLMap;
   map.flow = false;
-  for (const { key, value, why } of lines) {
-    const nested = Array.isArray(value) && value.some((item) => isLine(item));
-    const node = nested ? mapping(document, value) : document.createNode(value);
-    if (why !== undefined && node instanceof Scalar) node.comment = ` ${why}`;
+  for (const { key, value, why, live } of lines) {
+    const node = isSection(value) ? mapping(document, value) : document.createNode(value);
+    const notes = [why, live ? 'reloadable' : undefined].filter((note) => note !== undefined);
+    const note = notes.length === 0 ? undefined : ` ${notes.join('; ')}`;
+    if (note !== undefined && node instanceof Scalar) node.comment = note;
     const pair = document.createPair(key, node);
-    if (why !== undefined && !(node instanceof Scalar)) {
-      (pair.key as Scalar).commentBefore = ` ${why}`;
-    }
+    if (note !== undefined && !(node instanceof Scalar)) (pair.key as Scalar).commentBefore = note;
     map.items.push(pair);
   }
   return map;
+}
+
+function isSection(value: unknown): value is readonly Line[] {
+  return Array.isArray(value) && value.some((item) => isLine(item));
 }
 
 function isLine(item: unknown): item is Line {

@@ -53,15 +53,18 @@ export function readHostSettings(config: ConfigReader, defaults: HostDefaults): 
     logLevel: config.choice('log_level', ['debug', 'info', 'warn', 'error', 'silent'], {
       default: 'info',
       why: 'one line for each call',
+      live: true,
     }),
     tls: config.section('tls', (tls) => ({
       certificateFile: tls.path('certificate_file', {
         default: 'tls.crt',
         why: 'beside this file, where init puts it',
+        live: true,
       }),
       keyFile: tls.path('key_file', {
         default: 'tls.key',
         why: 'beside this file, where init puts it',
+        live: true,
       }),
     })),
     grpc: config.section('grpc', (grpc) => ({
@@ -74,6 +77,7 @@ export function readHostSettings(config: ConfigReader, defaults: HostDefaults): 
         max: 64,
         default: [],
         why: 'pages of other origins may not call',
+        live: true,
       }),
       limits: readWebLimits(web, defaults),
     })),
@@ -82,24 +86,28 @@ export function readHostSettings(config: ConfigReader, defaults: HostDefaults): 
       max: 64,
       default: [],
       why: 'without one nobody can register tenants',
+      live: true,
     }),
     unarySecondsMax: config.integer('unary_seconds_max', {
       min: 1,
       max: 3600,
       default: 60,
       why: 'no single answer takes longer unless something is stuck',
+      live: true,
     }),
     shutdownNoticeSeconds: config.integer('shutdown_notice_seconds', {
       min: 0,
       max: 300,
       default: 0,
       why: 'raise it where a balancer polls health: so long calls are taken after NOT_SERVING',
+      live: true,
     }),
     shutdownGraceSeconds: config.integer('shutdown_grace_seconds', {
       min: 0,
       max: 600,
       default: 10,
       why: 'shorter than the 90 s that service managers wait',
+      live: true,
     }),
   };
 }
@@ -128,6 +136,7 @@ function readGrpcLimits(section: ConfigReader, defaults: HostDefaults): GrpcLimi
       max: 1_000_000,
       default: 1200,
       why: 'of one address: a full host of CVMs that starts again, thrice over',
+      live: true,
     }),
     keepaliveSeconds: section.integer('keepalive_seconds', {
       min: 10,
@@ -163,6 +172,7 @@ function readConnectionLimits(section: ConfigReader, defaults: HostDefaults) {
       max: 100_000,
       default: 4096,
       why: 'below the usual limit of open files',
+      live: true,
     }),
     streamsPerConnectionMax: section.integer('streams_per_connection_max', {
       min: 1,

@@ -61,10 +61,19 @@ export class EndorsementKeeper implements EndorsementSource {
   readonly #underWay = new Map<string, Promise<HeldStatement>>();
   /** Failed requests by name, with the time until which they stand. */
   readonly #refusals = new Map<string, { readonly until: number; readonly error: CvmpError }>();
+  #anchors: readonly TrustAnchor[];
   #cancelRefresh = () => {};
 
   constructor(parts: KeeperParts) {
     this.#parts = parts;
+    this.#anchors = parts.anchors;
+  }
+
+  /** From now on verifies under these roots, also what it holds. */
+  trust(anchors: readonly TrustAnchor[]): void {
+    this.#anchors = anchors;
+    this.#memory.clear();
+    this.#refusals.clear();
   }
 
   async obtain(statement: VendorStatement): Promise<Obtained> {
@@ -219,7 +228,8 @@ export class EndorsementKeeper implements EndorsementSource {
     document: StatementDocument,
     isNew: boolean,
   ): Promise<VerifiedStatement> {
-    const { anchors, clock, fetch } = this.#parts;
+    const { clock, fetch } = this.#parts;
+    const anchors = this.#anchors;
     const issuer = document.chain === undefined ? issuerOf(statement) : undefined;
     const context = { anchors, at: clock.now(), issuers: [] };
     if (issuer === undefined) return verifyStatement(statement, document, context);

@@ -15,6 +15,15 @@ export function operatorCommands<C>(
   socketOf: (config: C) => string,
 ): Readonly<Record<string, ProgramCommand<C>>> {
   return {
+    reload: {
+      summary: 'Have the running server read its configuration and certificates again.',
+      run: async (config) => {
+        const path = socketOf(config);
+        const { applied, needRestart } = await callOperator(path, (c) => c.reloadServer({}));
+        const list = (names: readonly string[]) => (names.length === 0 ? '-' : names.join(', '));
+        return [`applied: ${list(applied)}`, `need a restart: ${list(needRestart)}`];
+      },
+    },
     status: {
       summary: 'How the running server is.',
       run: async (config) => {

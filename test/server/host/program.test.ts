@@ -49,6 +49,10 @@ function program(notes: string[], stop: () => Promise<void> = async () => undefi
       notes.push(`serve ${size}`);
       return {
         log: createLog('test', 'silent'),
+        apply: (next) => {
+          if (next.size === 8) throw new CvmpError('CONFIG', 'eight is refused');
+          notes.push(`apply ${next.size}`);
+        },
         stop: async () => {
           await stop();
           notes.push('stopped');
