@@ -58,6 +58,20 @@ describe('configuration (style.md s.3)', () => {
   });
 
   test.each([
+    ['a swap', 'log_levle: info', 'log_levle is no entry of this file; did you mean log_level?'],
+    ['nested', 'grpc: {conections_max: 1}', 'did you mean grpc.connections_max?'],
+    ['nothing close', 'zebra: 1', 'zebra is no entry of this file'],
+  ])('an unknown entry is refused with the nearest name: %s', (_what, text, message) => {
+    expect(() => readConfig(text, '/etc/cvmp/x.yaml', read)).toThrow(
+      expect.objectContaining({
+        message: expect.stringMatching(
+          new RegExp(`${message.replaceAll('.', '\\.').replace('?', '\\?')}$`),
+        ),
+      }),
+    );
+  });
+
+  test.each([
     ['an unknown entry', 'nmae: x', 'CONFIG nmae'],
     ['an unknown nested entry', 'grpc: {limit: 1}', 'CONFIG grpc.limit'],
     ['a text for a number', 'grpc: {idle_seconds: soon}', 'CONFIG grpc.idle_seconds'],

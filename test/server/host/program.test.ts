@@ -116,6 +116,24 @@ describe('a server program', () => {
     await code;
   });
 
+  test('SIGHUP takes the file over; one that is wrong changes nothing', async () => {
+    const notes: string[] = [];
+    const file = configFile('size: 4');
+    const { process, signals } = fakeProcess(['serve', '--config', file]);
+    const code = runProgram(program(notes), process);
+    await until(() => signals.listenerCount('SIGTERM') > 0);
+    for (const size of [5, 99, 8, 6]) {
+      writeFileSync(file, `size: ${size}`);
+      const before = notes.length;
+      signals.emit('SIGHUP');
+      if (size < 8) await until(() => notes.length > before);
+      else for (let turn = 0; turn < 20; turn++) await until(() => true);
+    }
+    signals.emit('SIGTERM');
+    expect(await code).toBe(0);
+    expect(notes).toEqual(['serve 4', 'apply 5', 'apply 6', 'stopped']);
+  });
+
   test('--print-config prints the effective values and starts nothing', async () => {
     const notes: string[] = [];
     const { process, out } = fakeProcess(['serve', '--config', configFile(''), '--print-config']);
