@@ -1,32 +1,19 @@
 import { utf8 } from '#core/bytes.js';
 import { encode } from '#core/cbor/encode.js';
-import type { Crypto, HmacKey } from '#core/crypto.js';
+import type { Crypto } from '#core/crypto.js';
 import { CvmpError } from '#core/errors.js';
 import { hkdfExpand } from '#core/hkdf.js';
 import type { MasterKey } from './master-key.js';
-import { type LatePut, RecordSealer } from './seal.js';
-import type { Put, Store } from './store.js';
+import { NameSealer } from './names.js';
+import { onlyKey, RecordSealer } from './seal.js';
+import { eraseRefOf, TenantKeys } from './tenant-keys.js';
+import { type EraseKey, ErasePool } from './vault/erase-pool.js';
+import type { Vault, WrappedKek } from './vault/vault.js';
 
 const kekLength = 32;
-const ivLength = 12;
-const serverPlace = 'kek/server';
-const tenantPlace = (tenantId: string) => `kek/tenant/${tenantId}`;
-
-/** Which root key: what binds it to its record. */
-export interface RootKeyContext {
-  readonly tenantId: string;
-  readonly keyId: Uint8Array;
-  readonly epoch: number;
-}
-
-/** What a tenant's key encryption key (KEK) is used for. */
-export interface TenantKeys {
-  readonly records: RecordSealer;
-  /** AES-256-GCM: iv (12 bytes), ciphertext, tag. Cached records hold root keys only so. */
-  wrapRootKey(rootKey: Uint8Array, context: RootKeyContext): Uint8Array;
-  /** To derive from; the key itself stays where nothing reads it. @throws CvmpError STORE_CORRUPT */
-  unwrapRootKey(wrapped: Uint8Array, context: RootKeyContext): HmacKey;
-}
+/** Shorter than every sealed name of a tenant. */
+const serverName = 'server';
+const tenantsMax = 10_000;
 
 interface Tools {
   readonly crypto: Crypto;
@@ -34,42 +21,76 @@ interface Tools {
   readonly masterKey: MasterKey;
 }
 
-type Place = Pick<Store, 'id'>;
-
-/** The first record of a store: the server's own KEK. */
-export function initKeyring(place: Place, tools: Tools): Promise<{ put: Put; keyring: Keyring }> {
-  return newKek(place, serverPlace, tools).then(({ put, kek }) => ({
-    put,
-    keyring: new Keyring(place, tools, kek),
-  }));
+/** The first KEK of a vault: the server's own. */
+export async function firstKek(id: Uint8Array, tools: Tools): Promise<WrappedKek> {
+  const kek = tools.randomBytes(kekLength);
+  return wrapKek(id, serverName, 1, kek, tools.masterKey);
 }
 
-/** @throws CvmpError STORE_CORRUPT, CONFIG: the master key is of another store */
-export async function openKeyring(store: Store, tools: Tools): Promise<Keyring> {
-  return new Keyring(store, tools, await readKek(store, store, serverPlace, tools));
+/** @throws CvmpError CONFIG: the master key is of another store; STORE_CORRUPT */
+export async function openKeyring(vault: Vault, tools: Tools): Promise<Keyring> {
+  const first = vault.content.keks.find(({ name }) => name === serverName);
+  if (first === undefined) throw new CvmpError('STORE_CORRUPT', 'the vault has lost its first KEK');
+  let kek: Uint8Array;
+  try {
+    kek = await tools.masterKey.unwrap(first.wrapped, kekContext(vault.id, serverName, 1));
+  } catch (cause) {
+    if (cause instanceof CvmpError && cause.code !== 'DECRYPT_FAILED') throw cause;
+    const what = 'the master key is not the one of this store';
+    throw new CvmpError('CONFIG', what, { cause });
+  }
+  return new Keyring(vault, tools, kek);
 }
 
 /**
  * Keys that records are sealed under: one KEK for the server's own records and one for each tenant,
- * so that destroying a tenant's makes all of its records unreadable, in backups too where KEKs are
- * kept apart. KEKs in use stay in memory, root keys in use outside of the JavaScript heap.
+ * all in the vault, wrapped by the master key. Destroying a tenant's makes all of its records
+ * unreadable, and destroying the erase key of a root key makes that one unreadable, in every copy of
+ * the store. KEKs in use stay in memory, root keys in use outside of the JavaScript heap.
  */
 export class Keyring {
+  /** For the server's own records. */
   readonly server: RecordSealer;
-  readonly #place: Place;
+  readonly names: NameSealer;
+  readonly #vault: Vault;
   readonly #tools: Tools;
+  readonly #serverKey: Uint8Array;
+  readonly #erase: ErasePool;
   readonly #tenants = new Map<string, TenantKeys>();
+  readonly #opening = new Map<string, Promise<TenantKeys>>();
 
-  constructor(place: Place, tools: Tools, serverKek: Uint8Array) {
-    this.#place = place;
+  /** Overwrites the KEK. */
+  constructor(vault: Vault, tools: Tools, serverKek: Uint8Array) {
+    const derive = (label: string) => hkdfExpand('sha256', serverKek, utf8(label), kekLength);
+    this.#vault = vault;
     this.#tools = tools;
-    this.server = sealer(place, tools, serverKek);
+    this.#serverKey = derive('CVMP/1 records');
+    this.server = new RecordSealer(
+      tools.crypto,
+      onlyKey(this.#serverKey),
+      vault.id,
+      tools.randomBytes,
+    );
+    this.names = new NameSealer(tools.crypto, serverKek);
+    this.#erase = new ErasePool(vault, tools, derive('CVMP/1 erase keys'));
+    serverKek.fill(0);
   }
 
-  /** A KEK for a new tenant; it counts once the put is durable. */
-  async newTenant(tenantId: string): Promise<LatePut> {
-    const { put } = await newKek(this.#place, tenantPlace(tenantId), this.#tools);
-    return { ...put, seal: () => put.value };
+  /**
+   * Makes the KEK of a new tenant, durable when it resolves: before the tenant is. One that a crash
+   * left behind is taken.
+   * @throws CvmpError STORE_WRITE, ALREADY_EXISTS: a tenant of this id was erased
+   */
+  async newTenant(tenantId: string): Promise<void> {
+    const name = this.names.seal(tenantId);
+    const [known] = this.#keksOf(name);
+    if (known === undefined) {
+      const kek = this.#tools.randomBytes(kekLength);
+      const made = await wrapKek(this.#vault.id, name, 1, kek, this.#tools.masterKey);
+      await this.#vault.update((content) => ({ ...content, keks: [...content.keks, made] }));
+    } else if (known.wrapped.length === 0) {
+      throw new CvmpError('ALREADY_EXISTS', `tenant ${tenantId} was here and is erased`);
+    }
   }
 
   /** Without waiting, where they are in memory. */
@@ -77,84 +98,107 @@ export class Keyring {
     return this.#tenants.get(tenantId);
   }
 
-  /** @throws CvmpError STORE_CORRUPT. The tenant must be registered. */
-  async of(tenantId: string, source: Pick<Store, 'get'>): Promise<TenantKeys> {
+  /** The tenant must be registered. @throws CvmpError STORE_CORRUPT, KEY_DESTROYED */
+  async of(tenantId: string): Promise<TenantKeys> {
     const known = this.#tenants.get(tenantId);
     if (known !== undefined) return known;
-    const kek = await readKek(source, this.#place, tenantPlace(tenantId), this.#tools);
-    const keys = tenantKeys(this.#place, this.#tools, kek);
+    const opening = this.#opening.get(tenantId) ?? this.#open(tenantId);
+    this.#opening.set(tenantId, opening);
+    try {
+      return await opening;
+    } finally {
+      this.#opening.delete(tenantId);
+    }
+  }
+
+  /**
+   * An erase key for a new root key, durable before it is given. What it was taken for and did not
+   * become durable leaves an unused one behind, which is worth nothing.
+   * @throws CvmpError STORE_WRITE
+   */
+  newErase(): EraseKey {
+    return this.#erase.take();
+  }
+
+  /**
+   * Destroys what these wrapped root keys hang on; durable when it resolves, and repeatable. From
+   * then on nobody unwraps them, whatever copy of the store they come from.
+   * @throws CvmpError STORE_WRITE, STORE_CORRUPT
+   */
+  async destroyErase(wrapped: readonly Uint8Array[]): Promise<void> {
+    await this.#vault.destroy(wrapped.map(eraseRefOf));
+  }
+
+  /** When the vault was last copied, in milliseconds; a copy holds what was destroyed later. */
+  get backupHorizon(): number | undefined {
+    const { backedUp } = this.#vault.content;
+    return backedUp === 0 ? undefined : backedUp;
+  }
+
+  /** Crypto-erase of a whole tenant: its KEK is destroyed; durable when it resolves. */
+  async destroyTenant(tenantId: string): Promise<void> {
+    const name = this.names.seal(tenantId);
+    const tombstone: WrappedKek = { name, version: 1, wrapped: new Uint8Array() };
+    await this.#vault.update((content) => ({
+      ...content,
+      keks: [...content.keks.filter((kek) => kek.name !== name), tombstone],
+    }));
+    this.#tenants.get(tenantId)?.close();
+    this.#tenants.delete(tenantId);
+  }
+
+  /** Forgets every key, and closes the vault. */
+  async close(): Promise<void> {
+    for (const keys of this.#tenants.values()) keys.close();
+    this.#tenants.clear();
+    this.#serverKey.fill(0);
+    await this.#erase.close();
+    this.#tools.masterKey.close();
+    await this.#vault.close();
+  }
+
+  async #open(tenantId: string): Promise<TenantKeys> {
+    const { masterKey } = this.#tools;
+    const keks = this.#keksOf(this.names.seal(tenantId));
+    if (keks.length === 0) {
+      throw new CvmpError('STORE_CORRUPT', `the KEK of tenant ${tenantId} is missing`);
+    }
+    const keys = new TenantKeys({ ...this.#tools, storeId: this.#vault.id, erase: this.#erase });
+    for (const { name, version, wrapped } of keks) {
+      if (wrapped.length === 0) {
+        throw new CvmpError('KEY_DESTROYED', `the keys of tenant ${tenantId} are erased`);
+      }
+      try {
+        keys.add(version, await masterKey.unwrap(wrapped, kekContext(this.#vault.id, name, version)));
+      } catch (cause) {
+        const what = `the KEK of tenant ${tenantId} does not open`;
+        throw new CvmpError('STORE_CORRUPT', what, { cause });
+      }
+    }
+    const oldest = this.#tenants.keys().next();
+    if (this.#tenants.size >= tenantsMax && !oldest.done) this.#tenants.delete(oldest.value);
     this.#tenants.set(tenantId, keys);
     return keys;
   }
-}
 
-async function newKek(
-  place: Place,
-  key: string,
-  tools: Tools,
-): Promise<{ put: Put; kek: Uint8Array }> {
-  const kek = tools.randomBytes(kekLength);
-  const value = await tools.masterKey.wrap(kek, kekContext(place, key));
-  return { put: { key, value, expected: 0, version: 1 }, kek };
-}
-
-async function readKek(
-  source: Pick<Store, 'get'>,
-  place: Place,
-  key: string,
-  { masterKey }: Tools,
-): Promise<Uint8Array> {
-  const wrapped = await source.get(key);
-  if (wrapped === undefined) {
-    throw new CvmpError('STORE_CORRUPT', `the record ${key} is missing`);
-  }
-  try {
-    return await masterKey.unwrap(wrapped.value, kekContext(place, key));
-  } catch (cause) {
-    if (key !== serverPlace) {
-      throw new CvmpError('STORE_CORRUPT', `the record ${key} does not open`, { cause });
-    }
-    const what = 'the master key is not the one of this store, or its first record is damaged';
-    throw new CvmpError('CONFIG', what, { cause });
+  #keksOf(name: string): readonly WrappedKek[] {
+    return this.#vault.content.keks.filter((kek) => kek.name === name);
   }
 }
 
-function kekContext(place: Place, key: string): Uint8Array {
-  return encode(['CVMP/1 KEK', place.id, key]);
-}
-
-function sealer(place: Place, { crypto, randomBytes }: Tools, kek: Uint8Array): RecordSealer {
-  const key = hkdfExpand('sha256', kek, utf8('CVMP/1 records'), kekLength);
-  return new RecordSealer(crypto, key, place.id, randomBytes);
-}
-
-function tenantKeys(place: Place, tools: Tools, kek: Uint8Array): TenantKeys {
-  const records = sealer(place, tools, kek);
-  const wrapKey = hkdfExpand('sha256', kek, utf8('CVMP/1 root keys'), kekLength);
+/** Overwrites the KEK. */
+async function wrapKek(
+  storeId: Uint8Array,
+  name: string,
+  version: number,
+  kek: Uint8Array,
+  masterKey: MasterKey,
+): Promise<WrappedKek> {
+  const wrapped = await masterKey.wrap(kek, kekContext(storeId, name, version));
   kek.fill(0);
-  const aad = ({ tenantId, keyId, epoch }: RootKeyContext) =>
-    encode(['CVMP/1 root key', tenantId, keyId, epoch]);
-  return {
-    records,
-    wrapRootKey(rootKey, context) {
-      const iv = tools.randomBytes(ivLength);
-      const sealed = tools.crypto.aesGcmSeal(wrapKey, iv, rootKey, aad(context));
-      const out = new Uint8Array(ivLength + sealed.length);
-      out.set(iv);
-      out.set(sealed, ivLength);
-      return out;
-    },
-    unwrapRootKey(wrapped, context) {
-      const [iv, sealed] = [wrapped.subarray(0, ivLength), wrapped.subarray(ivLength)];
-      let rootKey: Uint8Array;
-      try {
-        rootKey = tools.crypto.aesGcmOpen(wrapKey, iv, sealed, aad(context));
-      } catch (cause) {
-        throw new CvmpError('STORE_CORRUPT', 'a root key does not unwrap', { cause });
-      }
-      const handle = tools.crypto.hmacKey(rootKey);
-      rootKey.fill(0);
-      return handle;
-    },
-  };
+  return { name, version, wrapped };
+}
+
+function kekContext(storeId: Uint8Array, name: string, version: number): Uint8Array {
+  return encode(['CVMP/1 KEK', storeId, name, version]);
 }
