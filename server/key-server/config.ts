@@ -11,6 +11,8 @@ export interface KeyServerSettings {
     readonly folder: string;
     /** Remembers how far the store had come. */
     readonly headFile: string;
+    /** Key encryption keys and erase keys. */
+    readonly vaultFolder: string;
     readonly masterKeyFile: string;
   };
   /** Where init writes the public identity key (COSE_Key, base64url). */
@@ -44,6 +46,10 @@ export function readKeyServerSettings(config: ConfigReader): KeyServerSettings {
       headFile: store.path('head_file', {
         default: 'store.head',
         why: 'beside this file; on another disk it also notices a store that was set back',
+      }),
+      vaultFolder: store.path('vault_folder', {
+        default: 'store.vault',
+        why: 'beside this file; never in a backup of the store, or destroyed keys come back with it',
       }),
       masterKeyFile: store.path('master_key_file', {
         default: 'master.key',

@@ -63,14 +63,15 @@ async function init(
   now: () => number,
 ): Promise<readonly string[]> {
   const { randomBytes } = crypto;
-  const { folder, headFile, masterKeyFile } = settings.store;
+  const { folder, headFile, vaultFolder, masterKeyFile } = settings.store;
   createMasterKeyFile(masterKeyFile, randomBytes);
-  const options = { headFile, masterKey: readMasterKeyFile(masterKeyFile), now, randomBytes };
+  const masterKey = readMasterKeyFile(masterKeyFile);
+  const options = { headFile, vaultFolder, masterKey, now, randomBytes };
   await initState(folder, options);
   const state = await openState(folder, options);
   const identity = ecPublicKey(state.identity.curve, state.identity.publicPoint);
   await state.close();
-  const lines = [`store: ${folder}`, `master key: ${masterKeyFile}`];
+  const lines = [`store: ${folder}`, `vault: ${vaultFolder}`, `master key: ${masterKeyFile}`];
   if (selfSignedNames.length > 0) {
     await createTls(settings.host.tls, selfSignedNames, now());
     lines.push(`certificate: ${settings.host.tls.certificateFile}`);
@@ -92,8 +93,8 @@ async function serve(
   const metrics = new KeyServerMetrics(observation);
   const masterKey = readMasterKeyFile(settings.store.masterKeyFile);
   const { randomBytes } = crypto;
-  const { folder, headFile } = settings.store;
-  const options = { headFile, masterKey, now, randomBytes, observer: metrics };
+  const { folder, ...places } = settings.store;
+  const options = { ...places, masterKey, now, randomBytes, observer: metrics };
   const state = await openState(folder, options);
   const endorsements = openEndorsements(
     settings.endorsements,

@@ -77,12 +77,12 @@ async function recorded<T>(
 }
 
 async function policyOf(
-  { policies, keyring, journal, records }: KeyTools,
+  { policies, keyring, records }: KeyTools,
   tenantId: string,
   keyId: Uint8Array,
 ): Promise<StoredPolicy> {
   const { current } = await policies.of(tenantId);
-  const keys = await keyring.of(tenantId, journal);
+  const keys = await keyring.of(tenantId);
   const held = await records.read(keyPlace(tenantId, keyId), keys.records);
   const policy = held && current.get(held.value.policyId);
   if (policy === undefined) {

@@ -10,9 +10,10 @@ import { type Held, unchanged } from '../release/records.js';
 import { requestDigest } from '../release/requests.js';
 import type { TenantPolicies } from '../release/tenant-policies.js';
 import { StaleRead } from '../store/journal.js';
-import type { TenantKeys } from '../store/keyring.js';
 import type { LatePut } from '../store/seal.js';
 import type { Expectation } from '../store/store.js';
+import type { TenantKeys } from '../store/tenant-keys.js';
+import { marksOfDropped } from '../store/vault/erasing.js';
 
 /** Who asks for what, as it is remembered and recorded. */
 export interface AskedChange {
@@ -92,9 +93,9 @@ export class KeyChanges {
   }
 
   async #load({ operation, tenantId, keyId, request, expectedRevision }: AskedChange) {
-    const { journal, policies, keyring, requests, records, counts } = this.#tools;
+    const { policies, keyring, requests, records, counts } = this.#tools;
     const own = await policies.of(tenantId);
-    const keys = await keyring.of(tenantId, journal);
+    const keys = await keyring.of(tenantId);
     const digest =
       request && requestDigest(operation, keyId, expectedRevision ?? null, ...request.fields);
     const outcome =
@@ -128,12 +129,14 @@ export class KeyChanges {
       return { unchanged: [...basis, unchanged(held)], answer: () => answer(next) };
     }
     const put = records.put(held.key, held.version, next, keys.records);
+    const marks = marksOfDropped(held.value.roots, next.roots);
     const countPut =
       change.counts && counts.put(place, counted.version, change.counts, keys.records);
     return {
       puts: [
         put,
         ...puts,
+        ...marks,
         ...this.#remember(asked, next, now, keys),
         ...(countPut === undefined ? [] : [countPut]),
       ],
@@ -143,7 +146,8 @@ export class KeyChanges {
         records.submitted(put, next);
         if (countPut !== undefined) counts.submitted(countPut, change.counts!);
       },
-      answer: () => {
+      answer: async () => {
+        if (marks.length > 0) await this.#tools.erase();
         change.done?.();
         return answer(next);
       },

@@ -71,8 +71,10 @@ export class KeyLife implements KeyAdmin {
       (record, { now, keys }) => {
         const epoch = record.epoch + 1;
         const rootKey = this.#tools.randomBytes(rootKeyLength);
-        const wrapped = keys.wrapRootKey(rootKey, { tenantId, keyId, epoch });
+        const erase = this.#tools.keyring.newErase();
+        const wrapped = keys.wrapRootKey(rootKey, { tenantId, keyId, epoch }, erase);
         rootKey.fill(0);
+        erase.key.fill(0);
         const root = { epoch, wrapped, created: now, confirmed: 0 };
         return {
           next: rules.rotate(record, root, { agentsRetireEpochs, now }),
@@ -111,8 +113,8 @@ export class KeyLife implements KeyAdmin {
   }
 
   async tombstones(tenantId: string, keyIds: readonly Uint8Array[]): Promise<readonly Tombstone[]> {
-    const { journal, keyring, records } = this.#tools;
-    const keys = await keyring.of(tenantId, journal);
+    const { keyring, records } = this.#tools;
+    const keys = await keyring.of(tenantId);
     const found: Tombstone[] = [];
     for (const keyId of keyIds) {
       const held = await records.read(keyPlace(tenantId, keyId), keys.records);
@@ -135,7 +137,7 @@ export class KeyLife implements KeyAdmin {
     const { tenantId, key } = task;
     const keyId = fromHex(key);
     const { journal, keyring, records } = this.#tools;
-    const keys = await keyring.of(tenantId, journal);
+    const keys = await keyring.of(tenantId);
     const held = await records.read(keyPlace(tenantId, keyId), keys.records);
     const pending = held?.value.state === 'destroy-pending';
     if (!pending || held.value.destruction?.due !== task.due) {

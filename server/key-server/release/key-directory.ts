@@ -41,7 +41,7 @@ export class KeyDirectory {
     const stored = await store.get(key);
     if (stored === undefined) throw new CvmpError('NOT_FOUND', 'there is no such key');
     const { current } = await policies.of(tenantId);
-    const { records } = await keyring.of(tenantId, store);
+    const { records } = await keyring.of(tenantId);
     return infoOf(this.#records.open(key, stored, records), current);
   }
 
@@ -57,7 +57,7 @@ export class KeyDirectory {
     });
     if (entries.length === 0) return { items: [], nextPageToken: '' };
     const { current } = await policies.of(tenantId);
-    const { records } = await keyring.of(tenantId, store);
+    const { records } = await keyring.of(tenantId);
     const items = entries.map(({ key, ...stored }) =>
       infoOf(this.#records.open(key, stored, records), current),
     );

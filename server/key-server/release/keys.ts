@@ -4,9 +4,11 @@ import type { KeyRecord } from '#core/keying/key-record.js';
 import * as rules from '#core/keying/rules.js';
 import type { Page, PageRequest } from '#server/host/paging.js';
 import type { Journal } from '../store/journal.js';
-import type { Keyring, TenantKeys } from '../store/keyring.js';
+import type { Keyring } from '../store/keyring.js';
 import type { LatePut } from '../store/seal.js';
 import type { Store } from '../store/store.js';
+import type { TenantKeys } from '../store/tenant-keys.js';
+import { marksOfDropped } from '../store/vault/erasing.js';
 import type * as contract from './contract.js';
 import { type Decision, deciding } from './deciding.js';
 import { countsKey, type KeyCounts, noKeys, total, withKey, withRaise } from './key-counts.js';
@@ -32,6 +34,8 @@ export interface KeyTools {
   readonly counts: SealedRecords<KeyCounts>;
   readonly now: () => number;
   readonly randomBytes: (length: number) => Uint8Array;
+  /** Destroys the erase keys that durable marks name. */
+  readonly erase: () => Promise<void>;
 }
 
 /** A request as it came. */
@@ -208,9 +212,9 @@ export class KeyRelease implements contract.Keys {
 
   async #read({ grant, requestId, keyId, digest }: Asked): Promise<Loaded> {
     const { tenantId, cvmName } = grant;
-    const { journal, policies, keyring, requests, counts } = this.#tools;
+    const { policies, keyring, requests, counts } = this.#tools;
     const own = await policies.of(tenantId);
-    const keys = await keyring.of(tenantId, journal);
+    const keys = await keyring.of(tenantId);
     const outcome = digest && (await requests.find(tenantId, requestId, digest, keys.records));
     const named = keyId ?? outcome?.keyId;
     const held = named && (await this.#records.read(keyPlace(tenantId, named), keys.records));
@@ -228,8 +232,10 @@ export class KeyRelease implements contract.Keys {
     const { tenantId, cvmName } = grant;
     const keyId = this.#tools.randomBytes(keyIdLength);
     const rootKey = this.#tools.randomBytes(rootKeyLength);
-    const wrapped = keys.wrapRootKey(rootKey, { tenantId, keyId, epoch: 1 });
+    const erase = this.#tools.keyring.newErase();
+    const wrapped = keys.wrapRootKey(rootKey, { tenantId, keyId, epoch: 1 }, erase);
     rootKey.fill(0);
+    erase.key.fill(0);
     const record: KeyRecord = {
       keyId,
       tenantId,
@@ -337,16 +343,17 @@ export class KeyRelease implements contract.Keys {
     const { counts } = this.#tools;
     const put = this.#records.put(held.key, held.version, next, records);
     const { counted } = more;
+    const marks = marksOfDropped(held.value.roots, next.roots);
     const countPut =
       counted && counts.put(matter.counts.key, matter.counts.version, counted, records);
     return {
-      puts: [put, ...more.puts, ...(countPut === undefined ? [] : [countPut])],
+      puts: [put, ...more.puts, ...marks, ...(countPut === undefined ? [] : [countPut])],
       unchanged: [unchanged(matter.policies.index)],
       submitted: () => {
         this.#records.submitted(put, next);
         if (countPut !== undefined && counted !== undefined) counts.submitted(countPut, counted);
       },
-      answer: more.answer,
+      answer: marks.length === 0 ? more.answer : () => this.#tools.erase().then(more.answer),
     };
   }
 }

@@ -1,3 +1,5 @@
+import { rm } from 'node:fs/promises';
+import { equalBytes } from '#core/bytes.js';
 import type { Crypto } from '#core/crypto.js';
 import { CvmpError } from '#core/errors.js';
 import { decodeKeyRecord, encodeKeyRecord } from '#core/keying/key-record.js';
@@ -5,10 +7,13 @@ import { crypto } from '#crypto';
 import { KeyLife } from '../lifecycle/key-life.js';
 import { NoticeBoard } from '../notices.js';
 import { Journal, type JournalObserver } from '../store/journal.js';
-import { initKeyring, type Keyring, openKeyring } from '../store/keyring.js';
+import { firstKek, type Keyring, openKeyring } from '../store/keyring.js';
 import { initLevelStore, openLevelStore } from '../store/level.js';
 import type { MasterKey } from '../store/master-key.js';
 import type { Store } from '../store/store.js';
+import { finishErasing } from '../store/vault/erasing.js';
+import { createVault, openVault } from '../store/vault/file-vault.js';
+import type { Vault } from '../store/vault/vault.js';
 import { AuditChain } from './audit.js';
 import type { AuditEvent, KeyServerState } from './contract.js';
 import { keyCountsCodec } from './key-counts.js';
@@ -31,23 +36,44 @@ export interface StateOptions {
   readonly randomBytes: Crypto['randomBytes'];
   /** Absent: beside the folder of the store. */
   readonly headFile?: string | undefined;
+  /** Absent: beside the folder of the store. */
+  readonly vaultFolder?: string | undefined;
   /** Is told of every batch. */
   readonly observer?: JournalObserver<AuditEvent>;
 }
 
+/** Where the vault of a store is, unless told. */
+export const vaultFolderOf = (folder: string) => `${folder}.vault`;
+
 /**
- * Makes the store of a new Key Server, with its identity key (P-256) sealed inside.
+ * Makes vault and store of a new Key Server, with its identity key (P-256) sealed inside.
  * @throws CvmpError ALREADY_EXISTS, STORE_WRITE, STORE_LOCKED, STORE_ACCESS
  */
 export async function initState(folder: string, options: StateOptions): Promise<void> {
-  const { randomBytes, masterKey, headFile } = options;
+  const { randomBytes, masterKey, headFile, vaultFolder = vaultFolderOf(folder) } = options;
   const id = randomBytes(storeIdLength);
-  const { put, keyring } = await initKeyring({ id }, { crypto, randomBytes, masterKey });
-  const identity = await crypto.exportEcKey(await crypto.generateEcKey('P-256'));
-  const value = keyring.server.seal(identityKey, 1, identity);
-  identity.fill(0);
-  const first = [put, { key: identityKey, value, expected: 0, version: 1 }];
-  await initLevelStore(folder, id, first, headFile);
+  const tools = { crypto, randomBytes, masterKey };
+  const keks = [await firstKek(id, tools)];
+  await createVault(vaultFolder, id, { master: masterKey.description, keks, backedUp: 0 });
+  const vault = await openVault(vaultFolder);
+  try {
+    const keyring = await openKeyring(vault, tools);
+    const identity = await crypto.exportEcKey(await crypto.generateEcKey('P-256'));
+    const value = keyring.server.seal(identityKey, 1, identity);
+    identity.fill(0);
+    await initLevelStore(
+      folder,
+      id,
+      [{ key: identityKey, value, expected: 0, version: 1 }],
+      headFile,
+    );
+  } catch (error) {
+    // It has nothing but what was just made for a store that is none.
+    await rm(vaultFolder, { recursive: true });
+    throw error;
+  } finally {
+    await vault.close();
+  }
 }
 
 /**
@@ -56,19 +82,30 @@ export async function initState(folder: string, options: StateOptions): Promise<
  *   (another master key)
  */
 export async function openState(folder: string, options: StateOptions): Promise<KeyServerState> {
+  // First the store: its lock keeps every other process from both.
   const store = await openLevelStore(folder, options);
+  let vault: Vault | undefined;
   try {
-    return await stateOver(store, options);
+    vault = await openVault(options.vaultFolder ?? vaultFolderOf(folder));
+    return await stateOver(store, vault, options);
   } catch (error) {
+    await vault?.close();
     await store.close();
     throw error;
   }
 }
 
 /** The state over any store that was made by {@link initState}. */
-export async function stateOver(store: Store, options: StateOptions): Promise<KeyServerState> {
+export async function stateOver(
+  store: Store,
+  vault: Vault,
+  options: StateOptions,
+): Promise<KeyServerState> {
+  if (!equalBytes(vault.id, store.id)) {
+    throw new CvmpError('CONFIG', 'the vault is of another store');
+  }
   const { now, randomBytes, masterKey } = options;
-  const keyring = await openKeyring(store, { crypto, randomBytes, masterKey });
+  const keyring = await openKeyring(vault, { crypto, randomBytes, masterKey });
   const identity = await readIdentity(store, keyring);
   const chain = await AuditChain.open(store, { sealer: keyring.server, now });
   const journal = new Journal<AuditEvent>(store, chain, options.observer);
@@ -79,7 +116,11 @@ export async function stateOver(store: Store, options: StateOptions): Promise<Ke
   const requests = new Requests(store, journal);
   const keyCodec = { encode: encodeKeyRecord, decode: decodeKeyRecord };
   const records = new SealedRecords(journal, keyCodec, keysMax);
-  const tools = { store, journal, keyring, policies, requests, records, counts, now, randomBytes };
+  const erase = () => finishErasing(store, journal, keyring);
+  const parts = { store, journal, keyring, policies, requests, records, counts, now };
+  const tools = { ...parts, randomBytes, erase };
+  // What a crash came between: tombstones are durable, their erase keys are still there.
+  await erase();
   const keyAdmin = new KeyLife(tools, notices, tenants);
   keyAdmin.start();
   const pruning = setInterval(() => void prune(requests, now), pruneEvery).unref();
@@ -99,6 +140,7 @@ export async function stateOver(store: Store, options: StateOptions): Promise<Ke
       clearInterval(pruning);
       await keyAdmin.close();
       await journal.close();
+      await keyring.close();
     },
   };
 }

@@ -119,11 +119,11 @@ export class PolicyStore implements Policies {
   async of(tenantId: string): Promise<TenantPolicies> {
     const known = this.#tenants.get(tenantId);
     if (known !== undefined) return known;
-    const { tenants, keyring, journal } = this.#tools;
+    const { tenants, keyring } = this.#tools;
     const key = indexKey(tenantId);
     const none = { key, value: [], version: 0 };
     if ((await tenants.get(tenantId)) === undefined) return new TenantPolicies(none, new Map());
-    const { records } = await keyring.of(tenantId, journal);
+    const { records } = await keyring.of(tenantId);
     const index = (await this.#index.read(key, records)) ?? none;
     const current = new Map<string, StoredPolicy>();
     for (const { policyId, version, digest } of index.value) {
@@ -163,7 +163,7 @@ export class PolicyStore implements Policies {
     if (stored === undefined) {
       throw new CvmpError('STORE_CORRUPT', `the record ${key} is missing`);
     }
-    const { records } = await keyring.of(tenantId, journal);
+    const { records } = await keyring.of(tenantId);
     const signed = records.open(key, stored);
     const policy = await readSignedPolicy(signed, await this.#tenantKey(tenantId));
     return { policy, signed, digest: crypto.hash('sha256', signed) };
@@ -217,7 +217,7 @@ export class PolicyStore implements Policies {
     own: TenantPolicies,
   ): Promise<{ readonly put: readonly LatePut[]; readonly submitted: () => void }> {
     const { policyId, version } = stored.policy;
-    const { records } = await this.#tools.keyring.of(tenantId, this.#tools.journal);
+    const { records } = await this.#tools.keyring.of(tenantId);
     const index = own.indexWith({ policyId, version, digest: stored.digest });
     const place = versionKey(tenantId, policyId, version);
     const indexPut = this.#index.put(own.index.key, own.index.version, index, records);
@@ -235,8 +235,8 @@ export class PolicyStore implements Policies {
 
   /** The floors of existing keys rise with the policy's; only the counts say so at once. */
   async #raise({ tenantId, policyId, svnFloor }: KeyingPolicy) {
-    const { counts, keyring, journal } = this.#tools;
-    const { records } = await keyring.of(tenantId, journal);
+    const { counts, keyring } = this.#tools;
+    const { records } = await keyring.of(tenantId);
     const key = countsKey(tenantId, policyId);
     const held = (await counts.read(key, records)) ?? { key, value: noKeys, version: 0 };
     const next = raisedTo(held.value, svnFloor);

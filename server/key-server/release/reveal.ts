@@ -2,7 +2,7 @@ import type { HmacKey } from '#core/crypto.js';
 import { derivationInfo, expandSecurityKey, keyCheckValue } from '#core/keying/derivation.js';
 import type { KeyRecord } from '#core/keying/key-record.js';
 import { type Release, rootOf } from '#core/keying/rules.js';
-import type { TenantKeys } from '../store/keyring.js';
+import type { TenantKeys } from '../store/tenant-keys.js';
 import type { ReleasedKey } from './contract.js';
 import type { Scene } from './scene.js';
 

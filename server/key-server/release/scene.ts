@@ -2,7 +2,7 @@ import { equalBytes } from '#core/bytes.js';
 import { CvmpError } from '#core/errors.js';
 import { checkValidity, type Proven } from '#core/keying/rules.js';
 import type { Standing } from '../notices.js';
-import type { TenantKeys } from '../store/keyring.js';
+import type { TenantKeys } from '../store/tenant-keys.js';
 import type { SessionGrant, StoredPolicy } from './contract.js';
 import type { AuditEventDraft } from './deciding.js';
 import type { TenantPolicies } from './tenant-policies.js';

@@ -56,16 +56,20 @@ export class Tenants implements TenantRegistry {
     const key = `${prefix}${tenantId}`;
     const event = { operation: 'register_tenant', tenantId, requestId } as const;
     return deciding(journal, event, {
-      load: async () => ({
-        tenant: makeTenant(tenantId, signingKey, now()),
-        held: await this.#records.read(key, keyring.server),
-        kek: await keyring.newTenant(tenantId),
-      }),
-      decide: ({ tenant, held, kek }) => {
+      load: async () => {
+        const tenant = makeTenant(tenantId, signingKey, now());
+        const known = await this.#records.read(key, keyring.server);
+        if (known !== undefined) return { tenant, held: known };
+        // First the KEK: a tenant without one could never be read.
+        await keyring.newTenant(tenantId);
+        return { tenant, held: await this.#records.read(key, keyring.server) };
+      },
+      forget: () => this.#records.forget(key),
+      decide: ({ tenant, held }) => {
         if (held === undefined) {
           const put = this.#records.put(key, 0, tenant, keyring.server);
           return {
-            puts: [put, kek],
+            puts: [put],
             submitted: () => this.#records.submitted(put, tenant),
             answer: () => tenant,
           };

@@ -87,7 +87,11 @@ export class Keyring {
     if (known === undefined) {
       const kek = this.#tools.randomBytes(kekLength);
       const made = await wrapKek(this.#vault.id, name, 1, kek, this.#tools.masterKey);
-      await this.#vault.update((content) => ({ ...content, keks: [...content.keks, made] }));
+      await this.#vault.update((content) => {
+        // Another call may have been faster.
+        const isThere = content.keks.some((kek) => kek.name === name);
+        return isThere ? content : { ...content, keks: [...content.keks, made] };
+      });
     } else if (known.wrapped.length === 0) {
       throw new CvmpError('ALREADY_EXISTS', `tenant ${tenantId} was here and is erased`);
     }
@@ -122,11 +126,17 @@ export class Keyring {
 
   /**
    * Destroys what these wrapped root keys hang on; durable when it resolves, and repeatable. From
-   * then on nobody unwraps them, whatever copy of the store they come from.
+   * then on nobody unwraps them, whatever copy of the store they come from. Key release goes by
+   * eraseMarks and finishErasing, which survive a crash.
    * @throws CvmpError STORE_WRITE, STORE_CORRUPT
    */
   async destroyErase(wrapped: readonly Uint8Array[]): Promise<void> {
-    await this.#vault.destroy(wrapped.map(eraseRefOf));
+    await this.destroyRefs(wrapped.map(eraseRefOf));
+  }
+
+  /** {@link destroyErase} by the references of the erase keys. */
+  async destroyRefs(refs: readonly number[]): Promise<void> {
+    await this.#vault.destroy(refs);
   }
 
   /** When the vault was last copied, in milliseconds; a copy holds what was destroyed later. */
@@ -169,7 +179,10 @@ export class Keyring {
         throw new CvmpError('KEY_DESTROYED', `the keys of tenant ${tenantId} are erased`);
       }
       try {
-        keys.add(version, await masterKey.unwrap(wrapped, kekContext(this.#vault.id, name, version)));
+        keys.add(
+          version,
+          await masterKey.unwrap(wrapped, kekContext(this.#vault.id, name, version)),
+        );
       } catch (cause) {
         const what = `the KEK of tenant ${tenantId} does not open`;
         throw new CvmpError('STORE_CORRUPT', what, { cause });

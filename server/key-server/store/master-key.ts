@@ -1,15 +1,20 @@
 import { closeSync, fstatSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs';
 import { concat } from '#core/bytes.js';
+import { encode } from '#core/cbor/encode.js';
 import type { Crypto } from '#core/crypto.js';
 import { CvmpError } from '#core/errors.js';
 import { crypto } from '#crypto';
 
 /** Wraps the keys that records are sealed under. An HSM can stand behind it. */
 export interface MasterKey {
+  /** What the vault remembers of it, deterministic CBOR: provider and public parameters. */
+  readonly description: Uint8Array;
   /** @param context bound to the result; unwrapping needs the same */
   wrap(key: Uint8Array, context: Uint8Array): Promise<Uint8Array>;
   /** @throws CvmpError DECRYPT_FAILED */
   unwrap(wrapped: Uint8Array, context: Uint8Array): Promise<Uint8Array>;
+  /** Forgets it. */
+  close(): void;
 }
 
 const keyLength = 32;
@@ -48,6 +53,7 @@ export function createMasterKeyFile(path: string, randomBytes: Crypto['randomByt
 export function readMasterKeyFile(path: string): MasterKey {
   const key = readKey(path);
   return {
+    description: encode(['file']),
     async wrap(secret, context) {
       const nonce = crypto.randomBytes(nonceLength);
       return concat(nonce, crypto.xchachaSeal(key, nonce, secret, context));
@@ -56,6 +62,7 @@ export function readMasterKeyFile(path: string): MasterKey {
       const nonce = wrapped.subarray(0, nonceLength);
       return crypto.xchachaOpen(key, nonce, wrapped.subarray(nonceLength), context);
     },
+    close: () => void key.fill(0),
   };
 }
 

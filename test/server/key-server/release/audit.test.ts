@@ -5,7 +5,7 @@ import { AuditChain } from '#server/key-server/release/audit.js';
 import { decodeAuditBody, encodeAuditBody } from '#server/key-server/release/audit-entry.js';
 import type { AuditEvent, AuditLog, KeyServerState } from '#server/key-server/release/contract.js';
 import { Journal } from '#server/key-server/store/journal.js';
-import { RecordSealer } from '#server/key-server/store/seal.js';
+import { onlyKey, RecordSealer } from '#server/key-server/store/seal.js';
 import { MemoryStore } from '../../../fakes/memory-store.js';
 import { refusalOf } from '../../../refusal.js';
 import {
@@ -140,7 +140,7 @@ describe('every decision is recorded before it is answered (protocol.md s.6.5, I
 
 describe('the chain of audit records', () => {
   const sealer = (store: MemoryStore) =>
-    new RecordSealer(crypto, new Uint8Array(32), store.id, crypto.randomBytes);
+    new RecordSealer(crypto, onlyKey(new Uint8Array(32)), store.id, crypto.randomBytes);
   const event = (n: number): AuditEvent => ({
     operation: 'key_acquire',
     tenantId: n % 2 === 0 ? 'acme' : 'bolt',

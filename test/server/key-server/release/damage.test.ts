@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { toHex } from '#core/bytes.js';
 import { CvmpError } from '#core/errors.js';
 import type { KeyServerState } from '#server/key-server/release/contract.js';
+import { decodeContent, encodeContent } from '#server/key-server/store/vault/content.js';
 import { refusalOf } from '../../../refusal.js';
 import { canary, temporaryFolder } from '../../../run-folder.js';
 import {
@@ -66,7 +67,7 @@ async function damaged(body: (db: Level<string, Uint8Array>) => Promise<unknown>
 
 function copyOfOriginal(): Place {
   const place = { ...original, folder: join(temporaryFolder('damaged'), 'store') };
-  for (const end of ['', '.head']) {
+  for (const end of ['', '.head', '.vault']) {
     cpSync(original.folder + end, place.folder + end, { recursive: true });
   }
   return place;
@@ -133,9 +134,19 @@ describe('a store that was changed from outside is refused, not believed (archit
   });
 
   it('one tenant’s KEK put in place of another’s', async () => {
-    const place = await damaged((db) => copy(db, 'kek/tenant/bolt', 'kek/tenant/acme'));
+    const place = copyOfOriginal();
+    const path = join(`${place.folder}.vault`, 'keks');
+    const { id, ...content } = decodeContent(readFileSync(path), path);
+    const [acme, bolt] = content.keks.filter(({ name }) => name !== 'server');
+    const swapped = content.keks.map((kek) => {
+      if (kek === acme) return { ...kek, wrapped: bolt!.wrapped };
+      return kek === bolt ? { ...kek, wrapped: acme!.wrapped } : kek;
+    });
+    writeFileSync(path, encodeContent(id, { ...content, keks: swapped }));
     await using(place, async (state) => {
-      expect(await refusalOf(state.policies.get('acme', 'web', 0))).toBe('STORE_CORRUPT');
+      for (const tenantId of ['acme', 'bolt']) {
+        expect(await refusalOf(state.policies.get(tenantId, 'web', 0))).toBe('STORE_CORRUPT');
+      }
     });
   });
 

@@ -3,7 +3,7 @@ import { crypto } from '#crypto';
 import type { AuditEvent } from '#server/key-server/release/contract.js';
 import { Requests, requestDigest } from '#server/key-server/release/requests.js';
 import { Journal } from '#server/key-server/store/journal.js';
-import { RecordSealer } from '#server/key-server/store/seal.js';
+import { onlyKey, RecordSealer } from '#server/key-server/store/seal.js';
 import { MemoryStore } from '../../../fakes/memory-store.js';
 import { refusalOf } from '../../../refusal.js';
 
@@ -24,7 +24,12 @@ function fresh() {
   const store = new MemoryStore();
   const log = { record: () => ({ puts: [], accept: () => undefined }) };
   const journal = new Journal<AuditEvent>(store, log);
-  const sealer = new RecordSealer(crypto, new Uint8Array(32), store.id, crypto.randomBytes);
+  const sealer = new RecordSealer(
+    crypto,
+    onlyKey(new Uint8Array(32)),
+    store.id,
+    crypto.randomBytes,
+  );
   const requests = new Requests(store, journal);
   const idOf = (n: number) => new Uint8Array(16).fill(n >> 8, 8).fill(n & 255, 0, 8);
   const remember = (n: number, at: number) => {
