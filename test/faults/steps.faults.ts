@@ -1,8 +1,9 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { CvmpError } from '#core/errors.js';
 import type { KeyServerState } from '#server/key-server/release/contract.js';
-import { stateOver } from '#server/key-server/release/open.js';
+import { stateOver, vaultFolderOf } from '#server/key-server/release/open.js';
 import { openLevelStore } from '#server/key-server/store/level.js';
+import { openVault } from '#server/key-server/store/vault/file-vault.js';
 import { type Fault, FaultyStore, faults } from '../fakes/faulty-store.js';
 import { openPlace, optionsOf, type Place, requestId } from '../server/key-server/state.js';
 import { copyOf, lost, makeWorld, type Operation, operations, seen, type World } from './world.js';
@@ -19,7 +20,8 @@ beforeAll(async () => {
 async function openFaulty(place: Place, at: number, fault: Fault) {
   const level = await openLevelStore(place.folder);
   const store = new FaultyStore(level, at, fault);
-  return { store, level, state: await stateOver(store, optionsOf(place)) };
+  const vault = await openVault(vaultFolderOf(place.folder));
+  return { store, level, vault, state: await stateOver(store, vault, optionsOf(place)) };
 }
 
 async function using<T>(place: Place, body: (state: KeyServerState) => Promise<T>): Promise<T> {
@@ -43,7 +45,7 @@ async function undisturbed({ run }: Operation) {
 
 async function disturbed({ run }: Operation, at: number, fault: Fault) {
   const place = copyOf(world);
-  const { store, level, state } = await openFaulty(place, at, fault);
+  const { store, level, vault, state } = await openFaulty(place, at, fault);
   const id = requestId();
   const answer = run(state, world, id).then(
     () => 'answered',
@@ -54,6 +56,7 @@ async function disturbed({ run }: Operation, at: number, fault: Fault) {
   );
   const end = await Promise.race([answer, store.died]);
   await level.close();
+  await vault.close();
   return { place, id, end };
 }
 
