@@ -11,7 +11,9 @@ import { sessionCodec } from '#wire/session.js';
 import type { Attester } from '../attester/attester.js';
 import type { AgentConfig } from '../config.js';
 import { openConnection } from './connection.js';
-import { FrameStream, within } from './frame-stream.js';
+import { type Frame, FrameStream, type ResponseCase, within } from './frame-stream.js';
+import { checkGrant } from './grant.js';
+import { attest, HandshakeFrames, type HandshakeWire } from './handshake.js';
 import type {
   AcquireReason,
   AllocRequest,
@@ -40,6 +42,7 @@ export interface ConnectOptions {
   readonly randomBytes: (length: number) => Uint8Array;
 }
 
+type Request = NonNullable<MessageInitShape<typeof AgentMessageSchema>['request']>;
 type Answer = ServerMessage['response'];
 type AnswerCase = NonNullable<Answer['case']>;
 type AnswerOf<K extends AnswerCase> = Extract<Answer, { case: K }>['value'];
@@ -61,13 +64,9 @@ export async function connectSession(options: ConnectOptions): Promise<KeySessio
       evidenceProfiles: options.attester.profiles,
       randomBytes: options.randomBytes,
     });
-    stream.send('clientInit', session.clientInit());
-    const demand = await session.challenge(await stream.next('challenge'));
-    const evidence = await options.attester.evidence(demand.reportData);
-    stream.send('evidence', session.evidence(evidence, options.agentBuild));
-    await session.accept(await activated(stream, session, options.attester));
-    const grant = readGrant(session.open(await stream.next('sealed')));
-    return new OpenSession(stream, session, grant, options.randomBytes);
+    await session.accept(await attest(session, stream, options));
+    const grant = readGrant(session.open((await stream.nextOf(['sealed'])).value));
+    return new OpenSession(stream, session, grant, options);
   } catch (error) {
     session?.close();
     stream.close();
@@ -75,54 +74,50 @@ export async function connectSession(options: ConnectOptions): Promise<KeySessio
   }
 }
 
-/**
- * Answers a credential, where the server makes one; then it accepts.
- * @returns the accept frame
- * @throws CvmpError UNSUPPORTED_EVIDENCE where this CVM has no TPM to ask
- */
-async function activated(
-  stream: FrameStream,
-  session: AgentSession,
-  attester: Attester,
-): Promise<Uint8Array> {
-  const { kind, value } = await stream.nextOf(['credential', 'accept']);
-  if (kind === 'accept') return value;
-  const { credentialBlob, encryptedSecret } = await session.credential(value);
-  const secret = await attester.activateCredential?.(credentialBlob, encryptedSecret);
-  if (secret === undefined) {
-    const why = 'the Key Server asks to activate a credential, and the evidence was of no TPM';
-    throw new CvmpError('UNSUPPORTED_EVIDENCE', why);
-  }
-  stream.send('activation', session.activation(secret));
-  return stream.next('accept');
-}
+const frameKinds = ['sealed', 'challenge', 'credential', 'accept'] as const;
 
 interface Waiting {
   readonly resolve: (answer: Answer) => void;
   readonly reject: (error: CvmpError) => void;
 }
 
+/** One more handshake beside the session that is open. */
+interface Again {
+  readonly frames: HandshakeFrames;
+  /** The new keys are in use: the next frame is sealed by them, and holds the grant. */
+  readonly switched: Promise<void>;
+  readonly onGrant: (sealed: Uint8Array) => void;
+}
+
 /** A session after its handshake: sealed requests, answered by their ids in any order. */
 class OpenSession implements KeySession {
-  readonly grant: Grant;
+  readonly ended: Promise<CvmpError>;
+  readonly #options: ConnectOptions;
   readonly #stream: FrameStream;
-  readonly #session: AgentSession;
-  readonly #randomBytes: (length: number) => Uint8Array;
   readonly #waiting = new Map<string, Waiting>();
   readonly #notices = new Notices();
+  #tellEnd: (error: CvmpError) => void = () => {};
+  #session: AgentSession;
+  #grant: Grant;
+  #reattesting: Promise<Grant> | undefined;
+  #again: Again | undefined;
+  /** Resolves when requests may be sealed again; between evidence and grant none may. */
+  #quiet: Promise<void> | undefined;
   #lost: CvmpError | undefined;
 
-  constructor(
-    stream: FrameStream,
-    session: AgentSession,
-    grant: Grant,
-    randomBytes: (length: number) => Uint8Array,
-  ) {
+  constructor(stream: FrameStream, session: AgentSession, grant: Grant, options: ConnectOptions) {
     this.#stream = stream;
     this.#session = session;
-    this.grant = grant;
-    this.#randomBytes = randomBytes;
+    this.#grant = grant;
+    this.#options = options;
+    this.ended = new Promise((resolve) => {
+      this.#tellEnd = resolve;
+    });
     void this.#receive();
+  }
+
+  get grant(): Grant {
+    return this.#grant;
   }
 
   async alloc(request: AllocRequest): Promise<ReleasedKey> {
@@ -145,6 +140,13 @@ class OpenSession implements KeySession {
     await this.#ask({ case: 'keyConfirm', value: { keyId, svn, kcv } }, 'keyConfirm');
   }
 
+  reattest(): Promise<Grant> {
+    this.#reattesting ??= this.#attestAgain().finally(() => {
+      this.#reattesting = undefined;
+    });
+    return this.#reattesting;
+  }
+
   onNotice(listener: (notice: Notice) => void): void {
     this.#notices.listen(listener);
   }
@@ -153,12 +155,64 @@ class OpenSession implements KeySession {
     this.#end(new CvmpError('CANCELLED', 'the agent closed the session'));
   }
 
-  /** Sends a request and waits for the answer to its id. */
+  async #attestAgain(): Promise<Grant> {
+    if (this.#lost !== undefined) throw this.#lost;
+    const frames = new HandshakeFrames();
+    const [switched, onSwitched] = signal<void>();
+    const [sealed, onGrant] = signal<Uint8Array>();
+    const [spoken, speak] = signal<void>();
+    this.#again = { frames, switched, onGrant };
+    try {
+      const next = this.#session.again();
+      const wire: HandshakeWire = {
+        send: (kind, value) => this.#stream.send(kind, value),
+        nextOf: (kinds) => frames.nextOf(kinds),
+      };
+      const onEvidence = () => {
+        this.#quiet = spoken;
+      };
+      const accept = await attest(next, wire, { ...this.#options, onEvidence });
+      await next.accept(accept);
+      this.#session.close();
+      this.#session = next;
+      onSwitched();
+      const grant = readGrant(next.open(await within(sealed)));
+      await checkGrant(grant, this.#options.configDocument);
+      this.#grant = grant;
+      return grant;
+    } catch (caught) {
+      const error = this.#lost ?? remoteError(caught);
+      onSwitched();
+      this.#end(error);
+      throw error;
+    } finally {
+      this.#again = undefined;
+      this.#quiet = undefined;
+      speak();
+    }
+  }
+
+  /** Sends a request and waits for its answer; where the server asks for it, attests again first. */
   async #ask<K extends AnswerCase>(
-    request: NonNullable<MessageInitShape<typeof AgentMessageSchema>['request']>,
+    request: Request,
     kind: K,
-    requestId = this.#randomBytes(16),
+    requestId = this.#options.randomBytes(16),
   ): Promise<AnswerOf<K>> {
+    try {
+      return await this.#askOnce(request, kind, requestId);
+    } catch (error) {
+      if (!(error instanceof CvmpError) || error.code !== 'REATTEST_REQUIRED') throw error;
+      await this.reattest();
+      return this.#askOnce(request, kind, requestId);
+    }
+  }
+
+  async #askOnce<K extends AnswerCase>(
+    request: Request,
+    kind: K,
+    requestId: Uint8Array,
+  ): Promise<AnswerOf<K>> {
+    while (this.#quiet !== undefined) await this.#quiet;
     if (this.#lost !== undefined) throw this.#lost;
     const id = toHex(requestId);
     const message = create(AgentMessageSchema, { requestId, request });
@@ -180,14 +234,34 @@ class OpenSession implements KeySession {
   async #receive(): Promise<void> {
     try {
       for (;;) {
-        const frame = await this.#stream.whenever('sealed');
-        const { requestId, response } = readServerMessage(this.#session.open(frame));
-        if (response.case === 'notice') this.#notices.received(response.value);
-        else this.#waiting.get(toHex(requestId))?.resolve(response);
+        const frame = await this.#stream.wheneverOf(frameKinds);
+        if (frame.kind === 'sealed') this.#opened(this.#session.open(frame.value));
+        else await this.#handshakeFrame(frame);
       }
     } catch (error) {
       this.#end(remoteError(error));
     }
+  }
+
+  #opened(plaintext: Uint8Array): void {
+    const { requestId, response } = readServerMessage(plaintext);
+    if (response.case === 'notice') this.#notices.received(response.value);
+    else this.#waiting.get(toHex(requestId))?.resolve(response);
+  }
+
+  /** After the accept frame nothing is read before the new keys are there to read it. */
+  async #handshakeFrame(frame: Frame<ResponseCase>): Promise<void> {
+    const again = this.#again;
+    if (again === undefined) {
+      throw new CvmpError('PROTOCOL_ORDER', `the Key Server sent ${frame.kind} unasked`);
+    }
+    again.frames.put(frame);
+    if (frame.kind !== 'accept') return;
+    await again.switched;
+    if (this.#lost !== undefined) throw this.#lost;
+    again.onGrant((await this.#stream.wheneverOf(['sealed'])).value);
+    // Opened there, in its turn: the frames after it must wait for that.
+    await this.#reattesting?.catch(() => {});
   }
 
   #end(error: CvmpError): void {
@@ -195,7 +269,9 @@ class OpenSession implements KeySession {
     this.#lost = error;
     this.#session.close();
     this.#stream.close();
+    this.#again?.frames.fail(error);
     for (const { reject } of this.#waiting.values()) reject(error);
+    this.#tellEnd(error);
   }
 }
 
@@ -212,4 +288,13 @@ function readGrant(bytes: Uint8Array): Grant {
   const { response } = readServerMessage(bytes);
   if (response.case === 'grant') return sessionGrant(response.value);
   throw new CvmpError('PROTOCOL_ORDER', `the first sealed frame is ${response.case}, no grant`);
+}
+
+/** A promise and what resolves it. */
+function signal<T>(): readonly [Promise<T>, (value: T) => void] {
+  let resolve: (value: T) => void = () => {};
+  const promise = new Promise<T>((resolved) => {
+    resolve = resolved;
+  });
+  return [promise, resolve];
 }

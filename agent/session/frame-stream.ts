@@ -11,10 +11,10 @@ import type { Connection } from './connection.js';
 /** A Key Server that takes longer for an answer is as good as gone. */
 const answerMs = 30_000;
 
-type RequestCase = NonNullable<SessionRequest['frame']['case']>;
-type ResponseCase = NonNullable<SessionResponse['frame']['case']>;
+export type RequestCase = NonNullable<SessionRequest['frame']['case']>;
+export type ResponseCase = NonNullable<SessionResponse['frame']['case']>;
 
-interface Frame<K extends ResponseCase> {
+export interface Frame<K extends ResponseCase> {
   readonly kind: K;
   readonly value: Uint8Array;
 }
@@ -30,15 +30,10 @@ export class FrameStream {
     this.#responses = connection.service.session(this.#requests)[Symbol.asyncIterator]();
   }
 
-  /** Frames leave in the order of the calls; a stream that breaks is told by {@link next}. */
+  /** Frames leave in the order of the calls; a stream that breaks is told by {@link nextOf}. */
   send(kind: RequestCase, value: Uint8Array): void {
     const frame = { case: kind, value };
     this.#requests.write(create(SessionRequestSchema, { frame })).catch(() => {});
-  }
-
-  /** The next frame, which must be of this kind. @throws CvmpError, ConnectError */
-  async next(kind: ResponseCase): Promise<Uint8Array> {
-    return (await this.nextOf([kind])).value;
   }
 
   /** The next frame, which must be of one of these kinds. @throws CvmpError, ConnectError */
@@ -46,9 +41,9 @@ export class FrameStream {
     return this.#take(kinds, await within(this.#responses.next()));
   }
 
-  /** {@link next}, however long it takes. */
-  async whenever(kind: ResponseCase): Promise<Uint8Array> {
-    return this.#take([kind], await this.#responses.next()).value;
+  /** {@link nextOf}, however long it takes. */
+  async wheneverOf<K extends ResponseCase>(kinds: readonly K[]): Promise<Frame<K>> {
+    return this.#take(kinds, await this.#responses.next());
   }
 
   #take<K extends ResponseCase>(

@@ -1,4 +1,4 @@
-import type { ErrorCode } from '#core/errors.js';
+import type { CvmpError, ErrorCode } from '#core/errors.js';
 
 /** Why a key is fetched; for the Key Server's audit record. */
 export type AcquireReason = 'boot' | 'rekey' | 'migrate';
@@ -73,7 +73,10 @@ export interface Notice {
  * Server where it refuses, KCV_MISMATCH where it answers with another key than it says.
  */
 export interface KeySession {
+  /** Of the last attestation. */
   readonly grant: Grant;
+  /** Resolves once the session can be asked no more, with the reason. */
+  readonly ended: Promise<CvmpError>;
   alloc(request: AllocRequest): Promise<ReleasedKey>;
   /** @param svn undefined: the floor of the key */
   acquire(keyId: Uint8Array, svn: number | undefined, reason: AcquireReason): Promise<AcquiredKey>;
@@ -81,6 +84,12 @@ export interface KeySession {
   update(keyId: Uint8Array, targetSvn: number, retireBelow: number | undefined): Promise<void>;
   /** Says that a key is in use; again and again, if need be. */
   confirm(key: Pick<ReleasedKey, 'keyId' | 'svn' | 'kcv'>): Promise<void>;
+  /**
+   * Attests again on the same stream: fresh evidence, new keys. Requests under way are answered;
+   * those made meanwhile wait. Called twice at once it is done once. A refusal ends the session.
+   * @returns the new grant, held against the config document
+   */
+  reattest(): Promise<Grant>;
   /**
    * Hands over each notice, from the first of the session on, in their order. One listener.
    * @param listener must not throw

@@ -37,15 +37,18 @@ export class FakeKeyServer {
   session(level: number, grant: Partial<Grant> = {}): KeySession {
     const call = <T>(method: Method, detail: string, work: () => T) =>
       this.#call(method, detail, work);
+    const granted: Grant = {
+      level,
+      leaseExpires: 0,
+      signedPolicy: new Uint8Array(0),
+      tenantKey: new Uint8Array(0),
+      simulated: true,
+      ...grant,
+    };
     return {
-      grant: {
-        level,
-        leaseExpires: 0,
-        signedPolicy: new Uint8Array(0),
-        tenantKey: new Uint8Array(0),
-        simulated: true,
-        ...grant,
-      },
+      grant: granted,
+      ended: new Promise(() => {}),
+      reattest: async () => granted,
       alloc: ({ requestId, keyId }) =>
         call('alloc', toHex(keyId ?? new Uint8Array(0)), () => {
           const before = this.#answered.get(toHex(requestId));

@@ -23,7 +23,9 @@ import {
   KeyService,
   ServerMessageSchema,
   type SessionGrantSchema,
+  type SessionNoticeSchema,
   type SessionRequest,
+  type SessionResponseSchema,
 } from '#gen/cvmp/v1/key_pb.js';
 import { SetKeyPolicySchema } from '#gen/cvmp/v1/policy_pb.js';
 import { selfSigned } from '#server/host/self-signed.js';
@@ -68,12 +70,15 @@ export class SessionServer {
   policy: FakePolicy = { tenantId: 'acme', cvmNames: ['web*'], allowSimulated: true };
   leaseMs = 3_600_000;
   readonly sessions = new Set<ServerHttp2Session>();
-  /** Handshakes that were begun. */
+  /** Streams that were opened. */
   handshakes = 0;
   readonly identity: EcPrivateKey;
   readonly tenant: EcPrivateKey;
   readonly tls: TlsIdentity;
   port = 0;
+  /** Handshakes that were begun on any stream, its first one included. */
+  attestations = 0;
+  readonly #tell = new Set<(notice: MessageInitShape<typeof SessionNoticeSchema>) => void>();
   readonly #now: () => number;
   #close: () => Promise<void> = async () => {};
 
@@ -149,40 +154,70 @@ export class SessionServer {
     });
   }
 
+  /** Tells every open session. */
+  notify(notice: MessageInitShape<typeof SessionNoticeSchema>): void {
+    for (const tell of this.#tell) tell(notice);
+  }
+
   async *#serve(requests: AsyncIterable<SessionRequest>, socket: TLSSocket) {
+    const out = new Outgoing();
+    const answering = this.#answerAll(requests, socket, out).then(
+      () => out.end(),
+      (error: unknown) => out.end(wireError(error)),
+    );
+    try {
+      yield* out.frames();
+    } finally {
+      await answering;
+    }
+  }
+
+  async #answerAll(
+    requests: AsyncIterable<SessionRequest>,
+    socket: TLSSocket,
+    outgoing: Outgoing,
+  ): Promise<void> {
     this.handshakes += 1;
-    const session = new ServerSession({
+    let handshake = new ServerSession({
       codec: sessionCodec,
       identity: this.identity,
       exportKeyingMaterial: (label, context, length) =>
         new Uint8Array(socket.exportKeyingMaterial(length, label, Buffer.from(context))),
       evidenceProfiles: ['snp'],
     });
-    const out = (kind: 'challenge' | 'accept' | 'sealed', value: Uint8Array) => ({
-      frame: { case: kind, value: this.misbehaviour.frame?.(kind, value) ?? value },
-    });
+    let session: ServerSession | undefined;
+    const send = (kind: 'challenge' | 'accept' | 'sealed', value: Uint8Array) =>
+      outgoing.put({
+        frame: { case: kind, value: this.misbehaviour.frame?.(kind, value) ?? value },
+      });
     const seal = (requestId: Uint8Array, response: Response) => {
       const message = create(ServerMessageSchema, { requestId, response });
-      return out('sealed', session.seal(toBinary(ServerMessageSchema, message)));
+      send('sealed', session!.seal(toBinary(ServerMessageSchema, message)));
     };
-    const keys = this.keys.session(this.level);
+    const tell = (value: MessageInitShape<typeof SessionNoticeSchema>) =>
+      seal(new Uint8Array(0), { case: 'notice', value });
     try {
       for await (const { frame } of requests) {
         if (frame.case === 'clientInit') {
-          yield out('challenge', await session.clientInit(frame.value, this.#now()));
+          if (session !== undefined) handshake = session.again();
+          this.attestations += 1;
+          send('challenge', await handshake.clientInit(frame.value, this.#now()));
         } else if (frame.case === 'evidence') {
-          const evidence = session.evidence(frame.value, this.#now());
+          const evidence = handshake.evidence(frame.value, this.#now());
           this.#appraise(evidence.collection, evidence.reportData);
-          yield out('accept', await session.accept());
-          yield seal(new Uint8Array(0), { case: 'grant', value: await this.#grant() });
+          send('accept', await handshake.accept());
+          session = handshake;
+          seal(new Uint8Array(0), { case: 'grant', value: await this.#grant() });
+          this.#tell.add(tell);
         } else {
-          const message = fromBinary(AgentMessageSchema, session.open(frame.value!));
+          const message = fromBinary(AgentMessageSchema, session!.open(frame.value!));
+          const keys = this.keys.session(this.level);
           const answer = this.misbehaviour.answer?.(message) ?? (await answerOf(keys, message));
-          yield seal(message.requestId, answer);
+          seal(message.requestId, answer);
         }
       }
-    } catch (error) {
-      throw wireError(error);
+    } finally {
+      this.#tell.delete(tell);
     }
   }
 
@@ -207,6 +242,41 @@ export class SessionServer {
       tenantKey: encodeCoseKey(publicOf(this.tenant)),
       ...this.misbehaviour.grant,
     };
+  }
+}
+
+type ResponseFrame = MessageInitShape<typeof SessionResponseSchema>;
+
+/** Frames that answers and notices put, in their order. */
+class Outgoing {
+  readonly #queue: ResponseFrame[] = [];
+  #ended: { readonly error: unknown } | undefined;
+  #wake = () => {};
+
+  put(frame: ResponseFrame): void {
+    this.#queue.push(frame);
+    this.#wake();
+  }
+
+  end(error?: unknown): void {
+    this.#ended = { error };
+    this.#wake();
+  }
+
+  async *frames(): AsyncGenerator<ResponseFrame> {
+    for (;;) {
+      const next = this.#queue.shift();
+      if (next !== undefined) {
+        yield next;
+      } else if (this.#ended !== undefined) {
+        if (this.#ended.error !== undefined) throw this.#ended.error;
+        return;
+      } else {
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve;
+        });
+      }
+    }
   }
 }
 
