@@ -33,7 +33,7 @@ export interface OpenSlot {
 /** Every operation that changes the header leaves it whole on the disk, whenever power fails. */
 export interface Disk {
   readonly backend: 'luks' | 'volume';
-  /** Slots, newest SVN first; undefined while the disk is unformatted. */
+  /** Slots, newest epoch and SVN first; undefined while the disk is unformatted. */
   readonly slots: readonly DiskSlot[] | undefined;
   /**
    * Writes a first header with one slot.
@@ -66,9 +66,10 @@ export interface Disk {
 /** Slots that a header may have: the old key, the new one, and what an abandoned re-key left. */
 export const slotsMax = 4;
 
-/** Newest SVN first. */
+/** Newest epoch first, of an epoch the newest SVN. */
 export function newestFirst(slots: readonly DiskSlot[]): readonly DiskSlot[] {
-  return [...slots].sort((a, b) => b.token.svn - a.token.svn || b.id - a.id);
+  const age = (a: DiskToken, b: DiskToken) => b.epoch - a.epoch || b.svn - a.svn;
+  return [...slots].sort((a, b) => age(a.token, b.token) || b.id - a.id);
 }
 
 /** Lowest id that no slot has. @throws CvmpError DISK where there is none */

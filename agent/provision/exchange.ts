@@ -104,6 +104,10 @@ async function rekeyIfAdvised(
       ...job,
       after: (step) => log.info({ [logField.step]: step }, 're-key step done'),
     });
+    if (done === undefined) {
+      log.warn('re-key advised, but the Key Server has no newer key: the tenant must rotate it');
+      return asObtained;
+    }
     if (done.unfinished !== undefined) log.warn(errorFields(done.unfinished), 're-key unfinished');
     released.key.fill(0);
     const { token } = done.opened.slot;

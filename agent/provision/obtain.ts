@@ -12,7 +12,7 @@ export interface ObtainedKey {
   /** The slot that it opens; undefined where the agent keeps no disk. */
   readonly slot: DiskSlot | undefined;
   readonly action: DiskAction;
-  /** SVN to change the disk's key to, where the Key Server advises it. */
+  /** SVN to change the disk's key to, of the newest epoch, where the Key Server advises it. */
   readonly rekeyTo: number | undefined;
 }
 
@@ -21,8 +21,8 @@ export interface ObtainRequest extends Pick<AgentConfig, 'keyId' | 'purpose'> {
   readonly requestId: Uint8Array;
 }
 
-/** Answers that leave another slot's key worth asking for. */
-const tryOlder: readonly ErrorCode[] = ['SVN_ABOVE_LEVEL', 'KEY_RETIRED'];
+/** Answers that leave another slot's key worth asking for; a token may have been tampered with. */
+const tryOlder: readonly ErrorCode[] = ['SVN_ABOVE_LEVEL', 'KEY_RETIRED', 'NOT_FOUND'];
 
 /**
  * Obtains the key of the disk and opens it: an unformatted disk is formatted with a new key (or,
@@ -93,8 +93,9 @@ async function openDisk(
 }
 
 async function acquireFor(slot: DiskSlot, session: KeySession): Promise<AcquiredKey | CvmpError> {
+  const { keyId, svn, epoch } = slot.token;
   try {
-    return await session.acquire(slot.token.keyId, slot.token.svn, 'boot');
+    return await session.acquire(keyId, svn, 'boot', epoch);
   } catch (error) {
     if (error instanceof CvmpError && tryOlder.includes(error.code)) return error;
     throw error;
@@ -111,10 +112,10 @@ async function tryOpen(
   return { released, slot: opener.slot, action: 'opened', rekeyTo: rekeyTarget(disk, released) };
 }
 
-/** More than one slot is a re-key that was interrupted: going to the SVN in use ends it. */
+/** More than one slot is a re-key that was interrupted: it is ended. */
 function rekeyTarget(disk: Disk, released: AcquiredKey): number | undefined {
-  if (released.rekeyAdvised) return released.level;
-  return disk.slots!.length > 1 ? released.svn : undefined;
+  const due = released.rekeyAdvised || disk.slots!.length > 1;
+  return due ? released.rekeySvn : undefined;
 }
 
 async function zeroisedOnError<T>(released: ReleasedKey, work: () => Promise<T>): Promise<T> {

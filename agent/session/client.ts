@@ -126,18 +126,23 @@ class OpenSession implements KeySession {
     return allocatedKey(request, answer);
   }
 
-  async acquire(keyId: Uint8Array, svn: number | undefined, reason: AcquireReason) {
-    const value = acquireRequest(keyId, svn, reason);
+  async acquire(keyId: Uint8Array, svn: number | undefined, reason: AcquireReason, epoch?: number) {
+    const value = acquireRequest(keyId, svn, reason, epoch);
     return acquiredKey(value, await this.#ask({ case: 'keyAcquire', value }, 'keyAcquire'));
   }
 
-  async update(keyId: Uint8Array, targetSvn: number, retireBelow: number | undefined) {
-    const value = { keyId, targetSvn, ...(retireBelow === undefined ? {} : { retireBelow }) };
+  async update(
+    keyId: Uint8Array,
+    targetSvn: number,
+    retire: { readonly svn: number; readonly epoch: number } | undefined,
+  ) {
+    const below = retire && { retireBelow: retire.svn, retireEpochsBelow: retire.epoch };
+    const value = { keyId, targetSvn, ...below };
     await this.#ask({ case: 'keyUpdate', value }, 'keyUpdate');
   }
 
-  async confirm({ keyId, svn, kcv }: Pick<ReleasedKey, 'keyId' | 'svn' | 'kcv'>) {
-    await this.#ask({ case: 'keyConfirm', value: { keyId, svn, kcv } }, 'keyConfirm');
+  async confirm({ keyId, svn, epoch, kcv }: Parameters<KeySession['confirm']>[0]) {
+    await this.#ask({ case: 'keyConfirm', value: { keyId, svn, epoch, kcv } }, 'keyConfirm');
   }
 
   reattest(): Promise<Grant> {

@@ -35,8 +35,10 @@ export interface ReleasedKey {
 /** A Security Key that was fetched by its KeyID. */
 export interface AcquiredKey extends ReleasedKey {
   readonly level: number;
-  /** The floor lies above this key's SVN, or the level above the floor. */
+  /** Floor or level lie above this key's SVN, or its epoch is not the newest or compromised. */
   readonly rekeyAdvised: boolean;
+  /** SVN that the disk should have, of the newest epoch. */
+  readonly rekeySvn: number;
 }
 
 export interface AllocRequest {
@@ -56,6 +58,7 @@ export interface Notice {
     | 'key resumed'
     | 'key destroyed'
     | 'key taken over'
+    | 'rekey advised'
     | 'shutting down';
   /** The key that it is about, 16 bytes; undefined where it is about no key. */
   readonly keyId: Uint8Array | undefined;
@@ -78,12 +81,21 @@ export interface KeySession {
   /** Resolves once the session can be asked no more, with the reason. */
   readonly ended: Promise<CvmpError>;
   alloc(request: AllocRequest): Promise<ReleasedKey>;
-  /** @param svn undefined: the floor of the key */
-  acquire(keyId: Uint8Array, svn: number | undefined, reason: AcquireReason): Promise<AcquiredKey>;
-  /** Raises the floor; `retireBelow`: serve no SVN below this any more. */
-  update(keyId: Uint8Array, targetSvn: number, retireBelow: number | undefined): Promise<void>;
+  /** @param svn undefined: the floor of the key; @param epoch undefined: the newest */
+  acquire(
+    keyId: Uint8Array,
+    svn: number | undefined,
+    reason: AcquireReason,
+    epoch?: number,
+  ): Promise<AcquiredKey>;
+  /** Raises the floor; `retireBelow`: serve nothing below this any more. */
+  update(
+    keyId: Uint8Array,
+    targetSvn: number,
+    retireBelow: { readonly svn: number; readonly epoch: number } | undefined,
+  ): Promise<void>;
   /** Says that a key is in use; again and again, if need be. */
-  confirm(key: Pick<ReleasedKey, 'keyId' | 'svn' | 'kcv'>): Promise<void>;
+  confirm(key: Pick<ReleasedKey, 'keyId' | 'svn' | 'epoch' | 'kcv'>): Promise<void>;
   /**
    * Attests again on the same stream: fresh evidence, new keys. Requests under way are answered;
    * those made meanwhile wait. Called twice at once it is done once. A refusal ends the session.

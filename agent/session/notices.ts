@@ -9,6 +9,7 @@ const kinds: ReadonlyMap<NoticeKind, Notice['kind']> = new Map([
   [NoticeKind.KEY_RESUMED, 'key resumed'],
   [NoticeKind.KEY_DESTROYED, 'key destroyed'],
   [NoticeKind.KEY_TAKEN_OVER, 'key taken over'],
+  [NoticeKind.REKEY_ADVISED, 'rekey advised'],
   [NoticeKind.SHUTTING_DOWN, 'shutting down'],
 ]);
 

@@ -44,11 +44,13 @@ export function acquireRequest(
   keyId: Uint8Array,
   svn: number | undefined,
   reason: AcquireReason,
+  epoch: number | undefined,
 ): KeyAcquireRequest {
   return create(KeyAcquireRequestSchema, {
     keyId,
     reason: reasons[reason],
     ...(svn === undefined ? {} : { svn }),
+    ...(epoch === undefined ? {} : { epoch }),
   });
 }
 
@@ -61,13 +63,14 @@ export function allocatedKey(request: AllocRequest, response: KeyAllocResponse):
 
 /** @throws CvmpError KCV_MISMATCH where it is not what was asked for */
 export function acquiredKey(
-  { keyId, svn }: KeyAcquireRequest,
+  { keyId, svn, epoch: askedEpoch }: KeyAcquireRequest,
   response: KeyAcquireResponse,
 ): AcquiredKey {
-  const { epoch, svnFloor, level, rekeyAdvised } = response;
+  const { epoch, svnFloor, level, rekeyAdvised, rekeySvn } = response;
   // 0 stands for absence (proto/cvmp/v1/key.proto).
-  const asked = svn === 0 || svn === response.svn;
-  return { keyId, epoch, svnFloor, level, rekeyAdvised, ...checkedKey(response, asked) };
+  const asked = (svn === 0 || svn === response.svn) && (askedEpoch === 0 || askedEpoch === epoch);
+  const key = checkedKey(response, asked);
+  return { keyId, epoch, svnFloor, level, rekeyAdvised, rekeySvn, ...key };
 }
 
 export function sessionGrant(grant: SessionGrant): Grant {

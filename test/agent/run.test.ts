@@ -54,7 +54,7 @@ describe('the whole exchange', () => {
     server.level = 3;
     const third = agent();
     expect(await third.ended).toBe(0);
-    expect(third.lines.flatMap(({ step }) => step ?? [])).toHaveLength(6);
+    expect(third.lines.flatMap(({ step }) => step ?? [])).toHaveLength(7);
     expect(await cvm.slots()).toEqual([3]);
     server.level = 2;
     const outdated = agent();

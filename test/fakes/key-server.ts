@@ -5,7 +5,8 @@ import { keyCheckValue } from '#core/keying/derivation.js';
 import { crypto } from '#crypto';
 
 interface FakeKey {
-  readonly rootKey: Uint8Array;
+  /** By epoch; undefined where it is retired. */
+  readonly rootKeys: (Uint8Array | undefined)[];
   floor: number;
   retired: number;
   active: boolean;
@@ -57,39 +58,43 @@ export class FakeKeyServer {
           if (keyId === undefined) {
             const floor = this.#policyFloor;
             this.keys.set(toHex(id), {
-              rootKey: crypto.randomBytes(32),
+              rootKeys: [crypto.randomBytes(32)],
               floor,
               retired: 0,
               active: false,
             });
           }
           const key = this.#find(id, level);
-          const released = this.#release(id, key, key.floor);
+          const released = this.#release(id, key, key.floor, key.rootKeys.length);
           this.#answered.set(toHex(requestId), { ...released, key: released.key.slice() });
           return released;
         }),
-      acquire: (keyId, svn, reason) =>
+      acquire: (keyId, svn, reason, asked) =>
         call('acquire', `${svn} ${reason}`, (): AcquiredKey => {
           const key = this.#find(keyId, level);
+          const newest = key.rootKeys.length;
+          const epoch = asked ?? newest;
           const wanted = svn ?? key.floor;
           if (wanted > level) throw new CvmpError('SVN_ABOVE_LEVEL', 'above');
           if (wanted < key.retired) throw new CvmpError('KEY_RETIRED', 'retired');
-          const rekeyAdvised = key.floor > wanted || level > key.floor;
-          return { ...this.#release(keyId, key, wanted), level, rekeyAdvised };
+          const rekeyAdvised = key.floor > wanted || level > key.floor || epoch < newest;
+          const released = this.#release(keyId, key, wanted, epoch);
+          return { ...released, level, rekeyAdvised, rekeySvn: level };
         }),
-      update: (keyId, target, retireBelow) =>
-        call('update', `${target} ${retireBelow}`, () => {
+      update: (keyId, target, retire) =>
+        call('update', `${target} ${retire?.svn}`, () => {
           const key = this.#find(keyId, level);
           if (!key.active) throw new CvmpError('KEY_STATE', 'not active');
           if (target > level) throw new CvmpError('SVN_ABOVE_LEVEL', 'above');
           if (target < key.floor) throw new CvmpError('SVN_NOT_INCREASING', 'below');
           key.floor = target;
-          key.retired = Math.max(key.retired, retireBelow ?? 0);
+          key.retired = Math.max(key.retired, retire?.svn ?? 0);
+          key.rootKeys.fill(undefined, 0, (retire?.epoch ?? 1) - 1);
         }),
-      confirm: ({ keyId, svn, kcv }) =>
+      confirm: ({ keyId, svn, epoch, kcv }) =>
         call('confirm', `${svn}`, () => {
           const key = this.#find(keyId, level);
-          if (!equalBytes(kcv, keyCheckValue(this.#derive(keyId, key, svn)))) {
+          if (!equalBytes(kcv, keyCheckValue(this.#derive(keyId, key, svn, epoch)))) {
             throw new CvmpError('KCV_MISMATCH', 'another key');
           }
           key.active = true;
@@ -116,14 +121,16 @@ export class FakeKeyServer {
     return key;
   }
 
-  #derive(keyId: Uint8Array, { rootKey }: FakeKey, svn: number): Uint8Array {
-    return crypto.hmac('sha256', rootKey, keyId, utf8(`${svn}`));
+  #derive(keyId: Uint8Array, { rootKeys }: FakeKey, svn: number, epoch: number): Uint8Array {
+    const rootKey = rootKeys[epoch - 1];
+    if (rootKey !== undefined) return crypto.hmac('sha256', rootKey, keyId, utf8(`${svn}`));
+    throw new CvmpError(epoch > rootKeys.length ? 'NOT_FOUND' : 'KEY_RETIRED', 'no such epoch');
   }
 
-  #release(keyId: Uint8Array, key: FakeKey, svn: number): ReleasedKey {
-    const securityKey = this.#derive(keyId, key, svn);
+  #release(keyId: Uint8Array, key: FakeKey, svn: number, epoch: number): ReleasedKey {
+    const securityKey = this.#derive(keyId, key, svn, epoch);
     this.onRelease(securityKey);
     const kcv = keyCheckValue(securityKey);
-    return { keyId, key: securityKey, svn, epoch: 1, kcv, svnFloor: key.floor };
+    return { keyId, key: securityKey, svn, epoch, kcv, svnFloor: key.floor };
   }
 }

@@ -294,18 +294,19 @@ async function answerOf(keys: KeySession, { requestId, request }: AgentMessage):
         return { case: 'keyAlloc', value: { ...released, securityKey: released.key } };
       }
       case 'keyAcquire': {
-        const { keyId, svn, reason } = request.value;
+        const { keyId, svn, reason, epoch } = request.value;
         const why = reason === AcquireReason.REKEY ? 'rekey' : 'boot';
-        const released = await keys.acquire(keyId, svn === 0 ? undefined : svn, why);
+        const released = await keys.acquire(keyId, svn || undefined, why, epoch || undefined);
         return { case: 'keyAcquire', value: { ...released, securityKey: released.key } };
       }
       case 'keyUpdate': {
-        const { keyId, targetSvn, retireBelow } = request.value;
-        await keys.update(keyId, targetSvn, retireBelow === 0 ? undefined : retireBelow);
+        const { keyId, targetSvn, retireBelow, retireEpochsBelow } = request.value;
+        const below = { svn: retireBelow, epoch: retireEpochsBelow };
+        await keys.update(keyId, targetSvn, retireBelow === 0 ? undefined : below);
         return { case: 'keyUpdate', value: { newFloor: targetSvn } };
       }
       default:
-        await keys.confirm(request.value as { keyId: Uint8Array; svn: number; kcv: Uint8Array });
+        await keys.confirm(request.value as Parameters<KeySession['confirm']>[0]);
         return { case: 'keyConfirm', value: {} };
     }
   } catch (error) {

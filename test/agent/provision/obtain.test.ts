@@ -98,7 +98,7 @@ describe('obtaining the key of a disk', () => {
 
   test('a wrong key opens nothing, and no key stays in memory', async () => {
     await boot(1);
-    server.onlyKey.rootKey.fill(9);
+    server.onlyKey.rootKeys[0]!.fill(9);
     released = [];
     expect(await refusalOf(boot(1))).toBe('DISK');
     expect(released.map(isZero)).toEqual([true]);

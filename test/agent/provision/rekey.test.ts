@@ -96,6 +96,7 @@ describe.each(backends)('re-key of a disk: %s', (_, available, load) => {
         'acquire 1 boot',
         'confirm 1',
         'acquire 3 rekey',
+        'confirm 3',
         'update 3 undefined',
         'update 3 3',
       ]);
@@ -111,9 +112,51 @@ describe.each(backends)('re-key of a disk: %s', (_, available, load) => {
         await expect(crash).rejects.toThrow(Crash);
         await bootAndRekey(3);
         expect(await svns()).toEqual([3]);
-        expect(server.onlyKey.floor).toBe(3);
+        expect(server.onlyKey).toMatchObject({ floor: 3, retired: 3 });
       },
     );
+
+    test.each(rekeySteps)(
+      'killed after "%s" on the way to a new root key: the next boot ends it, the old one is retired',
+      async (at) => {
+        server.onlyKey.rootKeys.push(crypto.randomBytes(32));
+        const crash = bootAndRekey(1, (step) => {
+          if (step === at) throw new Crash();
+        });
+        await expect(crash).rejects.toThrow(Crash);
+        await bootAndRekey(1);
+        const { disk, obtained } = await boot(1);
+        expect(disk.slots!.map(({ token }) => token.epoch)).toEqual([2]);
+        expect(obtained.released).toMatchObject({ epoch: 2, svn: 1 });
+        expect(server.onlyKey.rootKeys[0]).toBeUndefined();
+        await disk.close();
+      },
+    );
+
+    test('interrupted on the way to ever newer keys: the header never fills up', async () => {
+      for (const level of [2, 3, 4, 5, 6, 7]) {
+        const crash = bootAndRekey(level, (step) => {
+          if (step === 'new key opens') throw new Crash();
+        });
+        await expect(crash).rejects.toThrow(Crash);
+        server.onlyKey.rootKeys.push(crypto.randomBytes(32));
+      }
+      await bootAndRekey(7);
+      expect(await svns()).toEqual([7]);
+      const { disk, obtained } = await boot(7);
+      expect(obtained.released).toMatchObject({ svn: 7, epoch: 7 });
+      await disk.close();
+    });
+
+    test('advised with no better key to be had: nothing is touched', async () => {
+      const { disk, obtained } = await boot(1);
+      const before = file.content.slice();
+      const opened = { slot: obtained.slot!, key: obtained.released.key };
+      const done = await rekey({ disk, opened, target: 1, session: server.session(1) });
+      expect(done).toBeUndefined();
+      expect(file.content).toEqual(before);
+      await disk.close();
+    });
 
     test.each(rekeySteps)('killed again and again after "%s": still opens', async (at) => {
       for (let i = 0; i < 3; i++) {
@@ -195,15 +238,18 @@ describe.each(backends)('re-key of a disk: %s', (_, available, load) => {
         target: 3,
         session: server.session(3),
         after: (step) => {
-          if (step === 'old removed') {
+          if (step === 'floor raised') {
             server.failNext = { method: 'update', code: 'UNAVAILABLE', tookEffect: false };
           }
         },
       });
-      expect(rekeyed.unfinished?.code).toBe('UNAVAILABLE');
-      expect(await disk.testOpen(rekeyed.opened.slot, rekeyed.opened.key)).toBe(true);
+      expect(rekeyed?.unfinished?.code).toBe('UNAVAILABLE');
+      expect(await disk.testOpen(rekeyed!.opened.slot, rekeyed!.opened.key)).toBe(true);
       await disk.close();
+      expect(await svns()).toEqual([3, 1]);
+      await bootAndRekey(3);
       expect(await svns()).toEqual([3]);
+      expect(server.onlyKey).toMatchObject({ floor: 3, retired: 3 });
     });
 
     test('a slot of the target SVN that opens with no key makes room for one that does', async () => {

@@ -69,7 +69,7 @@ describe('session with the Key Server (protocol.md s.6.2, s.6.3)', () => {
     const again = await session.acquire(key.keyId, undefined, 'boot');
     expect(again.key).toEqual(key.key);
     expect(again).toMatchObject({ svn: 1, level: 1, rekeyAdvised: false });
-    await session.update(key.keyId, 1, 1);
+    await session.update(key.keyId, 1, { svn: 1, epoch: 1 });
     expect(await refusalOf(session.update(key.keyId, 2, undefined))).toBe('SVN_ABOVE_LEVEL');
   });
 
