@@ -7,5 +7,9 @@ process.exitCode = await runProgram(cvmPlatform(Date.now), {
   stdout: (text) => process.stdout.write(text),
   stderr: (text) => process.stderr.write(text),
   signals: process,
+  service: {
+    notifySocket: process.env.NOTIFY_SOCKET,
+    watchdogMicroseconds: process.env.WATCHDOG_USEC,
+  },
   exit: (code) => process.exit(code),
 });

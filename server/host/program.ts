@@ -4,6 +4,7 @@ import type { Logger } from 'pino';
 import { CvmpError } from '#core/errors.js';
 import { type Config, type ConfigReader, readConfig } from './config/reader.js';
 import { createReload, type Reloaded } from './reload.js';
+import { createServiceManager, type ServiceEnvironment } from './service-manager.js';
 import { type ProcessSignals, untilStopped } from './shutdown.js';
 
 /** A server program: `NAME init|serve --config FILE`. */
@@ -70,6 +71,8 @@ export interface ProgramProcess {
   readonly stdout: (text: string) => void;
   readonly stderr: (text: string) => void;
   readonly signals: ProcessSignals;
+  /** Of the service manager; absent: there is none. */
+  readonly service?: ServiceEnvironment;
   /** Ends the process at once. */
   readonly exit: (code: number) => never;
 }
@@ -105,7 +108,7 @@ async function serve<C>(
   program: Program<C>,
   config: Config<C>,
   file: string,
-  { signals, exit }: ProgramProcess,
+  { signals, exit, service = noService }: ProgramProcess,
 ): Promise<void> {
   let reload: () => Promise<Reloaded> = () => {
     throw new CvmpError('UNAVAILABLE', 'the server is still starting');
@@ -115,15 +118,25 @@ async function serve<C>(
   const control: Control = { reload: async () => reload() };
   const running = await program.serve(config.value, control);
   const { log } = running;
-  reload = createReload({
+  const manager = createServiceManager(service, log);
+  const takeOver = createReload({
     load: () => load(file, program.read),
     current: config,
     apply: (value) => running.apply(value),
     log,
   });
+  reload = () => {
+    manager.reloading();
+    return takeOver().finally(() => manager.ready('serving'));
+  };
+  manager.ready('serving');
   await untilStopped(signals, log, () => exit(1));
+  manager.stopping();
   await running.stop();
+  manager.close();
 }
+
+const noService: ServiceEnvironment = { notifySocket: undefined, watchdogMicroseconds: undefined };
 
 interface Command extends InitOptions {
   /** init, serve, or the two words of another command. */

@@ -84,9 +84,10 @@ export class KeyServerFolder {
   }
 
   /** Serves; resolves when all ports are open. */
-  async serve(): Promise<KeyServerProcess> {
+  async serve(environment: Record<string, string> = {}): Promise<KeyServerProcess> {
     const child = spawn(process.execPath, [program, 'serve', '--config', this.config], {
       stdio: ['ignore', 'ignore', 'pipe'],
+      env: { ...process.env, ...environment },
     });
     onTestFinished(() => void child.kill('SIGKILL'));
     let addresses: string[] = [];
