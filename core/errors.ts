@@ -466,10 +466,25 @@ export const errorTable = {
     'The bearer token is malformed, expired, for another audience, or signed by an unknown key.',
     'Mint a fresh one: cvmp token --audience NAME.',
   ),
+  CLIENT_CERTIFICATE: row(
+    'UNAUTHENTICATED',
+    'The client certificate does not speak for the tenant that the call names.',
+    'Register it: cvmp certificate add; or use a bearer token.',
+  ),
   NOT_ALLOWED: row(
     'PERMISSION_DENIED',
     'The caller may not call this method.',
-    'Ask the operator for the role that the method needs.',
+    'See docs/access.md for the verb that the method needs, and ask for it.',
+  ),
+  TENANT_SUSPENDED: row(
+    'PERMISSION_DENIED',
+    'The tenant is suspended on this server.',
+    'Ask the operator of the server.',
+  ),
+  KEY_IN_USE: row(
+    'FAILED_PRECONDITION',
+    'Only its tenant may put another signing key in the place of one that signed policies.',
+    'Rotate it with the old key: cvmp tenant rotate; or register a tenant of another name.',
   ),
   NOT_FOUND: row('NOT_FOUND', 'There is no such thing for this caller.', 'List what there is.'),
   ALREADY_EXISTS: row(

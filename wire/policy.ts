@@ -27,15 +27,16 @@ const destroyDelaySecondsDefault = 604_800;
  * chain of versions is not looked at, nor who signed it beside the tenant's key.
  * @param signed COSE_Sign1 or COSE_Sign of type {@link policyType}; its payload is a serialised
  *   SetKeyPolicy
- * @throws CvmpError SIGNATURE_INVALID (also where the tenant's key did not sign), MALFORMED, NOT_CANONICAL, SIZE, UNKNOWN_CRITICAL,
+ * @param tenantKeys its signing key; of a stored policy also the earlier ones
+ * @throws CvmpError SIGNATURE_INVALID, QUORUM (none of the keys signed), MALFORMED, NOT_CANONICAL, SIZE, UNKNOWN_CRITICAL,
  *   INVALID_FIELD, POLICY_INVALID, UNSUPPORTED_EVIDENCE
  */
 export async function readSignedPolicy(
   signed: Uint8Array,
-  tenantKey: EcPublicKey,
+  tenantKeys: readonly EcPublicKey[],
 ): Promise<KeyingPolicy> {
   const { payload } = await demandQuorum(signed, policyType, {
-    signers: [tenantKey],
+    signers: tenantKeys,
     threshold: 1,
   });
   return policyOf(readMessage(SetKeyPolicySchema, payload, 'policy'));

@@ -11,8 +11,10 @@ export interface Grant {
   readonly leaseExpires: number;
   /** The Keying Policy as its tenant signed it (COSE_Sign1). */
   readonly signedPolicy: Uint8Array;
-  /** COSE_Key of its signer. */
+  /** COSE_Key of the tenant that the config document anchors. */
   readonly tenantKey: Uint8Array;
+  /** The tenant's signed words for its next keys, of which the last signed the policy. */
+  readonly keyRotations: readonly Uint8Array[];
   /** The evidence came from simulated hardware. */
   readonly simulated: boolean;
 }

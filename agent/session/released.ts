@@ -74,12 +74,12 @@ export function acquiredKey(
 }
 
 export function sessionGrant(grant: SessionGrant): Grant {
-  const { level, signedPolicy, tenantKey, simulated, leaseExpires } = grant;
+  const { level, signedPolicy, tenantKey, keyRotations, simulated, leaseExpires } = grant;
   if (leaseExpires === undefined) {
     throw new CvmpError('MALFORMED', 'the grant has no lease', { field: 'grant.lease_expires' });
   }
   const until = timestampMs(leaseExpires);
-  return { level, signedPolicy, tenantKey, simulated, leaseExpires: until };
+  return { level, signedPolicy, tenantKey, keyRotations, simulated, leaseExpires: until };
 }
 
 /** The key must be what its check value says before a disk is written with it. */

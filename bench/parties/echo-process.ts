@@ -65,6 +65,7 @@ async function hostEcho(tls: TlsIdentity): Promise<string> {
   const { address } = await listenGrpc({
     endpoint: loopback,
     tls,
+    asksCertificate: false,
     limits: {
       connectionsMax: 64,
       streamsPerConnectionMax: 64,

@@ -25,6 +25,8 @@ export interface CwtClaims {
   readonly cti: Uint8Array;
   /** What the bearer may do; words without spaces. */
   readonly scope: readonly string[];
+  /** By which the issuer lets another key sign this (delegation.ts); undefined: it signed itself. */
+  readonly delegation?: Uint8Array;
 }
 
 export interface CwtRules {
@@ -41,7 +43,18 @@ export interface CwtRules {
 const tokenType = 'application/cvmp-token+cwt';
 const skewDefault = 60;
 const textRule = { min: 1, max: 256 };
-const claim = { iss: 1, sub: 2, aud: 3, exp: 4, nbf: 5, iat: 6, cti: 7, scope: 9 } as const;
+const claim = {
+  iss: 1,
+  sub: 2,
+  aud: 3,
+  exp: 4,
+  nbf: 5,
+  iat: 6,
+  cti: 7,
+  scope: 9,
+  // For private use (RFC 8392 s.9.1).
+  delegation: -70_001,
+} as const;
 const tokenBytesMax = 4096;
 
 /**
@@ -62,6 +75,7 @@ export async function mintCwt(key: EcPrivateKey, claims: CwtClaims): Promise<Uin
     [claim.scope, claims.scope.join(' ')],
   ]);
   if (claims.nbf !== undefined) payload.set(claim.nbf, claims.nbf);
+  if (claims.delegation !== undefined) payload.set(claim.delegation, claims.delegation);
   return sign1(key, encode(payload), {
     protected: new Map<number, CborValue>([
       [label.kid, thumbprint({ curve: key.curve, point: key.publicPoint })],
@@ -70,17 +84,20 @@ export async function mintCwt(key: EcPrivateKey, claims: CwtClaims): Promise<Uin
   });
 }
 
+/** The key that may sign for an issuer; what it gets is not verified yet. undefined: none. */
+export type ResolveKey = (
+  claims: CwtClaims,
+  kid: Uint8Array,
+) => EcPublicKey | undefined | Promise<EcPublicKey | undefined>;
+
 /**
- * Verifies a token. `resolveKey` gets the unverified issuer and the key's thumbprint and gives the
- * key that the issuer registered, or undefined.
+ * Verifies a token. `resolveKey` gets the unverified claims and the key's thumbprint and gives the
+ * key that the issuer registered or delegated to, or undefined.
  * @throws CvmpError TOKEN_INVALID for every reason; `cause` and message tell which
  */
 export async function verifyCwt(
   bytes: Uint8Array,
-  resolveKey: (
-    issuer: string,
-    kid: Uint8Array,
-  ) => EcPublicKey | undefined | Promise<EcPublicKey | undefined>,
+  resolveKey: ResolveKey,
   rules: CwtRules,
 ): Promise<CwtClaims> {
   try {
@@ -88,7 +105,7 @@ export async function verifyCwt(
     if (message.payload === null) throw invalid('no payload');
     const claims = decodeMap(message.payload, 'token', readClaims);
     const kid = kidOf(message.headers);
-    const key = kid === undefined ? undefined : await resolveKey(claims.iss, kid);
+    const key = kid === undefined ? undefined : await resolveKey(claims, kid);
     if (key === undefined) throw invalid('the issuer has no such key');
     await verifySign1(message, key);
     judgeTimes(claims, rules);
@@ -106,6 +123,9 @@ function invalid(what: string): CvmpError {
 function readClaims(m: MapReader): CwtClaims {
   const nbf = m.optional(claim.nbf, () => m.integer(claim.nbf, 'nbf'));
   const scope = m.text(claim.scope, 'scope', { max: 1024 });
+  const delegation = m.optional(claim.delegation, () =>
+    m.bytes(claim.delegation, 'delegation', { max: 2048 }),
+  );
   return {
     iss: m.text(claim.iss, 'iss', textRule),
     sub: m.text(claim.sub, 'sub', textRule),
@@ -115,6 +135,7 @@ function readClaims(m: MapReader): CwtClaims {
     ...(nbf === undefined ? {} : { nbf }),
     cti: m.bytes(claim.cti, 'cti', { length: 16 }),
     scope: scope === '' ? [] : scope.split(' '),
+    ...(delegation === undefined ? {} : { delegation }),
   };
 }
 

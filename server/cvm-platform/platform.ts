@@ -54,7 +54,10 @@ export async function openPlatform(
     const driver = await openDriver(settings, now);
     opened.push(() => driver.close());
     const images = await openImages(settings);
-    const lifecycle = openLifecycle(settings, { store, everything, driver, images, log, now });
+    const tenants = new PlatformTenants(store, everything.tenants, now);
+    const cvmsMaxOf = (tenantId: string) => tenants.peek(tenantId)?.limits.cvmsMax;
+    const parts = { store, everything, driver, images, cvmsMaxOf, log, now };
+    const lifecycle = openLifecycle(settings, parts);
     opened.push(() => lifecycle.close());
     await lifecycle.recover();
     if (settings.stopCvmsOnExit) opened.push(() => stopAll(lifecycle, log));
@@ -64,7 +67,6 @@ export async function openPlatform(
     const { evidenceMsMax } = settings;
     const guests = new Guests({ driver, registry, evidenceMsMax, log });
     opened.push(() => guests.close());
-    const tenants = new PlatformTenants(store, everything.tenants, now);
     const failure = () => database.failure;
     return { tenants, images, lifecycle, planning, guests, failure, close };
   } catch (error) {
@@ -87,6 +89,7 @@ interface LifecycleParts {
   readonly everything: Everything;
   readonly driver: HostDriver;
   readonly images: ImageCatalogue;
+  readonly cvmsMaxOf: (tenantId: string) => number | undefined;
   readonly log: Logger;
   readonly now: () => number;
 }

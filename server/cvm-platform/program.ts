@@ -1,4 +1,5 @@
 import { mkdir } from 'node:fs/promises';
+import { accessService } from '#server/host/callers/access-service.js';
 import { tenantService } from '#server/host/callers/tenants.js';
 import { createTls } from '#server/host/config/files.js';
 import { hostOptions, liveHostOptions } from '#server/host/config/settings.js';
@@ -13,6 +14,7 @@ import { createHardware, trustAnchorFile } from './driver/simulated/hardware.js'
 import { writeSampleImages } from './driver/simulated/sample-images.js';
 import { openPlatform, type Platform } from './platform.js';
 import { storeKind } from './store/store.js';
+import { tenantFacts } from './store/tenant-facts.js';
 
 const sampleImages = 'sample-images';
 
@@ -59,9 +61,11 @@ async function serve(
   const observation = createObservation();
   const platform = await openPlatform(settings, log, now);
   const { tenants } = platform;
+  const facts = tenantFacts(() => platform.lifecycle.registry.all(), limits.cvmsPerTenantMax);
   const services = [
     cvmService({ ...platform, offerMs, cvmsMax: limits.cvmsMax, now }),
-    tenantService(tenants),
+    tenantService(tenants, facts),
+    accessService(tenants, facts, now),
   ];
   try {
     const parts = { services, tenants, observation, log, now };

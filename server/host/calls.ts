@@ -5,7 +5,7 @@ import { toHex } from '#core/bytes.js';
 import { CvmpError } from '#core/errors.js';
 import { readMessage } from '#wire/validate.js';
 import { authorize, needsToken } from './callers/access.js';
-import type { Authenticate } from './callers/authenticate.js';
+import type { Authenticate, Credentials } from './callers/authenticate.js';
 import type { BoundMethod, CallContext, Caller } from './handlers.js';
 import { errorFields, logField } from './log.js';
 import { codeOf, type PeerStatus, peerStatus } from './status.js';
@@ -38,7 +38,7 @@ export interface Incoming {
   readonly peer: string;
   /** Whether its answer is a stream, which has no end of its own. */
   readonly streams: boolean;
-  readonly authorization: string | undefined;
+  readonly credentials: Credentials;
   readonly exportKeyingMaterial?: CallContext['exportKeyingMaterial'];
 }
 
@@ -103,7 +103,7 @@ export class Call implements CallContext {
   /** A handler has it, and will finish it. */
   running = false;
   readonly #options: CallsOptions;
-  readonly #authorization: string | undefined;
+  readonly #credentials: Credentials;
   readonly #closed: () => void;
   readonly #startMs: number;
   #log: Logger | undefined;
@@ -116,7 +116,7 @@ export class Call implements CallContext {
     this.peer = incoming.peer;
     this.streams = incoming.streams;
     this.exportKeyingMaterial = incoming.exportKeyingMaterial;
-    this.#authorization = incoming.authorization;
+    this.#credentials = incoming.credentials;
     this.#options = options;
     this.#closed = closed;
     this.#startMs = performance.now();
@@ -161,12 +161,12 @@ export class Call implements CallContext {
 
   /**
    * Who calls, and whether they may.
-   * @throws CvmpError TOKEN_MISSING, TOKEN_INVALID, NOT_ALLOWED, SHUTTING_DOWN
+   * @throws CvmpError as Authenticate; NOT_ALLOWED, SHUTTING_DOWN
    */
   async admit(): Promise<void> {
     if (this.#abortReason !== undefined) throw this.#abortReason;
     if (needsToken(this.method)) {
-      this.caller = await this.#options.authenticate(this.#authorization);
+      this.caller = await this.#options.authenticate(this.#credentials);
     }
     authorize(this.method, this.caller);
   }
@@ -225,6 +225,7 @@ export class Call implements CallContext {
       [logField.code]: code,
       [logField.durationMs]: durationMs,
       [logField.role]: this.caller.role,
+      ...('actor' in this.caller ? { [logField.actor]: this.caller.actor } : {}),
       ...(this.caller.role === 'tenant' ? { [logField.tenantId]: this.caller.tenantId } : {}),
       ...(error === undefined ? {} : errorFields(error)),
     };

@@ -11,7 +11,7 @@ import { hostMetrics } from './observe/host-metrics.js';
 import { listenObservation } from './observe/listener.js';
 import { createObservation, type Observation } from './observe/observation.js';
 import type { Readiness } from './readiness.js';
-import { checkTls, type Endpoint, type TlsIdentity } from './tls.js';
+import { type ClientCertificates, checkTls, type Endpoint, type TlsIdentity } from './tls.js';
 import { listenWeb, type WebLimits } from './web/listener.js';
 
 export interface HostOptions extends LiveHostOptions {
@@ -30,6 +30,8 @@ export interface HostOptions extends LiveHostOptions {
 export interface LiveHostOptions {
   readonly authenticate: Authenticate;
   readonly tls: TlsIdentity;
+  /** On which ports a client certificate is asked for (never demanded). */
+  readonly clientCertificates: ClientCertificates;
   readonly grpc: { readonly endpoint: Endpoint; readonly limits: GrpcLimits };
   readonly web: {
     readonly endpoint: Endpoint;
@@ -84,7 +86,7 @@ export async function startHost(options: HostOptions): Promise<Host> {
   });
   const calls = new Calls({
     log,
-    authenticate: (authorization) => live.authenticate(authorization),
+    authenticate: (credentials) => live.authenticate(credentials),
     unaryMillisecondsMax: () => live.unarySecondsMax * 1000,
     now: options.now,
     onCall: (record) => {
@@ -101,10 +103,17 @@ export async function startHost(options: HostOptions): Promise<Host> {
     counts.close();
   };
   const shared = { services, calls, log, tls, health, readiness };
+  const asks = {
+    grpc: { asksCertificate: options.clientCertificates !== 'none' },
+    web: { asksCertificate: options.clientCertificates === 'both' },
+  };
   const failed = (port: 'grpc' | 'web') => ({ handshakeFailed: () => counts.failed(port) });
   try {
-    ports.set('grpc', await listenGrpc({ ...shared, ...options.grpc, ...failed('grpc') }));
-    ports.set('web', await listenWeb({ ...shared, ...options.web, ...failed('web') }));
+    ports.set(
+      'grpc',
+      await listenGrpc({ ...shared, ...options.grpc, ...asks.grpc, ...failed('grpc') }),
+    );
+    ports.set('web', await listenWeb({ ...shared, ...options.web, ...asks.web, ...failed('web') }));
   } catch (error) {
     await close();
     throw error;

@@ -8,6 +8,7 @@ export const logField = {
   method: 'method',
   peer: 'peer',
   role: 'role',
+  actor: 'actor',
   tenantId: 'tenant_id',
   code: 'code',
   field: 'field',

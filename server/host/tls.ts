@@ -9,6 +9,9 @@ export interface Endpoint {
   readonly port: number;
 }
 
+/** Ports on which a client certificate is asked for; one that comes is judged by callers/. */
+export type ClientCertificates = 'none' | 'grpc' | 'both';
+
 /** What a server shows of itself, PEM. */
 export interface TlsIdentity {
   /** Leaf first. */
@@ -24,6 +27,11 @@ export function checkTls({ certificate, key }: TlsIdentity): void {
     const message = `tls: certificate and key do not fit: ${(cause as Error).message}`;
     throw new CvmpError('CONFIG', message, { cause, field: 'tls' });
   }
+}
+
+/** Options of a TLS server: nobody has to show a certificate, nor one of a known authority. */
+export function askCertificate(asks: boolean) {
+  return { requestCert: asks, rejectUnauthorized: false } as const;
 }
 
 /** Reads "host:port" or "[v6]:port". @throws CvmpError CONFIG */

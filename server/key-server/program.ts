@@ -3,6 +3,7 @@ import { toHex } from '#core/bytes.js';
 import { ecPublicKey, thumbprint } from '#core/cose/key.js';
 import type { TrustAnchor } from '#core/rats/endorsements.js';
 import { crypto } from '#crypto';
+import { accessService } from '#server/host/callers/access-service.js';
 import { tenantService } from '#server/host/callers/tenants.js';
 import {
   createTls,
@@ -31,6 +32,7 @@ import type { KeyServerState } from './release/contract.js';
 import { initState, openState } from './release/open.js';
 import type { SessionLimits } from './session/stream.js';
 import { createMasterKeyFile, readMasterKeyFile } from './store/master-key.js';
+import { tenantFacts } from './tenants/facts.js';
 import { trustAnchors } from './verifier/anchors.js';
 import { Verifier, type VerifierOptions } from './verifier/attest.js';
 import { heldEndorsements } from './verifier/held.js';
@@ -207,12 +209,14 @@ function listen(
     metrics,
     now,
   };
+  const facts = tenantFacts(state);
   const services = [
     keyService(parts),
     policyService(policies, identity),
     keyAdminService({ ...state, now }),
     auditService(audit),
-    tenantService(tenants),
+    tenantService(tenants, facts),
+    accessService(tenants, facts, now),
   ];
   return startHost(hostOptions(settings.host, { services, tenants, observation, log, now }));
 }

@@ -43,6 +43,7 @@ export class FakeKeyServer {
       leaseExpires: 0,
       signedPolicy: new Uint8Array(0),
       tenantKey: new Uint8Array(0),
+      keyRotations: [],
       simulated: true,
       ...grant,
     };

@@ -1,12 +1,13 @@
 import { toHex } from '#core/bytes.js';
 import type { CreateRequestRecord, Cvm } from '#server/cvm-platform/lifecycle/cvm.js';
-import type { Change, Everything, Store, TenantRecord } from '#server/cvm-platform/store/store.js';
+import type { Change, Everything, Store } from '#server/cvm-platform/store/store.js';
+import type { Tenant } from '#server/host/callers/tenant.js';
 
 /** A journal in memory; what was committed survives the platform that committed it. */
 export class MemoryStore implements Store {
   readonly #cvms = new Map<string, Cvm>();
   readonly #requests = new Map<string, CreateRequestRecord>();
-  readonly #tenants = new Map<string, TenantRecord>();
+  readonly #tenants = new Map<string, Tenant>();
   /** Called before a change counts and after it does; what it throws fails the commit. */
   hook: (moment: 'before' | 'after') => void = () => {};
 

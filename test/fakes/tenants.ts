@@ -1,6 +1,12 @@
 import { equalBytes } from '#core/bytes.js';
 import { CvmpError } from '#core/errors.js';
-import { makeTenant, type Tenant, type TenantRegistry } from '#server/host/callers/tenants.js';
+import { makeTenant, type Tenant } from '#server/host/callers/tenant.js';
+import {
+  noTenant,
+  type TenantChange,
+  type TenantFacts,
+  type TenantRegistry,
+} from '#server/host/callers/tenants.js';
 import { decodePageToken, type Page, type PageRequest, pageOf } from '#server/host/paging.js';
 
 /** A registry that forgets when the test ends. */
@@ -17,6 +23,18 @@ export class MemoryTenants implements TenantRegistry {
     return there ?? tenant;
   }
 
+  async change(
+    tenantId: string,
+    _what: TenantChange,
+    next: (tenant: Tenant) => Tenant,
+  ): Promise<Tenant> {
+    const known = this.tenants.get(tenantId);
+    if (known === undefined) throw noTenant(tenantId);
+    const tenant = next(known);
+    this.tenants.set(tenantId, tenant);
+    return tenant;
+  }
+
   async get(tenantId: string): Promise<Tenant | undefined> {
     return this.tenants.get(tenantId);
   }
@@ -28,3 +46,6 @@ export class MemoryTenants implements TenantRegistry {
     return pageOf(read, pageSize, (tenant) => tenant.tenantId);
   }
 }
+
+/** Facts of a server that counts nothing. */
+export const noFacts: TenantFacts = { usage: async () => [], demandReplaceable: async () => {} };

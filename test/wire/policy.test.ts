@@ -270,7 +270,7 @@ describe('a signed policy', async () => {
   const bytes = toBinary(SetKeyPolicySchema, message());
 
   it('is read from the bytes that were signed', async () => {
-    const policy = await readSignedPolicy(await signTyped(key, policyType, bytes), publicKey);
+    const policy = await readSignedPolicy(await signTyped(key, policyType, bytes), [publicKey]);
     expect(policy).toEqual(policyOf(message()));
   });
 
@@ -279,7 +279,7 @@ describe('a signed policy', async () => {
       await sign1(key, bytes),
       await signTyped(key, policyResponseType, bytes),
     ]) {
-      expect(await refusalOf(readSignedPolicy(signed, publicKey))).toBe('MALFORMED');
+      expect(await refusalOf(readSignedPolicy(signed, [publicKey]))).toBe('MALFORMED');
     }
   });
 
@@ -288,13 +288,13 @@ describe('a signed policy', async () => {
     for (let i = 0; i < signed.length; i += 3) {
       const other = signed.slice();
       other[i]! ^= 0x40;
-      expect(await refusalOf(readSignedPolicy(other, publicKey))).not.toBe('accepted');
+      expect(await refusalOf(readSignedPolicy(other, [publicKey]))).not.toBe('accepted');
     }
   });
 
   it('is not read where it says what this version does not know', async () => {
     // Field 100 of SetKeyPolicy: perhaps a restriction.
     const more = await signTyped(key, policyType, new Uint8Array([...bytes, 0xa0, 0x06, 0x01]));
-    expect(await refusalOf(readSignedPolicy(more, publicKey))).toBe('INVALID_FIELD');
+    expect(await refusalOf(readSignedPolicy(more, [publicKey]))).toBe('INVALID_FIELD');
   });
 });

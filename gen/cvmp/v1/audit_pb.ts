@@ -65,7 +65,7 @@ export type AuditEntry = Message<"cvmp.v1.AuditEntry"> & {
 
   /**
    * What was asked: "attest", "key_alloc", "key_acquire", "key_update", "key_confirm",
-   * "set_key_policy", "register_tenant".
+   * "set_key_policy", "register_tenant"; other changes of the tenant: "rotate_tenant_key", ...
    *
    * @generated from field: string operation = 3;
    */

@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file cvmp/v1/tenant.proto.
  */
 export const file_cvmp_v1_tenant: GenFile = /*@__PURE__*/
-  fileDesc("ChRjdm1wL3YxL3RlbmFudC5wcm90bxIHY3ZtcC52MSKtAQoGVGVuYW50Ej4KCXRlbmFudF9pZBgBIAEoCUIrukgociYyJF5bYS16MC05XShbYS16MC05LV17MCw2MX1bYS16MC05XSk/JBIfCgtzaWduaW5nX2tleRgCIAEoDEIKukgHegUQARiAAhISCgp0aHVtYnByaW50GAMgASgMEi4KCnJlZ2lzdGVyZWQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIkAKFVJlZ2lzdGVyVGVuYW50UmVxdWVzdBInCgZ0ZW5hbnQYASABKAsyDy5jdm1wLnYxLlRlbmFudEIGukgDyAEBIjkKFlJlZ2lzdGVyVGVuYW50UmVzcG9uc2USHwoGdGVuYW50GAEgASgLMg8uY3ZtcC52MS5UZW5hbnQiTwoSTGlzdFRlbmFudHNSZXF1ZXN0EhsKCXBhZ2Vfc2l6ZRgBIAEoDUIIukgFKgMY6AcSHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMYgAEiUAoTTGlzdFRlbmFudHNSZXNwb25zZRIgCgd0ZW5hbnRzGAEgAygLMg8uY3ZtcC52MS5UZW5hbnQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJMqwBCg1UZW5hbnRTZXJ2aWNlElEKDlJlZ2lzdGVyVGVuYW50Eh4uY3ZtcC52MS5SZWdpc3RlclRlbmFudFJlcXVlc3QaHy5jdm1wLnYxLlJlZ2lzdGVyVGVuYW50UmVzcG9uc2USSAoLTGlzdFRlbmFudHMSGy5jdm1wLnYxLkxpc3RUZW5hbnRzUmVxdWVzdBocLmN2bXAudjEuTGlzdFRlbmFudHNSZXNwb25zZWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_timestamp]);
+  fileDesc("ChRjdm1wL3YxL3RlbmFudC5wcm90bxIHY3ZtcC52MSLdAQoGVGVuYW50Ej4KCXRlbmFudF9pZBgBIAEoCUIrukgociYyJF5bYS16MC05XShbYS16MC05LV17MCw2MX1bYS16MC05XSk/JBIfCgtzaWduaW5nX2tleRgCIAEoDEIKukgHegUQARiAAhISCgp0aHVtYnByaW50GAMgASgMEi4KCnJlZ2lzdGVyZWQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKCXN1c3BlbmRlZBgFIAEoCRIbChNlYXJsaWVyX3RodW1icHJpbnRzGAYgAygMItsBCgxUZW5hbnRMaW1pdHMSHAoIa2V5c19tYXgYASABKA1CCrpIByoFGIDC1y8SHgoMcG9saWNpZXNfbWF4GAIgASgNQgi6SAUqAxiAAhImChBzdG9yZWRfYnl0ZXNfbWF4GAMgASgEQgy6SAkyBxiAgICAgCASGwoIY3Ztc19tYXgYBCABKA1CCbpIBioEGMCEPRIfCgxzZXNzaW9uc19tYXgYBSABKA1CCbpIBioEGMCEPRInChRjYWxsc19wZXJfbWludXRlX21heBgGIAEoDUIJukgGKgQYwIQ9IjwKC1RlbmFudFVzYWdlEhAKCHJlc291cmNlGAEgASgJEgwKBHVzZWQYAiABKAQSDQoFbGltaXQYAyABKAQiQAoVUmVnaXN0ZXJUZW5hbnRSZXF1ZXN0EicKBnRlbmFudBgBIAEoCzIPLmN2bXAudjEuVGVuYW50Qga6SAPIAQEiOQoWUmVnaXN0ZXJUZW5hbnRSZXNwb25zZRIfCgZ0ZW5hbnQYASABKAsyDy5jdm1wLnYxLlRlbmFudCJPChJMaXN0VGVuYW50c1JlcXVlc3QSGwoJcGFnZV9zaXplGAEgASgNQgi6SAUqAxjoBxIcCgpwYWdlX3Rva2VuGAIgASgJQgi6SAVyAxiAASJQChNMaXN0VGVuYW50c1Jlc3BvbnNlEiAKB3RlbmFudHMYASADKAsyDy5jdm1wLnYxLlRlbmFudBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiUgoQR2V0VGVuYW50UmVxdWVzdBI+Cgl0ZW5hbnRfaWQYASABKAlCK7pIKHImMiReW2EtejAtOV0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPyQigAEKEUdldFRlbmFudFJlc3BvbnNlEh8KBnRlbmFudBgBIAEoCzIPLmN2bXAudjEuVGVuYW50EiUKBmxpbWl0cxgCIAEoCzIVLmN2bXAudjEuVGVuYW50TGltaXRzEiMKBXVzYWdlGAMgAygLMhQuY3ZtcC52MS5UZW5hbnRVc2FnZSJwChRTdXNwZW5kVGVuYW50UmVxdWVzdBI+Cgl0ZW5hbnRfaWQYASABKAlCK7pIKHImMiReW2EtejAtOV0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPyQSGAoGcmVhc29uGAIgASgJQgi6SAVyAxiAAiI4ChVTdXNwZW5kVGVuYW50UmVzcG9uc2USHwoGdGVuYW50GAEgASgLMg8uY3ZtcC52MS5UZW5hbnQihwEKFlNldFRlbmFudExpbWl0c1JlcXVlc3QSPgoJdGVuYW50X2lkGAEgASgJQiu6SChyJjIkXlthLXowLTldKFthLXowLTktXXswLDYxfVthLXowLTldKT8kEi0KBmxpbWl0cxgCIAEoCzIVLmN2bXAudjEuVGVuYW50TGltaXRzQga6SAPIAQEiQAoXU2V0VGVuYW50TGltaXRzUmVzcG9uc2USJQoGbGltaXRzGAEgASgLMhUuY3ZtcC52MS5UZW5hbnRMaW1pdHMiegoXUmVwbGFjZVRlbmFudEtleVJlcXVlc3QSPgoJdGVuYW50X2lkGAEgASgJQiu6SChyJjIkXlthLXowLTldKFthLXowLTktXXswLDYxfVthLXowLTldKT8kEh8KC3NpZ25pbmdfa2V5GAIgASgMQgq6SAd6BRABGIACIjsKGFJlcGxhY2VUZW5hbnRLZXlSZXNwb25zZRIfCgZ0ZW5hbnQYASABKAsyDy5jdm1wLnYxLlRlbmFudCLiAQoRQ2xpZW50Q2VydGlmaWNhdGUSHwoLc3BraV9kaWdlc3QYASABKAxCCrpIB9gBAXoCaCASGwoJYXV0aG9yaXR5GAIgASgMQgi6SAV6AxiAIBIiCgVuYW1lcxgDIAMoCUITukgQkgENEEAYASIHcgUQARiAAhIjCgVzY29wZRgEIAMoCUIUukgRkgEOCAEQIBgBIgZyBBABGEASFwoFbGFiZWwYBSABKAlCCLpIBXIDGIABEi0KCW5vdF9hZnRlchgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiVQoRUmV2b2tlZERlbGVnYXRpb24SFQoNZGVsZWdhdGlvbl9pZBgBIAEoDBIpCgV1bnRpbBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAi1gEKDFRlbmFudEFjY2VzcxIfCgZ0ZW5hbnQYASABKAsyDy5jdm1wLnYxLlRlbmFudBI6ChZkZWxlZ2F0aW9uc19ub3RfYmVmb3JlGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI3ChNyZXZva2VkX2RlbGVnYXRpb25zGAMgAygLMhouY3ZtcC52MS5SZXZva2VkRGVsZWdhdGlvbhIwCgxjZXJ0aWZpY2F0ZXMYBCADKAsyGi5jdm1wLnYxLkNsaWVudENlcnRpZmljYXRlIhIKEEdldEFjY2Vzc1JlcXVlc3QihgEKEUdldEFjY2Vzc1Jlc3BvbnNlEiUKBmFjY2VzcxgBIAEoCzIVLmN2bXAudjEuVGVuYW50QWNjZXNzEiUKBmxpbWl0cxgCIAEoCzIVLmN2bXAudjEuVGVuYW50TGltaXRzEiMKBXVzYWdlGAMgAygLMhQuY3ZtcC52MS5UZW5hbnRVc2FnZSJ4ChhSZXZva2VEZWxlZ2F0aW9uc1JlcXVlc3QSKQoOZGVsZWdhdGlvbl9pZHMYASADKAxCEbpIDpIBCxCAAhgBIgR6AmgQEjEKDWlzc3VlZF9iZWZvcmUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIkIKGVJldm9rZURlbGVnYXRpb25zUmVzcG9uc2USJQoGYWNjZXNzGAEgASgLMhUuY3ZtcC52MS5UZW5hbnRBY2Nlc3MiVgobQWRkQ2xpZW50Q2VydGlmaWNhdGVSZXF1ZXN0EjcKC2NlcnRpZmljYXRlGAEgASgLMhouY3ZtcC52MS5DbGllbnRDZXJ0aWZpY2F0ZUIGukgDyAEBIkUKHEFkZENsaWVudENlcnRpZmljYXRlUmVzcG9uc2USJQoGYWNjZXNzGAEgASgLMhUuY3ZtcC52MS5UZW5hbnRBY2Nlc3MiPgoeUmVtb3ZlQ2xpZW50Q2VydGlmaWNhdGVSZXF1ZXN0EhwKC3Nwa2lfZGlnZXN0GAEgASgMQge6SAR6AmggIkgKH1JlbW92ZUNsaWVudENlcnRpZmljYXRlUmVzcG9uc2USJQoGYWNjZXNzGAEgASgLMhUuY3ZtcC52MS5UZW5hbnRBY2Nlc3MiPQoWUm90YXRlVGVuYW50S2V5UmVxdWVzdBIjCg9zaWduZWRfcm90YXRpb24YASABKAxCCrpIB3oFEAEYgCAiQAoXUm90YXRlVGVuYW50S2V5UmVzcG9uc2USJQoGYWNjZXNzGAEgASgLMhUuY3ZtcC52MS5UZW5hbnRBY2Nlc3My7wMKDVRlbmFudFNlcnZpY2USUQoOUmVnaXN0ZXJUZW5hbnQSHi5jdm1wLnYxLlJlZ2lzdGVyVGVuYW50UmVxdWVzdBofLmN2bXAudjEuUmVnaXN0ZXJUZW5hbnRSZXNwb25zZRJICgtMaXN0VGVuYW50cxIbLmN2bXAudjEuTGlzdFRlbmFudHNSZXF1ZXN0GhwuY3ZtcC52MS5MaXN0VGVuYW50c1Jlc3BvbnNlEkIKCUdldFRlbmFudBIZLmN2bXAudjEuR2V0VGVuYW50UmVxdWVzdBoaLmN2bXAudjEuR2V0VGVuYW50UmVzcG9uc2USTgoNU3VzcGVuZFRlbmFudBIdLmN2bXAudjEuU3VzcGVuZFRlbmFudFJlcXVlc3QaHi5jdm1wLnYxLlN1c3BlbmRUZW5hbnRSZXNwb25zZRJUCg9TZXRUZW5hbnRMaW1pdHMSHy5jdm1wLnYxLlNldFRlbmFudExpbWl0c1JlcXVlc3QaIC5jdm1wLnYxLlNldFRlbmFudExpbWl0c1Jlc3BvbnNlElcKEFJlcGxhY2VUZW5hbnRLZXkSIC5jdm1wLnYxLlJlcGxhY2VUZW5hbnRLZXlSZXF1ZXN0GiEuY3ZtcC52MS5SZXBsYWNlVGVuYW50S2V5UmVzcG9uc2Uy2AMKDUFjY2Vzc1NlcnZpY2USQgoJR2V0QWNjZXNzEhkuY3ZtcC52MS5HZXRBY2Nlc3NSZXF1ZXN0GhouY3ZtcC52MS5HZXRBY2Nlc3NSZXNwb25zZRJaChFSZXZva2VEZWxlZ2F0aW9ucxIhLmN2bXAudjEuUmV2b2tlRGVsZWdhdGlvbnNSZXF1ZXN0GiIuY3ZtcC52MS5SZXZva2VEZWxlZ2F0aW9uc1Jlc3BvbnNlEmMKFEFkZENsaWVudENlcnRpZmljYXRlEiQuY3ZtcC52MS5BZGRDbGllbnRDZXJ0aWZpY2F0ZVJlcXVlc3QaJS5jdm1wLnYxLkFkZENsaWVudENlcnRpZmljYXRlUmVzcG9uc2USbAoXUmVtb3ZlQ2xpZW50Q2VydGlmaWNhdGUSJy5jdm1wLnYxLlJlbW92ZUNsaWVudENlcnRpZmljYXRlUmVxdWVzdBooLmN2bXAudjEuUmVtb3ZlQ2xpZW50Q2VydGlmaWNhdGVSZXNwb25zZRJUCg9Sb3RhdGVUZW5hbnRLZXkSHy5jdm1wLnYxLlJvdGF0ZVRlbmFudEtleVJlcXVlc3QaIC5jdm1wLnYxLlJvdGF0ZVRlbmFudEtleVJlc3BvbnNlYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_timestamp]);
 
 /**
  * A tenant.
@@ -48,6 +48,20 @@ export type Tenant = Message<"cvmp.v1.Tenant"> & {
    * @generated from field: google.protobuf.Timestamp registered = 4;
    */
   registered?: Timestamp | undefined;
+
+  /**
+   * Why it is suspended; empty where it is not. Set by the server.
+   *
+   * @generated from field: string suspended = 5;
+   */
+  suspended: string;
+
+  /**
+   * Thumbprints of its earlier keys, oldest first. Set by the server.
+   *
+   * @generated from field: repeated bytes earlier_thumbprints = 6;
+   */
+  earlierThumbprints: Uint8Array[];
 };
 
 /**
@@ -58,13 +72,105 @@ export const TenantSchema: GenMessage<Tenant> = /*@__PURE__*/
   messageDesc(file_cvmp_v1_tenant, 0);
 
 /**
+ * Limits of a tenant on a server; 0: as the server's configuration says. Each server looks at those
+ * of what it has.
+ *
+ * @generated from message cvmp.v1.TenantLimits
+ */
+export type TenantLimits = Message<"cvmp.v1.TenantLimits"> & {
+  /**
+   * Keys that are not destroyed.
+   *
+   * @generated from field: uint32 keys_max = 1;
+   */
+  keysMax: number;
+
+  /**
+   * Keying Policies.
+   *
+   * @generated from field: uint32 policies_max = 2;
+   */
+  policiesMax: number;
+
+  /**
+   * Bytes of signed policies, all versions.
+   *
+   * @generated from field: uint64 stored_bytes_max = 3;
+   */
+  storedBytesMax: bigint;
+
+  /**
+   * CVMs.
+   *
+   * @generated from field: uint32 cvms_max = 4;
+   */
+  cvmsMax: number;
+
+  /**
+   * Attested sessions of Key Agents at once.
+   *
+   * @generated from field: uint32 sessions_max = 5;
+   */
+  sessionsMax: number;
+
+  /**
+   * Calls in a minute, and at once after a pause.
+   *
+   * @generated from field: uint32 calls_per_minute_max = 6;
+   */
+  callsPerMinuteMax: number;
+};
+
+/**
+ * Describes the message cvmp.v1.TenantLimits.
+ * Use `create(TenantLimitsSchema)` to create a new message.
+ */
+export const TenantLimitsSchema: GenMessage<TenantLimits> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_tenant, 1);
+
+/**
+ * How much of a limit is used.
+ *
+ * @generated from message cvmp.v1.TenantUsage
+ */
+export type TenantUsage = Message<"cvmp.v1.TenantUsage"> & {
+  /**
+   * Field of TenantLimits without _max: "keys", "policies", "stored_bytes", "cvms", "sessions".
+   *
+   * @generated from field: string resource = 1;
+   */
+  resource: string;
+
+  /**
+   * Now.
+   *
+   * @generated from field: uint64 used = 2;
+   */
+  used: bigint;
+
+  /**
+   * What holds, of the tenant or of the configuration.
+   *
+   * @generated from field: uint64 limit = 3;
+   */
+  limit: bigint;
+};
+
+/**
+ * Describes the message cvmp.v1.TenantUsage.
+ * Use `create(TenantUsageSchema)` to create a new message.
+ */
+export const TenantUsageSchema: GenMessage<TenantUsage> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_tenant, 2);
+
+/**
  * Registers a tenant.
  *
  * @generated from message cvmp.v1.RegisterTenantRequest
  */
 export type RegisterTenantRequest = Message<"cvmp.v1.RegisterTenantRequest"> & {
   /**
-   * thumbprint and registered are ignored.
+   * What the server sets is ignored.
    *
    * @generated from field: cvmp.v1.Tenant tenant = 1;
    */
@@ -76,7 +182,7 @@ export type RegisterTenantRequest = Message<"cvmp.v1.RegisterTenantRequest"> & {
  * Use `create(RegisterTenantRequestSchema)` to create a new message.
  */
 export const RegisterTenantRequestSchema: GenMessage<RegisterTenantRequest> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_tenant, 1);
+  messageDesc(file_cvmp_v1_tenant, 3);
 
 /**
  * The tenant as registered.
@@ -97,7 +203,7 @@ export type RegisterTenantResponse = Message<"cvmp.v1.RegisterTenantResponse"> &
  * Use `create(RegisterTenantResponseSchema)` to create a new message.
  */
 export const RegisterTenantResponseSchema: GenMessage<RegisterTenantResponse> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_tenant, 2);
+  messageDesc(file_cvmp_v1_tenant, 4);
 
 /**
  * A page of tenants.
@@ -125,7 +231,7 @@ export type ListTenantsRequest = Message<"cvmp.v1.ListTenantsRequest"> & {
  * Use `create(ListTenantsRequestSchema)` to create a new message.
  */
 export const ListTenantsRequestSchema: GenMessage<ListTenantsRequest> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_tenant, 3);
+  messageDesc(file_cvmp_v1_tenant, 5);
 
 /**
  * A page of tenants.
@@ -153,7 +259,566 @@ export type ListTenantsResponse = Message<"cvmp.v1.ListTenantsResponse"> & {
  * Use `create(ListTenantsResponseSchema)` to create a new message.
  */
 export const ListTenantsResponseSchema: GenMessage<ListTenantsResponse> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_tenant, 4);
+  messageDesc(file_cvmp_v1_tenant, 6);
+
+/**
+ * Names a tenant.
+ *
+ * @generated from message cvmp.v1.GetTenantRequest
+ */
+export type GetTenantRequest = Message<"cvmp.v1.GetTenantRequest"> & {
+  /**
+   * Its name.
+   *
+   * @generated from field: string tenant_id = 1;
+   */
+  tenantId: string;
+};
+
+/**
+ * Describes the message cvmp.v1.GetTenantRequest.
+ * Use `create(GetTenantRequestSchema)` to create a new message.
+ */
+export const GetTenantRequestSchema: GenMessage<GetTenantRequest> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_tenant, 7);
+
+/**
+ * A tenant.
+ *
+ * @generated from message cvmp.v1.GetTenantResponse
+ */
+export type GetTenantResponse = Message<"cvmp.v1.GetTenantResponse"> & {
+  /**
+   * As stored.
+   *
+   * @generated from field: cvmp.v1.Tenant tenant = 1;
+   */
+  tenant?: Tenant | undefined;
+
+  /**
+   * Its own limits; 0 where the configuration's hold.
+   *
+   * @generated from field: cvmp.v1.TenantLimits limits = 2;
+   */
+  limits?: TenantLimits | undefined;
+
+  /**
+   * What this server counts.
+   *
+   * @generated from field: repeated cvmp.v1.TenantUsage usage = 3;
+   */
+  usage: TenantUsage[];
+};
+
+/**
+ * Describes the message cvmp.v1.GetTenantResponse.
+ * Use `create(GetTenantResponseSchema)` to create a new message.
+ */
+export const GetTenantResponseSchema: GenMessage<GetTenantResponse> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_tenant, 8);
+
+/**
+ * Suspends a tenant or takes it up again.
+ *
+ * @generated from message cvmp.v1.SuspendTenantRequest
+ */
+export type SuspendTenantRequest = Message<"cvmp.v1.SuspendTenantRequest"> & {
+  /**
+   * Its name.
+   *
+   * @generated from field: string tenant_id = 1;
+   */
+  tenantId: string;
+
+  /**
+   * Why; empty: it is taken up again.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message cvmp.v1.SuspendTenantRequest.
+ * Use `create(SuspendTenantRequestSchema)` to create a new message.
+ */
+export const SuspendTenantRequestSchema: GenMessage<SuspendTenantRequest> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_tenant, 9);
+
+/**
+ * The tenant.
+ *
+ * @generated from message cvmp.v1.SuspendTenantResponse
+ */
+export type SuspendTenantResponse = Message<"cvmp.v1.SuspendTenantResponse"> & {
+  /**
+   * As stored.
+   *
+   * @generated from field: cvmp.v1.Tenant tenant = 1;
+   */
+  tenant?: Tenant | undefined;
+};
+
+/**
+ * Describes the message cvmp.v1.SuspendTenantResponse.
+ * Use `create(SuspendTenantResponseSchema)` to create a new message.
+ */
+export const SuspendTenantResponseSchema: GenMessage<SuspendTenantResponse> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_tenant, 10);
+
+/**
+ * Sets limits.
+ *
+ * @generated from message cvmp.v1.SetTenantLimitsRequest
+ */
+export type SetTenantLimitsRequest = Message<"cvmp.v1.SetTenantLimitsRequest"> & {
+  /**
+   * Its name.
+   *
+   * @generated from field: string tenant_id = 1;
+   */
+  tenantId: string;
+
+  /**
+   * All of them, in the place of those before.
+   *
+   * @generated from field: cvmp.v1.TenantLimits limits = 2;
+   */
+  limits?: TenantLimits | undefined;
+};
+
+/**
+ * Describes the message cvmp.v1.SetTenantLimitsRequest.
+ * Use `create(SetTenantLimitsRequestSchema)` to create a new message.
+ */
+export const SetTenantLimitsRequestSchema: GenMessage<SetTenantLimitsRequest> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_tenant, 11);
+
+/**
+ * The limits.
+ *
+ * @generated from message cvmp.v1.SetTenantLimitsResponse
+ */
+export type SetTenantLimitsResponse = Message<"cvmp.v1.SetTenantLimitsResponse"> & {
+  /**
+   * As stored.
+   *
+   * @generated from field: cvmp.v1.TenantLimits limits = 1;
+   */
+  limits?: TenantLimits | undefined;
+};
+
+/**
+ * Describes the message cvmp.v1.SetTenantLimitsResponse.
+ * Use `create(SetTenantLimitsResponseSchema)` to create a new message.
+ */
+export const SetTenantLimitsResponseSchema: GenMessage<SetTenantLimitsResponse> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_tenant, 12);
+
+/**
+ * Replaces a lost key.
+ *
+ * @generated from message cvmp.v1.ReplaceTenantKeyRequest
+ */
+export type ReplaceTenantKeyRequest = Message<"cvmp.v1.ReplaceTenantKeyRequest"> & {
+  /**
+   * Its name.
+   *
+   * @generated from field: string tenant_id = 1;
+   */
+  tenantId: string;
+
+  /**
+   * COSE_Key: the new one.
+   *
+   * @generated from field: bytes signing_key = 2;
+   */
+  signingKey: Uint8Array;
+};
+
+/**
+ * Describes the message cvmp.v1.ReplaceTenantKeyRequest.
+ * Use `create(ReplaceTenantKeyRequestSchema)` to create a new message.
+ */
+export const ReplaceTenantKeyRequestSchema: GenMessage<ReplaceTenantKeyRequest> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_tenant, 13);
+
+/**
+ * The tenant.
+ *
+ * @generated from message cvmp.v1.ReplaceTenantKeyResponse
+ */
+export type ReplaceTenantKeyResponse = Message<"cvmp.v1.ReplaceTenantKeyResponse"> & {
+  /**
+   * As stored.
+   *
+   * @generated from field: cvmp.v1.Tenant tenant = 1;
+   */
+  tenant?: Tenant | undefined;
+};
+
+/**
+ * Describes the message cvmp.v1.ReplaceTenantKeyResponse.
+ * Use `create(ReplaceTenantKeyResponseSchema)` to create a new message.
+ */
+export const ReplaceTenantKeyResponseSchema: GenMessage<ReplaceTenantKeyResponse> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_tenant, 14);
+
+/**
+ * A client certificate that speaks for a tenant.
+ *
+ * @generated from message cvmp.v1.ClientCertificate
+ */
+export type ClientCertificate = Message<"cvmp.v1.ClientCertificate"> & {
+  /**
+   * SHA-256 of its SubjectPublicKeyInfo: of the certificate itself, or of the authority that signs
+   * such. Set by the server where a certificate is given.
+   *
+   * @generated from field: bytes spki_digest = 1;
+   */
+  spkiDigest: Uint8Array;
+
+  /**
+   * Certificate (DER) of an authority: whoever has a valid certificate for TLS clients from it, and
+   * one of the names, may speak for the tenant. Empty: spki_digest is that of the client itself.
+   *
+   * @generated from field: bytes authority = 2;
+   */
+  authority: Uint8Array;
+
+  /**
+   * For an authority: subjectAltName entries (DNS or URI) of which a certificate must have one;
+   * empty: any. The subject's common name is never looked at.
+   *
+   * @generated from field: repeated string names = 3;
+   */
+  names: string[];
+
+  /**
+   * Roles and verbs (docs/access.md).
+   *
+   * @generated from field: repeated string scope = 4;
+   */
+  scope: string[];
+
+  /**
+   * For people and the audit record.
+   *
+   * @generated from field: string label = 5;
+   */
+  label: string;
+
+  /**
+   * After this it counts no more; absent: as long as the certificate itself.
+   *
+   * @generated from field: google.protobuf.Timestamp not_after = 6;
+   */
+  notAfter?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message cvmp.v1.ClientCertificate.
+ * Use `create(ClientCertificateSchema)` to create a new message.
+ */
+export const ClientCertificateSchema: GenMessage<ClientCertificate> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_tenant, 15);
+
+/**
+ * A delegation that was taken back by its id.
+ *
+ * @generated from message cvmp.v1.RevokedDelegation
+ */
+export type RevokedDelegation = Message<"cvmp.v1.RevokedDelegation"> & {
+  /**
+   * cti of the delegation, 16 bytes.
+   *
+   * @generated from field: bytes delegation_id = 1;
+   */
+  delegationId: Uint8Array;
+
+  /**
+   * When it is forgotten, since no delegation lives so long.
+   *
+   * @generated from field: google.protobuf.Timestamp until = 2;
+   */
+  until?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message cvmp.v1.RevokedDelegation.
+ * Use `create(RevokedDelegationSchema)` to create a new message.
+ */
+export const RevokedDelegationSchema: GenMessage<RevokedDelegation> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_tenant, 16);
+
+/**
+ * Who may speak for a tenant beside its own key.
+ *
+ * @generated from message cvmp.v1.TenantAccess
+ */
+export type TenantAccess = Message<"cvmp.v1.TenantAccess"> & {
+  /**
+   * The tenant.
+   *
+   * @generated from field: cvmp.v1.Tenant tenant = 1;
+   */
+  tenant?: Tenant | undefined;
+
+  /**
+   * Delegations issued before this count no more; absent: none are.
+   *
+   * @generated from field: google.protobuf.Timestamp delegations_not_before = 2;
+   */
+  delegationsNotBefore?: Timestamp | undefined;
+
+  /**
+   * Delegations that were taken back one by one.
+   *
+   * @generated from field: repeated cvmp.v1.RevokedDelegation revoked_delegations = 3;
+   */
+  revokedDelegations: RevokedDelegation[];
+
+  /**
+   * Client certificates.
+   *
+   * @generated from field: repeated cvmp.v1.ClientCertificate certificates = 4;
+   */
+  certificates: ClientCertificate[];
+};
+
+/**
+ * Describes the message cvmp.v1.TenantAccess.
+ * Use `create(TenantAccessSchema)` to create a new message.
+ */
+export const TenantAccessSchema: GenMessage<TenantAccess> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_tenant, 17);
+
+/**
+ * Asks for the caller's own tenant.
+ *
+ * @generated from message cvmp.v1.GetAccessRequest
+ */
+export type GetAccessRequest = Message<"cvmp.v1.GetAccessRequest"> & {
+};
+
+/**
+ * Describes the message cvmp.v1.GetAccessRequest.
+ * Use `create(GetAccessRequestSchema)` to create a new message.
+ */
+export const GetAccessRequestSchema: GenMessage<GetAccessRequest> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_tenant, 18);
+
+/**
+ * Who may speak for the calling tenant.
+ *
+ * @generated from message cvmp.v1.GetAccessResponse
+ */
+export type GetAccessResponse = Message<"cvmp.v1.GetAccessResponse"> & {
+  /**
+   * As stored.
+   *
+   * @generated from field: cvmp.v1.TenantAccess access = 1;
+   */
+  access?: TenantAccess | undefined;
+
+  /**
+   * The tenant's own limits; 0 where the configuration's hold.
+   *
+   * @generated from field: cvmp.v1.TenantLimits limits = 2;
+   */
+  limits?: TenantLimits | undefined;
+
+  /**
+   * What this server counts.
+   *
+   * @generated from field: repeated cvmp.v1.TenantUsage usage = 3;
+   */
+  usage: TenantUsage[];
+};
+
+/**
+ * Describes the message cvmp.v1.GetAccessResponse.
+ * Use `create(GetAccessResponseSchema)` to create a new message.
+ */
+export const GetAccessResponseSchema: GenMessage<GetAccessResponse> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_tenant, 19);
+
+/**
+ * Takes delegations back.
+ *
+ * @generated from message cvmp.v1.RevokeDelegationsRequest
+ */
+export type RevokeDelegationsRequest = Message<"cvmp.v1.RevokeDelegationsRequest"> & {
+  /**
+   * cti of each, 16 bytes.
+   *
+   * @generated from field: repeated bytes delegation_ids = 1;
+   */
+  delegationIds: Uint8Array[];
+
+  /**
+   * All that were issued before this; never earlier than it was set to; absent: as it is.
+   *
+   * @generated from field: google.protobuf.Timestamp issued_before = 2;
+   */
+  issuedBefore?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message cvmp.v1.RevokeDelegationsRequest.
+ * Use `create(RevokeDelegationsRequestSchema)` to create a new message.
+ */
+export const RevokeDelegationsRequestSchema: GenMessage<RevokeDelegationsRequest> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_tenant, 20);
+
+/**
+ * Who may speak for the tenant now.
+ *
+ * @generated from message cvmp.v1.RevokeDelegationsResponse
+ */
+export type RevokeDelegationsResponse = Message<"cvmp.v1.RevokeDelegationsResponse"> & {
+  /**
+   * As stored.
+   *
+   * @generated from field: cvmp.v1.TenantAccess access = 1;
+   */
+  access?: TenantAccess | undefined;
+};
+
+/**
+ * Describes the message cvmp.v1.RevokeDelegationsResponse.
+ * Use `create(RevokeDelegationsResponseSchema)` to create a new message.
+ */
+export const RevokeDelegationsResponseSchema: GenMessage<RevokeDelegationsResponse> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_tenant, 21);
+
+/**
+ * Registers a client certificate.
+ *
+ * @generated from message cvmp.v1.AddClientCertificateRequest
+ */
+export type AddClientCertificateRequest = Message<"cvmp.v1.AddClientCertificateRequest"> & {
+  /**
+   * In the place of one with the same spki_digest.
+   *
+   * @generated from field: cvmp.v1.ClientCertificate certificate = 1;
+   */
+  certificate?: ClientCertificate | undefined;
+};
+
+/**
+ * Describes the message cvmp.v1.AddClientCertificateRequest.
+ * Use `create(AddClientCertificateRequestSchema)` to create a new message.
+ */
+export const AddClientCertificateRequestSchema: GenMessage<AddClientCertificateRequest> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_tenant, 22);
+
+/**
+ * Who may speak for the tenant now.
+ *
+ * @generated from message cvmp.v1.AddClientCertificateResponse
+ */
+export type AddClientCertificateResponse = Message<"cvmp.v1.AddClientCertificateResponse"> & {
+  /**
+   * As stored.
+   *
+   * @generated from field: cvmp.v1.TenantAccess access = 1;
+   */
+  access?: TenantAccess | undefined;
+};
+
+/**
+ * Describes the message cvmp.v1.AddClientCertificateResponse.
+ * Use `create(AddClientCertificateResponseSchema)` to create a new message.
+ */
+export const AddClientCertificateResponseSchema: GenMessage<AddClientCertificateResponse> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_tenant, 23);
+
+/**
+ * Takes a client certificate back.
+ *
+ * @generated from message cvmp.v1.RemoveClientCertificateRequest
+ */
+export type RemoveClientCertificateRequest = Message<"cvmp.v1.RemoveClientCertificateRequest"> & {
+  /**
+   * Of the certificate or authority.
+   *
+   * @generated from field: bytes spki_digest = 1;
+   */
+  spkiDigest: Uint8Array;
+};
+
+/**
+ * Describes the message cvmp.v1.RemoveClientCertificateRequest.
+ * Use `create(RemoveClientCertificateRequestSchema)` to create a new message.
+ */
+export const RemoveClientCertificateRequestSchema: GenMessage<RemoveClientCertificateRequest> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_tenant, 24);
+
+/**
+ * Who may speak for the tenant now.
+ *
+ * @generated from message cvmp.v1.RemoveClientCertificateResponse
+ */
+export type RemoveClientCertificateResponse = Message<"cvmp.v1.RemoveClientCertificateResponse"> & {
+  /**
+   * As stored.
+   *
+   * @generated from field: cvmp.v1.TenantAccess access = 1;
+   */
+  access?: TenantAccess | undefined;
+};
+
+/**
+ * Describes the message cvmp.v1.RemoveClientCertificateResponse.
+ * Use `create(RemoveClientCertificateResponseSchema)` to create a new message.
+ */
+export const RemoveClientCertificateResponseSchema: GenMessage<RemoveClientCertificateResponse> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_tenant, 25);
+
+/**
+ * Carries a signed rotation.
+ *
+ * @generated from message cvmp.v1.RotateTenantKeyRequest
+ */
+export type RotateTenantKeyRequest = Message<"cvmp.v1.RotateTenantKeyRequest"> & {
+  /**
+   * COSE_Sign (RFC 9052 s.4.1) by the current key and by the next one, with protected typ
+   * "application/cvmp-key-rotation+cbor" (docs/protocol.md, Callers). Kept as received: Key Agents
+   * whose config document names the earlier key are shown it.
+   *
+   * @generated from field: bytes signed_rotation = 1;
+   */
+  signedRotation: Uint8Array;
+};
+
+/**
+ * Describes the message cvmp.v1.RotateTenantKeyRequest.
+ * Use `create(RotateTenantKeyRequestSchema)` to create a new message.
+ */
+export const RotateTenantKeyRequestSchema: GenMessage<RotateTenantKeyRequest> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_tenant, 26);
+
+/**
+ * The tenant with its next key.
+ *
+ * @generated from message cvmp.v1.RotateTenantKeyResponse
+ */
+export type RotateTenantKeyResponse = Message<"cvmp.v1.RotateTenantKeyResponse"> & {
+  /**
+   * As stored.
+   *
+   * @generated from field: cvmp.v1.TenantAccess access = 1;
+   */
+  access?: TenantAccess | undefined;
+};
+
+/**
+ * Describes the message cvmp.v1.RotateTenantKeyResponse.
+ * Use `create(RotateTenantKeyResponseSchema)` to create a new message.
+ */
+export const RotateTenantKeyResponseSchema: GenMessage<RotateTenantKeyResponse> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_tenant, 27);
 
 /**
  * Both servers, audience: their operators. A tenant is known to a server by its public signing key.
@@ -181,6 +846,107 @@ export const TenantService: GenService<{
     input: typeof ListTenantsRequestSchema;
     output: typeof ListTenantsResponseSchema;
   },
+  /**
+   * Tells of one tenant, its limits and how much of them it uses.
+   *
+   * @generated from rpc cvmp.v1.TenantService.GetTenant
+   */
+  getTenant: {
+    methodKind: "unary";
+    input: typeof GetTenantRequestSchema;
+    output: typeof GetTenantResponseSchema;
+  },
+  /**
+   * Suspends a tenant, or takes it up again. A suspended tenant's calls are refused, and no CVM of it
+   * is attested; what it has is kept.
+   *
+   * @generated from rpc cvmp.v1.TenantService.SuspendTenant
+   */
+  suspendTenant: {
+    methodKind: "unary";
+    input: typeof SuspendTenantRequestSchema;
+    output: typeof SuspendTenantResponseSchema;
+  },
+  /**
+   * Sets a tenant's limits.
+   *
+   * @generated from rpc cvmp.v1.TenantService.SetTenantLimits
+   */
+  setTenantLimits: {
+    methodKind: "unary";
+    input: typeof SetTenantLimitsRequestSchema;
+    output: typeof SetTenantLimitsResponseSchema;
+  },
+  /**
+   * Puts another key in the place of a tenant's that was lost. The Key Server does it only while the
+   * tenant has no policy: whoever could replace the key of its policies would have its keys.
+   *
+   * @generated from rpc cvmp.v1.TenantService.ReplaceTenantKey
+   */
+  replaceTenantKey: {
+    methodKind: "unary";
+    input: typeof ReplaceTenantKeyRequestSchema;
+    output: typeof ReplaceTenantKeyResponseSchema;
+  },
 }> = /*@__PURE__*/
   serviceDesc(file_cvmp_v1_tenant, 0);
+
+/**
+ * Both servers, audience: the Cloud Tenant. Who may speak for it beside its own key.
+ *
+ * @generated from service cvmp.v1.AccessService
+ */
+export const AccessService: GenService<{
+  /**
+   * Tells who may speak for the tenant, its limits and how much of them it uses.
+   *
+   * @generated from rpc cvmp.v1.AccessService.GetAccess
+   */
+  getAccess: {
+    methodKind: "unary";
+    input: typeof GetAccessRequestSchema;
+    output: typeof GetAccessResponseSchema;
+  },
+  /**
+   * Takes delegations back, before they expire.
+   *
+   * @generated from rpc cvmp.v1.AccessService.RevokeDelegations
+   */
+  revokeDelegations: {
+    methodKind: "unary";
+    input: typeof RevokeDelegationsRequestSchema;
+    output: typeof RevokeDelegationsResponseSchema;
+  },
+  /**
+   * Lets the holders of a client certificate (TLS) speak for the tenant.
+   *
+   * @generated from rpc cvmp.v1.AccessService.AddClientCertificate
+   */
+  addClientCertificate: {
+    methodKind: "unary";
+    input: typeof AddClientCertificateRequestSchema;
+    output: typeof AddClientCertificateResponseSchema;
+  },
+  /**
+   * Takes that back.
+   *
+   * @generated from rpc cvmp.v1.AccessService.RemoveClientCertificate
+   */
+  removeClientCertificate: {
+    methodKind: "unary";
+    input: typeof RemoveClientCertificateRequestSchema;
+    output: typeof RemoveClientCertificateResponseSchema;
+  },
+  /**
+   * Puts the next signing key in the place of the current one.
+   *
+   * @generated from rpc cvmp.v1.AccessService.RotateTenantKey
+   */
+  rotateTenantKey: {
+    methodKind: "unary";
+    input: typeof RotateTenantKeyRequestSchema;
+    output: typeof RotateTenantKeyResponseSchema;
+  },
+}> = /*@__PURE__*/
+  serviceDesc(file_cvmp_v1_tenant, 1);
 

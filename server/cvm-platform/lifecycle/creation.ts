@@ -33,6 +33,8 @@ export interface CreationOptions {
   readonly operations: Operations;
   readonly undefine: (cvmId: string) => Promise<void>;
   readonly limits: CreationLimits;
+  /** What an operator set for a tenant in the place of cvmsPerTenantMax. */
+  readonly cvmsMaxOf?: (tenantId: string) => number | undefined;
   readonly now: () => number;
   readonly randomBytes: (length: number) => Uint8Array;
 }
@@ -124,13 +126,14 @@ export class Creation {
 
   /** @throws CvmpError ALREADY_EXISTS, QUOTA */
   #names(wanted: NewCvms): string[] {
-    const { cvmsMax, cvmsPerTenantMax } = this.#options.limits;
     const { name, count, tenantId } = wanted;
+    const { cvmsMax, cvmsPerTenantMax } = this.#options.limits;
+    const ownMax = this.#options.cvmsMaxOf?.(tenantId) ?? cvmsPerTenantMax;
     const all = this.#options.registry.all();
     const own = all.filter((cvm) => cvm.tenantId === tenantId);
     if (all.length + count > cvmsMax) throw new CvmpError('QUOTA', 'this platform is full');
-    if (own.length + count > cvmsPerTenantMax) {
-      throw new CvmpError('QUOTA', `a tenant may have ${cvmsPerTenantMax} CVMs`);
+    if (own.length + count > ownMax) {
+      throw new CvmpError('QUOTA', `the tenant may have ${ownMax} CVMs`);
     }
     const names =
       count === 1 ? [name] : Array.from({ length: count }, (_, i) => `${name}-${i + 1}`);

@@ -12,6 +12,7 @@ export interface LifecycleOptions {
   readonly everything: Everything;
   readonly host: HostSide;
   readonly limits: CreationLimits;
+  readonly cvmsMaxOf?: (tenantId: string) => number | undefined;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   readonly randomBytes: (length: number) => Uint8Array;

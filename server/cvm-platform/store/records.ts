@@ -7,7 +7,6 @@ import { crypto } from '#crypto';
 import type { LaunchPlan, SnpLaunch, Tee } from '../driver/driver.js';
 import type { CreateRequestRecord, Cvm, Launch, LaunchSpec, Pending } from '../lifecycle/cvm.js';
 import { cvmStates, operations } from '../lifecycle/table.js';
-import type { TenantRecord } from './store.js';
 
 // Records are deterministic CBOR maps. Keys are never given another meaning; what is added later is
 // optional. LevelDB returns flipped bits silently, so each record carries a digest over its
@@ -224,21 +223,5 @@ export function readCreateRequest(map: MapReader): CreateRequestRecord {
     digest: map.bytes(3, 'digest', { length: 32 }),
     cvmIds: map.array(4, 'cvm_ids', {}, (item) => String(item)),
     createdMs: map.integer(5, 'created'),
-  };
-}
-
-export function tenantMap(tenant: TenantRecord): CborMap {
-  return new Map<CborKey, CborValue>([
-    [1, tenant.tenantId],
-    [2, tenant.signingKey],
-    [3, tenant.registered],
-  ]);
-}
-
-export function readTenant(map: MapReader): TenantRecord {
-  return {
-    tenantId: map.text(1, 'tenant_id'),
-    signingKey: map.bytes(2, 'signing_key'),
-    registered: map.integer(3, 'registered'),
   };
 }

@@ -1,5 +1,5 @@
 import { toHex } from '#core/bytes.js';
-import type { Tenant } from '#server/host/callers/tenants.js';
+import { readTenant, type Tenant, tenantMap } from '#server/host/callers/tenant.js';
 import type { Database, Write } from '#server/host/level.js';
 import type { CreateRequestRecord, Cvm } from '../lifecycle/cvm.js';
 import {
@@ -8,16 +8,11 @@ import {
   openRecord,
   readCreateRequest,
   readCvm,
-  readTenant,
   sealRecord,
-  tenantMap,
 } from './records.js';
 
 /** Name of the platform's database in its marker. */
 export const storeKind = 'cvmp platform 1';
-
-/** A tenant as an operator registered it. */
-export type TenantRecord = Pick<Tenant, 'tenantId' | 'signingKey' | 'registered'>;
 
 /** What one durable write changes; all of it or nothing. */
 export interface Change {
@@ -25,14 +20,14 @@ export interface Change {
   readonly removedCvms?: readonly Cvm[];
   readonly requests?: readonly CreateRequestRecord[];
   readonly removedRequests?: readonly CreateRequestRecord[];
-  readonly tenants?: readonly TenantRecord[];
+  readonly tenants?: readonly Tenant[];
 }
 
 /** Everything that the platform remembers. */
 export interface Everything {
   readonly cvms: readonly Cvm[];
   readonly requests: readonly CreateRequestRecord[];
-  readonly tenants: readonly TenantRecord[];
+  readonly tenants: readonly Tenant[];
 }
 
 /**
@@ -48,7 +43,7 @@ export interface Store {
 
 const cvmKey = (cvm: Cvm) => `cvm!${cvm.cvmId}`;
 const requestKey = (r: CreateRequestRecord) => `request!${r.tenantId}!${toHex(r.requestId)}`;
-const tenantKey = (tenant: TenantRecord) => `tenant!${tenant.tenantId}`;
+const tenantKey = (tenant: Tenant) => `tenant!${tenant.tenantId}`;
 
 /** The store on LevelDB. */
 export function levelStore(database: Database): Store {

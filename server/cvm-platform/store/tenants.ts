@@ -1,27 +1,26 @@
 import { equalBytes } from '#core/bytes.js';
 import { CvmpError } from '#core/errors.js';
-import { makeTenant, type Tenant, type TenantRegistry } from '#server/host/callers/tenants.js';
+import { makeTenant, type Tenant } from '#server/host/callers/tenant.js';
+import { noTenant, type TenantChange, type TenantRegistry } from '#server/host/callers/tenants.js';
 import { decodePageToken, type Page, type PageRequest, pageOf } from '#server/host/paging.js';
-import type { Store, TenantRecord } from './store.js';
+import type { Store } from './store.js';
 
 /** The tenants of this platform: in memory for every call's token, durable before they count. */
 export class PlatformTenants implements TenantRegistry {
   readonly #store: Store;
   readonly #now: () => number;
   readonly #tenants = new Map<string, Tenant>();
-  /** Registrations of one name wait for each other. */
+  /** Changes wait for each other. */
   #last: Promise<unknown> = Promise.resolve();
 
-  constructor(store: Store, tenants: readonly TenantRecord[], now: () => number) {
+  constructor(store: Store, tenants: readonly Tenant[], now: () => number) {
     this.#store = store;
     this.#now = now;
-    for (const { tenantId, signingKey, registered } of tenants) {
-      this.#tenants.set(tenantId, makeTenant(tenantId, signingKey, registered));
-    }
+    for (const tenant of tenants) this.#tenants.set(tenant.tenantId, tenant);
   }
 
   register(tenantId: string, signingKey: Uint8Array): Promise<Tenant> {
-    const result = this.#last.then(async () => {
+    return this.#inTurn(async () => {
       const tenant = makeTenant(tenantId, signingKey, this.#now());
       const known = this.#tenants.get(tenantId);
       if (known !== undefined) {
@@ -32,8 +31,27 @@ export class PlatformTenants implements TenantRegistry {
       this.#tenants.set(tenantId, tenant);
       return tenant;
     });
+  }
+
+  change(tenantId: string, _what: TenantChange, next: (tenant: Tenant) => Tenant): Promise<Tenant> {
+    return this.#inTurn(async () => {
+      const known = this.#tenants.get(tenantId);
+      if (known === undefined) throw noTenant(tenantId);
+      const tenant = next(known);
+      await this.#store.commit({ tenants: [tenant] });
+      this.#tenants.set(tenantId, tenant);
+      return tenant;
+    });
+  }
+
+  #inTurn(work: () => Promise<Tenant>): Promise<Tenant> {
+    const result = this.#last.then(work);
     this.#last = result.catch(() => undefined);
     return result;
+  }
+
+  peek(tenantId: string): Tenant | undefined {
+    return this.#tenants.get(tenantId);
   }
 
   async get(tenantId: string): Promise<Tenant | undefined> {

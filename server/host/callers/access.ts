@@ -56,6 +56,16 @@ export const accessTable: Readonly<Record<string, Access>> = {
 
   'cvmp.v1.TenantService/RegisterTenant': operator('tenants.register'),
   'cvmp.v1.TenantService/ListTenants': operator('tenants.read'),
+  'cvmp.v1.TenantService/GetTenant': operator('tenants.read'),
+  'cvmp.v1.TenantService/SuspendTenant': operator('tenants.suspend'),
+  'cvmp.v1.TenantService/SetTenantLimits': operator('tenants.limit'),
+  'cvmp.v1.TenantService/ReplaceTenantKey': operator('tenants.register'),
+
+  'cvmp.v1.AccessService/GetAccess': tenant('tenant.read'),
+  'cvmp.v1.AccessService/RevokeDelegations': tenant('tenant.admin'),
+  'cvmp.v1.AccessService/AddClientCertificate': tenant('tenant.admin'),
+  'cvmp.v1.AccessService/RemoveClientCertificate': tenant('tenant.admin'),
+  'cvmp.v1.AccessService/RotateTenantKey': tenant('tenant.admin'),
 
   'cvmp.v1.OperatorService/ServerStatus': local,
   'cvmp.v1.OperatorService/ReloadServer': local,

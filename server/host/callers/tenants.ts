@@ -1,22 +1,22 @@
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { equalBytes } from '#core/bytes.js';
 import { decodeCoseKey, type EcPublicKey, encodeCoseKey, thumbprint } from '#core/cose/key.js';
 import { CvmpError } from '#core/errors.js';
-import { TenantService } from '#gen/cvmp/v1/tenant_pb.js';
+import { type TenantLimits as LimitsMessage, TenantService } from '#gen/cvmp/v1/tenant_pb.js';
 import { type BoundService, bindService } from '../handlers.js';
 import { type Page, type PageRequest, pageRequest } from '../paging.js';
+import { type Tenant, type TenantLimits, withKey } from './tenant.js';
 
-/** A registered tenant. */
-export interface Tenant {
-  readonly tenantId: string;
-  /** COSE_Key as registered. */
-  readonly signingKey: Uint8Array;
-  /** The same, decoded; keep the value, its import is cached by identity. */
-  readonly publicKey: EcPublicKey;
-  /** COSE Key Thumbprint with SHA-256 (RFC 9679), 32 bytes. */
-  readonly thumbprint: Uint8Array;
-  /** Milliseconds since the epoch. */
-  readonly registered: number;
-}
+/** What was done to a tenant's record, for the audit. */
+export type TenantChange =
+  | 'suspend_tenant'
+  | 'resume_tenant'
+  | 'limit_tenant'
+  | 'replace_tenant_key'
+  | 'rotate_tenant_key'
+  | 'revoke_delegations'
+  | 'add_client_certificate'
+  | 'remove_client_certificate';
 
 /** Where a server keeps its tenants. */
 export interface TenantRegistry {
@@ -33,23 +33,41 @@ export interface TenantRegistry {
   get(tenantId: string): Promise<Tenant | undefined>;
   /** In the order of their ids. */
   list(page: PageRequest): Promise<Page<Tenant>>;
+  /**
+   * Stores what `next` makes of a tenant, durably before it resolves. `next` may be called again
+   * where somebody else changed the tenant meanwhile; it throws to refuse.
+   * @throws CvmpError NOT_FOUND
+   */
+  change(
+    tenantId: string,
+    what: TenantChange,
+    next: (tenant: Tenant) => Tenant,
+    call: { readonly requestId: string },
+  ): Promise<Tenant>;
+}
+
+/** How much of a limit a tenant uses. */
+export interface TenantUsage {
+  /** Field of TenantLimits without its end: "keys". */
+  readonly resource: string;
+  readonly used: number;
+  readonly limit: number;
+}
+
+/** What a server knows of its tenants beside their registration. */
+export interface TenantFacts {
+  readonly usage: (tenant: Tenant) => Promise<readonly TenantUsage[]>;
+  /** @throws CvmpError KEY_IN_USE where nobody but the tenant may change its key */
+  readonly demandReplaceable: (tenant: Tenant) => Promise<void>;
 }
 
 /** Issuer name of operators' tokens, so no tenant's name. */
 const reserved = 'operator';
-
-/**
- * A tenant from what a registry stores of it.
- * @param signingKey COSE_Key of a public key on P-256 or P-384
- * @throws CvmpError MALFORMED, NOT_CANONICAL, SIZE, UNSUPPORTED_ALGORITHM
- */
-export function makeTenant(tenantId: string, signingKey: Uint8Array, registered: number): Tenant {
-  const publicKey = decodeCoseKey(signingKey, 'tenant.signing_key');
-  return { tenantId, signingKey, publicKey, thumbprint: thumbprint(publicKey), registered };
-}
+/** Keys that one tenant may have had. */
+export const earlierKeysMax = 32;
 
 /** TenantService over any registry; who may call it says the table of access. */
-export function tenantService(registry: TenantRegistry): BoundService {
+export function tenantService(registry: TenantRegistry, facts: TenantFacts): BoundService {
   return bindService(TenantService, {
     async registerTenant({ tenant }, { requestId }) {
       const tenantId = tenant?.tenantId ?? '';
@@ -57,7 +75,7 @@ export function tenantService(registry: TenantRegistry): BoundService {
         const field = 'tenant.tenant_id';
         throw new CvmpError('INVALID_FIELD', `${field} is a reserved name`, { field });
       }
-      const key = readSigningKey(tenant?.signingKey ?? new Uint8Array());
+      const key = readSigningKey(tenant?.signingKey ?? new Uint8Array(), 'tenant.signing_key');
       const registered = await registry.register(tenantId, encodeCoseKey(key), { requestId });
       return { tenant: tenantMessage(registered) };
     },
@@ -66,11 +84,68 @@ export function tenantService(registry: TenantRegistry): BoundService {
       const { items, nextPageToken } = await registry.list(pageRequest(request));
       return { tenants: items.map(tenantMessage), nextPageToken };
     },
+
+    async getTenant({ tenantId }) {
+      const tenant = await demandTenant(registry, tenantId);
+      return {
+        tenant: tenantMessage(tenant),
+        limits: limitsMessage(tenant.limits),
+        usage: (await facts.usage(tenant)).map(usageMessage),
+      };
+    },
+
+    async suspendTenant({ tenantId, reason }, { requestId }) {
+      const what = reason === '' ? 'resume_tenant' : 'suspend_tenant';
+      const suspended = reason === '' ? undefined : reason;
+      const next = (tenant: Tenant) => ({ ...tenant, suspended });
+      return { tenant: tenantMessage(await registry.change(tenantId, what, next, { requestId })) };
+    },
+
+    async setTenantLimits({ tenantId, limits }, { requestId }) {
+      const next = (tenant: Tenant) => ({ ...tenant, limits: limitsOf(limits) });
+      const tenant = await registry.change(tenantId, 'limit_tenant', next, { requestId });
+      return { limits: limitsMessage(tenant.limits) };
+    },
+
+    async replaceTenantKey({ tenantId, signingKey }, { requestId }) {
+      const key = readSigningKey(signingKey, 'signing_key');
+      await facts.demandReplaceable(await demandTenant(registry, tenantId));
+      const next = (tenant: Tenant) => withNextKey(tenant, key, new Uint8Array());
+      const tenant = await registry.change(tenantId, 'replace_tenant_key', next, { requestId });
+      return { tenant: tenantMessage(tenant) };
+    },
   });
 }
 
-function readSigningKey(bytes: Uint8Array): EcPublicKey {
-  const field = 'tenant.signing_key';
+/**
+ * The tenant with its next key, which must be one that it never had: what an earlier key signed
+ * must not count again.
+ * @throws CvmpError ALREADY_EXISTS, QUOTA
+ */
+export function withNextKey(tenant: Tenant, key: EcPublicKey, rotation: Uint8Array): Tenant {
+  const print = thumbprint(key);
+  const had = [tenant.thumbprint, ...tenant.earlierKeys.map((earlier) => earlier.thumbprint)];
+  if (had.some((one) => equalBytes(one, print))) {
+    throw new CvmpError('ALREADY_EXISTS', 'the tenant has or had this key', { field: 'key' });
+  }
+  if (tenant.earlierKeys.length >= earlierKeysMax) {
+    throw new CvmpError('QUOTA', `the tenant had its ${earlierKeysMax} keys`);
+  }
+  return withKey(tenant, encodeCoseKey(key), rotation);
+}
+
+async function demandTenant(registry: TenantRegistry, tenantId: string): Promise<Tenant> {
+  const tenant = await registry.get(tenantId);
+  if (tenant === undefined) throw noTenant(tenantId);
+  return tenant;
+}
+
+/** What a registry says of a tenant that it does not have. */
+export function noTenant(tenantId: string): CvmpError {
+  return new CvmpError('NOT_FOUND', `tenant ${tenantId} is not registered`);
+}
+
+function readSigningKey(bytes: Uint8Array, field: string): EcPublicKey {
   try {
     return decodeCoseKey(bytes, field);
   } catch (cause) {
@@ -79,11 +154,39 @@ function readSigningKey(bytes: Uint8Array): EcPublicKey {
   }
 }
 
-function tenantMessage(tenant: Tenant) {
+export function tenantMessage(tenant: Tenant) {
   return {
     tenantId: tenant.tenantId,
     signingKey: tenant.signingKey,
     thumbprint: tenant.thumbprint,
     registered: timestampFromMs(tenant.registered),
+    suspended: tenant.suspended ?? '',
+    earlierThumbprints: tenant.earlierKeys.map((key) => key.thumbprint),
   };
+}
+
+export function limitsMessage(limits: TenantLimits) {
+  return {
+    keysMax: limits.keysMax ?? 0,
+    policiesMax: limits.policiesMax ?? 0,
+    storedBytesMax: BigInt(limits.storedBytesMax ?? 0),
+    cvmsMax: limits.cvmsMax ?? 0,
+    sessionsMax: limits.sessionsMax ?? 0,
+    callsPerMinuteMax: limits.callsPerMinuteMax ?? 0,
+  };
+}
+
+function limitsOf(message: LimitsMessage | undefined): TenantLimits {
+  return {
+    keysMax: message?.keysMax || undefined,
+    policiesMax: message?.policiesMax || undefined,
+    storedBytesMax: Number(message?.storedBytesMax ?? 0n) || undefined,
+    cvmsMax: message?.cvmsMax || undefined,
+    sessionsMax: message?.sessionsMax || undefined,
+    callsPerMinuteMax: message?.callsPerMinuteMax || undefined,
+  };
+}
+
+export function usageMessage({ resource, used, limit }: TenantUsage) {
+  return { resource, used: BigInt(used), limit: BigInt(limit) };
 }

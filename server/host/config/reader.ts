@@ -153,6 +153,29 @@ export class ConfigReader {
     return value;
   }
 
+  /** A mapping of names to mappings, in the order of the file; absent, there are none. */
+  sections<T>(
+    key: string,
+    { max, why }: { readonly max: number; readonly why: string },
+    read: (section: ConfigReader) => T,
+  ): T[] {
+    const names = Object.keys(this.#values[key] ?? {});
+    if (names.length === 0) {
+      this.#lines.push({ key, value: {}, why: `default: ${why}` });
+      return [];
+    }
+    if (names.length > max) {
+      const field = this.name(key);
+      throw new CvmpError('CONFIG', `${field} has more than ${max} entries`, { field });
+    }
+    return this.section(key, (section) => names.map((name) => section.section(name, read)));
+  }
+
+  /** The entries that the file has here, for mappings whose keys are names. */
+  keys(): readonly string[] {
+    return Object.keys(this.#values);
+  }
+
   /** The full name of an entry, as errors give it. */
   name(key: string): string {
     return this.#path === '' ? key : `${this.#path}.${key}`;

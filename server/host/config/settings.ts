@@ -9,6 +9,7 @@ import type { LogLevel } from '../log.js';
 import type { Observation } from '../observe/observation.js';
 import { type Endpoint, parseEndpoint } from '../tls.js';
 import type { WebLimits } from '../web/listener.js';
+import { type CallerSettings, loadIssuers, readCallers } from './callers.js';
 import { readPublicKey, readTls, type TlsFiles } from './files.js';
 import type { ConfigReader } from './reader.js';
 
@@ -28,6 +29,7 @@ export interface HostSettings {
   readonly tls: TlsFiles;
   /** Files with operators' public keys: COSE_Key, base64url in one line. */
   readonly operatorKeyFiles: readonly string[];
+  readonly callers: CallerSettings;
   readonly unarySecondsMax: number;
   readonly shutdownNoticeSeconds: number;
   readonly shutdownGraceSeconds: number;
@@ -44,12 +46,13 @@ export interface HostDefaults {
 
 /** The entries that both servers share. @throws CvmpError CONFIG */
 export function readHostSettings(config: ConfigReader, defaults: HostDefaults): HostSettings {
+  const name = config.text('name', {
+    default: defaults.name,
+    why: 'the audience that tokens for this server name',
+    pattern: /^[a-z0-9][a-z0-9-]{0,62}$/,
+  });
   return {
-    name: config.text('name', {
-      default: defaults.name,
-      why: 'the audience that tokens for this server name',
-      pattern: /^[a-z0-9][a-z0-9-]{0,62}$/,
-    }),
+    name,
     logLevel: config.choice('log_level', ['debug', 'info', 'warn', 'error', 'silent'], {
       default: 'info',
       why: 'one line for each call',
@@ -88,6 +91,7 @@ export function readHostSettings(config: ConfigReader, defaults: HostDefaults): 
       why: 'without one nobody can register tenants',
       live: true,
     }),
+    callers: config.section('callers', (callers) => readCallers(callers, name)),
     unarySecondsMax: config.integer('unary_seconds_max', {
       min: 1,
       max: 3600,
@@ -227,10 +231,13 @@ export function liveHostOptions(
   const authenticate = createAuthenticator({
     audience: settings.name,
     operatorKeys: loadOperatorKeys(settings),
+    issuers: loadIssuers(settings.callers),
     tenants,
     now,
   });
-  return { authenticate, tls: readTls(settings.tls), grpc, web, unarySecondsMax };
+  const { clientCertificates } = settings.callers;
+  const tls = readTls(settings.tls);
+  return { authenticate, tls, clientCertificates, grpc, web, unarySecondsMax };
 }
 
 /** @throws CvmpError CONFIG */

@@ -1,3 +1,4 @@
+import type { X509Certificate } from 'node:crypto';
 import {
   type Metadata,
   ServerInterceptingCall,
@@ -12,8 +13,14 @@ import type { CallContext } from '../handlers.js';
 import { type Admitted, type CallOf, detailsKey, serviceError } from './adapter.js';
 import type { RateByAddress } from './rate.js';
 
-/** TLS exporter of the connection with this peer, undefined where it is gone. */
-export type ExporterOf = (peer: string) => CallContext['exportKeyingMaterial'];
+/** What a connection gives its calls. */
+export interface Connection {
+  readonly exportKeyingMaterial: NonNullable<CallContext['exportKeyingMaterial']>;
+  readonly certificate: () => X509Certificate | undefined;
+}
+
+/** The connection with this peer, undefined where it is gone. */
+export type ConnectionOf = (peer: string) => Connection | undefined;
 
 /**
  * Admits calls by their metadata, before a byte of a message is read: who has no token cannot make
@@ -22,7 +29,7 @@ export type ExporterOf = (peer: string) => CallContext['exportKeyingMaterial'];
  */
 export function createAdmission(
   calls: Calls,
-  exporterOf: ExporterOf,
+  connectionOf: ConnectionOf,
   handshakes: RateByAddress,
 ): { interceptor: ServerInterceptor; callOf: CallOf } {
   const admitted = new WeakMap<Metadata, Admitted>();
@@ -36,12 +43,18 @@ export function createAdmission(
         start({
           onReceiveMetadata: (metadata, pass) => {
             const peer = next.getPeer();
+            const connection = connectionOf(peer);
+            const header = (name: string) => metadata.get(name)[0]?.toString();
             const begun = calls.begin({
               method,
               peer,
               streams: definition.responseStream,
-              authorization: metadata.get('authorization')[0]?.toString(),
-              exportKeyingMaterial: exporterOf(peer),
+              credentials: {
+                authorization: header('authorization'),
+                tenant: header('cvmp-tenant'),
+                certificate: () => connection?.certificate(),
+              },
+              exportKeyingMaterial: connection?.exportKeyingMaterial,
             });
             call = begun;
             explainSize(next, begun);

@@ -7,9 +7,16 @@ import type { Logger } from 'pino';
 import type { Calls } from '../calls.js';
 import type { BoundService } from '../handlers.js';
 import { logField } from '../log.js';
-import { closed, type Endpoint, endpointText, listen, type TlsIdentity } from '../tls.js';
+import {
+  askCertificate,
+  closed,
+  type Endpoint,
+  endpointText,
+  listen,
+  type TlsIdentity,
+} from '../tls.js';
 import { implementation, serviceDefinition } from './adapter.js';
-import { createAdmission, type ExporterOf } from './admission.js';
+import { type ConnectionOf, createAdmission } from './admission.js';
 import { RateByAddress } from './rate.js';
 import { createReflection } from './reflection.js';
 
@@ -32,6 +39,8 @@ export interface GrpcLimits {
 export interface GrpcListenerOptions {
   readonly endpoint: Endpoint;
   readonly tls: TlsIdentity;
+  /** Ask for a client certificate, and take connections without one. */
+  readonly asksCertificate: boolean;
   readonly limits: GrpcLimits;
   readonly services: readonly BoundService[];
   readonly calls: Calls;
@@ -80,12 +89,16 @@ export async function listenGrpc(options: GrpcListenerOptions): Promise<Listener
   const grpc = createGrpcServer(options, newRate(), (peer) => {
     const socket = sockets.get(peer);
     if (socket === undefined) return undefined;
-    return (label, context, length) =>
-      new Uint8Array(socket.exportKeyingMaterial(length, label, Buffer.from(context)));
+    return {
+      exportKeyingMaterial: (label, context, length) =>
+        new Uint8Array(socket.exportKeyingMaterial(length, label, Buffer.from(context))),
+      certificate: () => socket.getPeerX509Certificate(),
+    };
   });
   const injector = grpc.createConnectionInjector(ServerCredentials.createInsecure());
   const server = createServer({
     ...secureContext(options.tls),
+    ...askCertificate(options.asksCertificate),
     ALPNProtocols: ['h2'],
     handshakeTimeout: options.limits.handshakeSeconds * 1000,
   });
@@ -151,10 +164,10 @@ function secureContext({ key, certificate }: TlsIdentity) {
 function createGrpcServer(
   options: GrpcListenerOptions,
   handshakes: RateByAddress,
-  exporterOf: ExporterOf,
+  connectionOf: ConnectionOf,
 ): Server {
   const { limits } = options;
-  const { interceptor, callOf } = createAdmission(options.calls, exporterOf, handshakes);
+  const { interceptor, callOf } = createAdmission(options.calls, connectionOf, handshakes);
   const server = new Server({
     'grpc.enable_channelz': 0,
     'grpc.max_receive_message_length': limits.messageBytesMax,

@@ -8,7 +8,14 @@ import type { BoundService } from '../handlers.js';
 import { type HealthAnswer, healthAnswer } from '../health.js';
 import { logField } from '../log.js';
 import type { Readiness } from '../readiness.js';
-import { closed, type Endpoint, endpointText, listen, type TlsIdentity } from '../tls.js';
+import {
+  askCertificate,
+  closed,
+  type Endpoint,
+  endpointText,
+  listen,
+  type TlsIdentity,
+} from '../tls.js';
 import { createRoutes, type WebRequest, type WebResponse } from './routes.js';
 
 /** Every limit is finite. */
@@ -25,6 +32,8 @@ export interface WebLimits {
 export interface WebListenerOptions {
   readonly endpoint: Endpoint;
   readonly tls: TlsIdentity;
+  /** Ask for a client certificate, and take connections without one. */
+  readonly asksCertificate: boolean;
   readonly limits: WebLimits;
   /** Origins ("https://console.example") whose pages may call; no wildcard. */
   readonly origins: readonly string[];
@@ -47,6 +56,7 @@ export async function listenWeb(options: WebListenerOptions): Promise<Listener> 
   const server = createSecureServer(
     {
       ...secureContext(options.tls),
+      ...askCertificate(options.asksCertificate),
       allowHTTP1: true,
       handshakeTimeout: limits.handshakeSeconds * 1000,
       settings: { maxConcurrentStreams: limits.streamsPerConnectionMax },
@@ -136,7 +146,7 @@ function crossOrigin(
   response.setHeader('access-control-allow-methods', cors.allowedMethods.join(', '));
   response.setHeader(
     'access-control-allow-headers',
-    [...cors.allowedHeaders, 'Authorization'].join(', '),
+    [...cors.allowedHeaders, 'Authorization', 'Cvmp-Tenant'].join(', '),
   );
   response.setHeader('access-control-max-age', '7200');
   response.writeHead(204);

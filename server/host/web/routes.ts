@@ -1,5 +1,7 @@
+import type { X509Certificate } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
+import type { TLSSocket } from 'node:tls';
 import {
   type Code,
   ConnectError,
@@ -84,7 +86,11 @@ async function serve(
     method: methodName(handler.method),
     peer: peerOf(request),
     streams: handler.method.methodKind !== 'unary',
-    authorization: universal.header.get('authorization') ?? undefined,
+    credentials: {
+      authorization: universal.header.get('authorization') ?? undefined,
+      tenant: universal.header.get('cvmp-tenant') ?? undefined,
+      certificate: () => certificateOf(request),
+    },
   });
   response.once('close', () => {
     // Connect may answer by itself: a wrong content type, a timeout that is no number.
@@ -114,6 +120,12 @@ async function serve(
 function peerOf({ socket }: WebRequest): string {
   const { remoteAddress, remotePort } = socket;
   return remoteAddress === undefined ? 'local' : `${remoteAddress}:${remotePort}`;
+}
+
+/** Only a TLS socket has one; over h2 compatibility it is seen through a proxy. */
+function certificateOf(request: WebRequest): X509Certificate | undefined {
+  const { getPeerX509Certificate } = request.socket as Partial<TLSSocket>;
+  return getPeerX509Certificate?.call(request.socket);
 }
 
 type Bound<K extends BoundMethod['kind']> = Extract<BoundMethod, { kind: K }>;

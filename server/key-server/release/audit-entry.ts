@@ -31,6 +31,14 @@ const operations: readonly AuditOperation[] = [
   'key_destroy',
   'set_key_policy',
   'register_tenant',
+  'suspend_tenant',
+  'resume_tenant',
+  'limit_tenant',
+  'replace_tenant_key',
+  'rotate_tenant_key',
+  'revoke_delegations',
+  'add_client_certificate',
+  'remove_client_certificate',
 ];
 
 const reasons: readonly AcquireRequest['reason'][] = ['boot', 'rekey', 'migrate'];

@@ -2,7 +2,7 @@ import type { EcPrivateKey } from '#core/crypto.js';
 import type { CvmpError, ErrorCode } from '#core/errors.js';
 import type { KeyRecord, RootEpoch } from '#core/keying/key-record.js';
 import type { KeyingPolicy, KeyPurpose } from '#core/keying/policy.js';
-import type { TenantRegistry } from '#server/host/callers/tenants.js';
+import type { TenantChange, TenantRegistry } from '#server/host/callers/tenants.js';
 import type { Page, PageRequest } from '#server/host/paging.js';
 import type { KeyAdmin } from '../lifecycle/contract.js';
 import type { NoticeBoard } from '../notices.js';
@@ -212,7 +212,8 @@ export type AuditOperation =
   | 'key_cancel_destroy'
   | 'key_destroy'
   | 'set_key_policy'
-  | 'register_tenant';
+  | 'register_tenant'
+  | TenantChange;
 
 /** A decision to record. */
 export interface AuditEvent {

@@ -3,6 +3,7 @@ import { CvmpError } from '#core/errors.js';
 import type { KeyingPolicy } from '#core/keying/policy.js';
 import { checkFirst, checkSuccessor } from '#core/keying/policy-rules.js';
 import { crypto } from '#crypto';
+import { everyKey, type Tenant } from '#server/host/callers/tenant.js';
 import type { TenantRegistry } from '#server/host/callers/tenants.js';
 import { decodePageToken, type Page, type PageRequest, pageOf } from '#server/host/paging.js';
 import { knownFormats, readSignedPolicy } from '#wire/policy.js';
@@ -165,21 +166,21 @@ export class PolicyStore implements Policies {
     }
     const { records } = await keyring.of(tenantId);
     const signed = records.open(key, stored);
-    const policy = await readSignedPolicy(signed, await this.#tenantKey(tenantId));
+    const policy = await readSignedPolicy(signed, everyKey(await this.#tenant(tenantId)));
     return { policy, signed, digest: crypto.hash('sha256', signed) };
   }
 
-  async #tenantKey(tenantId: string) {
+  async #tenant(tenantId: string): Promise<Tenant> {
     const tenant = await this.#tools.tenants.get(tenantId);
     if (tenant === undefined) {
       throw new CvmpError('NOT_FOUND', `tenant ${tenantId} is not registered`);
     }
-    return tenant.publicKey;
+    return tenant;
   }
 
   async #plan(tenantId: string, signed: Uint8Array): Promise<Decision<PolicyOutcome>> {
     const { now } = this.#tools;
-    const policy = await readSignedPolicy(signed, await this.#tenantKey(tenantId));
+    const policy = await readSignedPolicy(signed, [(await this.#tenant(tenantId)).publicKey]);
     if (policy.tenantId !== tenantId) {
       const what = `policy.tenant_id is ${policy.tenantId}, not the signer's ${tenantId}`;
       throw new CvmpError('INVALID_FIELD', what, { field: 'policy.tenant_id' });

@@ -1,9 +1,9 @@
 import { equalBytes } from '#core/bytes.js';
 import { encode } from '#core/cbor/encode.js';
 import { decodeMap } from '#core/cbor/read.js';
-import type { CborValue } from '#core/cbor/value.js';
 import { CvmpError } from '#core/errors.js';
-import { makeTenant, type Tenant, type TenantRegistry } from '#server/host/callers/tenants.js';
+import { makeTenant, readTenant, type Tenant, tenantMap } from '#server/host/callers/tenant.js';
+import { noTenant, type TenantChange, type TenantRegistry } from '#server/host/callers/tenants.js';
 import { decodePageToken, type Page, type PageRequest, pageOf } from '#server/host/paging.js';
 import type { Journal } from '../store/journal.js';
 import type { Keyring } from '../store/keyring.js';
@@ -23,18 +23,8 @@ interface TenantTools {
 }
 
 const codec = {
-  encode: ({ tenantId, signingKey, registered }: Tenant) =>
-    encode(
-      new Map<number, CborValue>([
-        [1, tenantId],
-        [2, signingKey],
-        [3, registered],
-      ]),
-    ),
-  decode: (bytes: Uint8Array) =>
-    decodeMap(bytes, 'tenant', (m) =>
-      makeTenant(m.text(1, 'tenant_id'), m.bytes(2, 'signing_key'), m.integer(3, 'registered')),
-    ),
+  encode: (tenant: Tenant) => encode(tenantMap(tenant)),
+  decode: (bytes: Uint8Array) => decodeMap(bytes, 'tenant', readTenant),
 };
 
 /** Tenants and their public signing keys; a tenant's own KEK comes to be with it. */
@@ -80,6 +70,37 @@ export class Tenants implements TenantRegistry {
         return { answer: () => held.value };
       },
     });
+  }
+
+  async change(
+    tenantId: string,
+    what: TenantChange,
+    next: (tenant: Tenant) => Tenant,
+    { requestId }: { readonly requestId: string },
+  ): Promise<Tenant> {
+    const { keyring, journal } = this.#tools;
+    const key = `${prefix}${tenantId}`;
+    const event = { operation: what, tenantId, requestId } as const;
+    return deciding(journal, event, {
+      load: () => this.#records.read(key, keyring.server),
+      decide: (loaded) => {
+        const held = this.#records.peek(key) ?? loaded;
+        if (held === undefined) throw noTenant(tenantId);
+        const tenant = next(held.value);
+        const put = this.#records.put(key, held.version, tenant, keyring.server);
+        return {
+          puts: [put],
+          submitted: () => this.#records.submitted(put, tenant),
+          answer: () => tenant,
+        };
+      },
+      forget: () => this.#records.forget(key),
+    });
+  }
+
+  /** Without waiting, where it is in memory. */
+  peek(tenantId: string): Tenant | undefined {
+    return this.#records.peek(`${prefix}${tenantId}`)?.value;
   }
 
   async get(tenantId: string): Promise<Tenant | undefined> {

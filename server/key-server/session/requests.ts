@@ -101,7 +101,7 @@ export function namedKey({ request }: AgentMessage): Uint8Array {
 
 /** Always the first sealed frame. */
 export function grantMessage(
-  { grant, tenant, simulated }: Attested,
+  { grant, keys, simulated }: Attested,
   inFlightMax: number,
 ): ServerMessage {
   return answer(new Uint8Array(), {
@@ -112,7 +112,8 @@ export function grantMessage(
       signedPolicy: grant.policy.signed,
       inFlightMax,
       simulated,
-      tenantKey: tenant.signingKey,
+      tenantKey: keys.first,
+      keyRotations: [...keys.rotations],
     },
   }).message;
 }

@@ -23,7 +23,8 @@ import {
 import { schemes } from '#core/schemes.js';
 import type { SessionEvidence } from '#core/session/server.js';
 import { crypto } from '#crypto';
-import type { Tenant, TenantRegistry } from '#server/host/callers/tenants.js';
+import { type AnchoredKeys, demandActive, keysSince } from '#server/host/callers/tenant.js';
+import type { TenantRegistry } from '#server/host/callers/tenants.js';
 import type { KeyServerMetrics } from '../metrics.js';
 import type {
   AuditLog,
@@ -52,7 +53,8 @@ export interface VerifierOptions {
 /** What an attested session may do, and what its agent is told. */
 export interface Attested {
   readonly grant: SessionGrant;
-  readonly tenant: Tenant;
+  /** What the agent is to check the policy by. */
+  readonly keys: AnchoredKeys;
   readonly simulated: boolean;
 }
 
@@ -132,7 +134,7 @@ export class Verifier {
     findings.tenantId = evidence.document.tenantId;
     findings.cvmName = evidence.document.cvmName;
     if (before !== undefined) requireSameCvm(before, evidence, verified);
-    const tenant = await this.#tenant(evidence);
+    const keys = await this.#keys(evidence);
     const policy = await this.#policy(evidence);
     findings.policyDigest = policy.digest;
     const result = appraise(verified, appraisalPolicy(policy));
@@ -141,7 +143,7 @@ export class Verifier {
     findings.level = level;
     const { leaseSeconds } = policy.policy.keyRules;
     const grant: SessionGrant = {
-      tenantId: tenant.tenantId,
+      tenantId: evidence.document.tenantId,
       cvmName: evidence.document.cvmName,
       policy,
       level,
@@ -151,7 +153,7 @@ export class Verifier {
       leaseExpires: this.#options.now() + leaseSeconds * 1000,
       appraise: (later) => accepted(appraise(verified, appraisalPolicy(later))),
     };
-    return { grant, tenant, simulated: result.simulated };
+    return { grant, keys, simulated: result.simulated };
   }
 
   /** Steps 1 to 9, with what the configuration holds and what its source can get. */
@@ -188,16 +190,18 @@ export class Verifier {
   }
 
   /** An unknown tenant has no policy; who asks need not learn which of the two is missing. */
-  async #tenant({ document }: SessionEvidence): Promise<Tenant> {
+  async #keys({ document }: SessionEvidence): Promise<AnchoredKeys> {
     const tenant = await this.#options.tenants.get(document.tenantId);
     if (tenant === undefined) {
       throw new CvmpError('NO_POLICY', `tenant ${document.tenantId} is not registered`);
     }
-    if (!equalBytes(tenant.thumbprint, document.policyAnchor)) {
+    const keys = keysSince(tenant, document.policyAnchor);
+    if (keys === undefined) {
       const anchor = toHex(document.policyAnchor);
       throw new CvmpError('CONFIG_MISMATCH', `policy anchor ${anchor} is not the tenant's key`);
     }
-    return tenant;
+    demandActive(tenant);
+    return keys;
   }
 
   async #policy({ document }: SessionEvidence): Promise<StoredPolicy> {

@@ -27,8 +27,8 @@ beforeAll(async () => {
   pub = ecPublicKey('P-256', key.publicPoint);
 });
 
-const resolve = (issuer: string, kid: Uint8Array) =>
-  issuer === 'acme' && equalBytes(kid, thumbprint(pub)) ? pub : undefined;
+const resolve = ({ iss }: CwtClaims, kid: Uint8Array) =>
+  iss === 'acme' && equalBytes(kid, thumbprint(pub)) ? pub : undefined;
 
 describe('CWT (RFC 8392) as bearer token', () => {
   it('gives back the claims', async () => {

@@ -5,6 +5,7 @@ import type { Cvm } from '#server/cvm-platform/lifecycle/cvm.js';
 import { cvmStates } from '#server/cvm-platform/lifecycle/table.js';
 import { levelStore, storeKind } from '#server/cvm-platform/store/store.js';
 import { PlatformTenants } from '#server/cvm-platform/store/tenants.js';
+import { makeTenant, type Tenant, withKey } from '#server/host/callers/tenant.js';
 import { Database } from '#server/host/level.js';
 import { makeSigner } from '../../fakes/callers.js';
 import { refusalOf } from '../../refusal.js';
@@ -76,7 +77,24 @@ describe('journal of the platform', () => {
       cvmIds: ['cvm-1', 'cvm-2'],
       createdMs: 5,
     };
-    const tenant = { tenantId: 'acme', signingKey: bytes(70, 1), registered: 3 };
+    const [first, second] = await Promise.all([makeSigner('acme'), makeSigner('acme')]);
+    const made = makeTenant('acme', encodeCoseKey(first.publicKey), 3);
+    const tenant: Tenant = {
+      ...withKey(made, encodeCoseKey(second.publicKey), bytes(9, 2)),
+      suspended: 'unpaid',
+      delegations: { notBefore: 7, revoked: [{ id: bytes(16, 3), until: 8 }] },
+      certificates: [
+        {
+          spkiDigest: bytes(32, 4),
+          authority: bytes(50, 5),
+          names: ['DNS:ci.acme.example'],
+          scope: ['auditor'],
+          label: 'ci',
+          notAfter: 10,
+        },
+      ],
+      limits: { cvmsMax: 5, callsPerMinuteMax: 7 },
+    };
     await levelStore(database).commit({
       cvms: [least, full, ...every],
       requests: [request],

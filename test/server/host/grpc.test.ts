@@ -6,6 +6,7 @@ import { ErrorDetailSchema } from '#gen/cvmp/v1/error_pb.js';
 import { TenantService } from '#gen/cvmp/v1/tenant_pb.js';
 import { tenantService } from '#server/host/callers/tenants.js';
 import { bearer, makeSigner } from '../../fakes/callers.js';
+import { noFacts } from '../../fakes/tenants.js';
 import { audience, startTestHost, type TestHost } from './harness.js';
 
 function tenantClient(t: TestHost) {
@@ -34,7 +35,7 @@ async function detailOf(work: Promise<unknown>) {
 
 describe('gRPC port', () => {
   test('an operator registers a tenant', async () => {
-    const t = await startTestHost(({ tenants }) => [tenantService(tenants)]);
+    const t = await startTestHost(({ tenants }) => [tenantService(tenants, noFacts)]);
     const client = tenantClient(t);
     const headers = { authorization: await bearer(t.operator, audience, Date.now()) };
     const newcomer = await makeSigner('newcomer');

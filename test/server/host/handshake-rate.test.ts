@@ -6,6 +6,7 @@ import { KeyService } from '#gen/cvmp/v1/key_pb.js';
 import { tenantService } from '#server/host/callers/tenants.js';
 import { bindService } from '#server/host/handlers.js';
 import { bearer } from '../../fakes/callers.js';
+import { noFacts } from '../../fakes/tenants.js';
 import { audience, startTestHost, type TestHost } from './harness.js';
 import { outcome, RawClient, told } from './raw-client.js';
 
@@ -15,7 +16,7 @@ const list = 'cvmp.v1.TenantService/ListTenants';
 const start = (handshakesPerMinuteMax: number) =>
   startTestHost(
     ({ tenants }) => [
-      tenantService(tenants),
+      tenantService(tenants, noFacts),
       bindService(KeyService, {
         session: (sender) => ({
           message: () => sender.end(),

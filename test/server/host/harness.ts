@@ -81,10 +81,12 @@ export async function startTestHost(
     authenticate: createAuthenticator({
       audience,
       operatorKeys: [operator.publicKey],
+      issuers: [],
       tenants: known,
       now: Date.now,
     }),
     tls,
+    clientCertificates: 'both',
     grpc: {
       endpoint: { host: '127.0.0.1', port: 0 },
       limits: { ...grpcLimits, ...change.grpc },

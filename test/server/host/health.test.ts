@@ -4,6 +4,7 @@ import { loadSync } from '@grpc/proto-loader';
 import { protoPath } from 'grpc-health-check';
 import { describe, expect, test } from 'vitest';
 import { tenantService } from '#server/host/callers/tenants.js';
+import { noFacts } from '../../fakes/tenants.js';
 import { startTestHost, type TestHost } from './harness.js';
 
 interface HealthClient {
@@ -39,7 +40,7 @@ const check = (client: HealthClient, service: string): Promise<string> =>
 
 describe('grpc.health.v1', () => {
   test('the server and each service; an unknown one is NOT_FOUND; no token needed', async () => {
-    const t = await startTestHost(({ tenants }) => [tenantService(tenants)]);
+    const t = await startTestHost(({ tenants }) => [tenantService(tenants, noFacts)]);
     const client = healthClient(t);
     expect(await check(client, '')).toBe('SERVING');
     expect(await check(client, 'cvmp.v1.TenantService')).toBe('SERVING');
@@ -50,7 +51,7 @@ describe('grpc.health.v1', () => {
   });
 
   test('a watcher is told of the change', async () => {
-    const t = await startTestHost(({ tenants }) => [tenantService(tenants)]);
+    const t = await startTestHost(({ tenants }) => [tenantService(tenants, noFacts)]);
     const client = healthClient(t);
     const watch = client.watch({ service: '' });
     watch.on('error', () => undefined);

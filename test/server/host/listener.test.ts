@@ -7,10 +7,12 @@ import { crypto } from '#crypto';
 import { KeyService, SessionResponseSchema } from '#gen/cvmp/v1/key_pb.js';
 import { tenantService } from '#server/host/callers/tenants.js';
 import { type BidiHandler, bindService } from '#server/host/handlers.js';
+import { noFacts } from '../../fakes/tenants.js';
 import { startTestHost, type TestHost } from './harness.js';
 import { RawClient, told } from './raw-client.js';
 
-const start = (change = {}) => startTestHost(({ tenants }) => [tenantService(tenants)], change);
+const start = (change = {}) =>
+  startTestHost(({ tenants }) => [tenantService(tenants, noFacts)], change);
 
 function portOf(address: string): { host: string; port: number } {
   const [host = '', port] = address.split(':');

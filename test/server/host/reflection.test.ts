@@ -17,6 +17,7 @@ import { PolicyService } from '#gen/cvmp/v1/policy_pb.js';
 import { tenantService } from '#server/host/callers/tenants.js';
 import { bindService } from '#server/host/handlers.js';
 import { bearer } from '../../fakes/callers.js';
+import { noFacts } from '../../fakes/tenants.js';
 import { audience, startTestHost, type TestHost } from './harness.js';
 import { RawClient } from './raw-client.js';
 
@@ -72,7 +73,7 @@ describe.each(['v1', 'v1alpha'] as const)(
   (version) => {
     test('with nothing but the address a client lists, resolves and calls', async () => {
       const t = await startTestHost(({ tenants }) => [
-        tenantService(tenants),
+        tenantService(tenants, noFacts),
         emptyHandlers(CvmService),
         emptyHandlers(PolicyService),
       ]);

@@ -253,6 +253,10 @@ describe('unary calls', () => {
     bindService(TenantService, {
       listTenants: async (_request, context) => work(context),
       registerTenant: async () => ({}),
+      getTenant: async () => ({}),
+      suspendTenant: async () => ({}),
+      setTenantLimits: async () => ({}),
+      replaceTenantKey: async () => ({}),
     });
 
   test('a handler that takes too long is DEADLINE_EXCEEDED and told so', async () => {

@@ -15,6 +15,7 @@ import { TenantService } from '#gen/cvmp/v1/tenant_pb.js';
 import { tenantService } from '#server/host/callers/tenants.js';
 import { bindService } from '#server/host/handlers.js';
 import { bearer, makeSigner } from '../../fakes/callers.js';
+import { noFacts } from '../../fakes/tenants.js';
 import { audience, startTestHost, type TestHost } from './harness.js';
 
 const origin = 'https://console.example';
@@ -58,7 +59,7 @@ function http(
 }
 
 const start = (origins: readonly string[] = []) =>
-  startTestHost(({ tenants }) => [tenantService(tenants)], { origins });
+  startTestHost(({ tenants }) => [tenantService(tenants, noFacts)], { origins });
 
 describe('web port (architecture.md s.3)', () => {
   test('HTTP/1.1 with JSON needs no RPC library', async () => {

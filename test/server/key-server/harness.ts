@@ -4,6 +4,7 @@ import type { EcPrivateKey } from '#core/crypto.js';
 import { encodeConfigDocument } from '#core/rats/config-document.js';
 import { guestPolicyBits } from '#core/snp/layout.js';
 import { crypto } from '#crypto';
+import { accessService } from '#server/host/callers/access-service.js';
 import { tenantService } from '#server/host/callers/tenants.js';
 import { auditService } from '#server/key-server/audit-service.js';
 import { keyAdminService } from '#server/key-server/key-admin-service.js';
@@ -11,6 +12,7 @@ import { keyService } from '#server/key-server/key-service.js';
 import { policyService } from '#server/key-server/policy-service.js';
 import type { KeyServerState } from '#server/key-server/release/contract.js';
 import type { SessionLimits } from '#server/key-server/session/stream.js';
+import { tenantFacts } from '#server/key-server/tenants/facts.js';
 import { trustAnchors } from '#server/key-server/verifier/anchors.js';
 import { Verifier, type VerifierOptions } from '#server/key-server/verifier/attest.js';
 import { nothingHeld } from '#server/key-server/verifier/held.js';
@@ -111,7 +113,8 @@ export async function startKeyServer(
       policyService(state.policies, state.identity),
       keyAdminService({ ...state, now: () => place.now }),
       auditService(state.audit),
-      tenantService(state.tenants),
+      tenantService(state.tenants, tenantFacts(state)),
+      accessService(state.tenants, tenantFacts(state), now),
     ],
     { grpc: { messageBytesMax: 2 * 1024 * 1024 } },
     state.tenants,

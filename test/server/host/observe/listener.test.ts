@@ -2,12 +2,15 @@ import { describe, expect, test } from 'vitest';
 import { tenantService } from '#server/host/callers/tenants.js';
 import { createObservation } from '#server/host/observe/observation.js';
 import { bearer } from '../../../fakes/callers.js';
+import { noFacts } from '../../../fakes/tenants.js';
 import { audience, startTestHost } from '../harness.js';
 import { RawClient } from '../raw-client.js';
 
 async function start() {
   const observation = createObservation();
-  const t = await startTestHost(({ tenants }) => [tenantService(tenants)], { observation });
+  const t = await startTestHost(({ tenants }) => [tenantService(tenants, noFacts)], {
+    observation,
+  });
   const ask = async (path: string, method = 'GET') => {
     const answer = await fetch(`http://${t.host.observeAddress}${path}`, { method });
     return { status: answer.status, body: await answer.text() };
