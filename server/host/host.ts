@@ -15,6 +15,8 @@ import { type ClientCertificates, checkTls, type Endpoint, type TlsIdentity } fr
 import { listenWeb, type WebLimits } from './web/listener.js';
 
 export interface HostOptions extends LiveHostOptions {
+  /** On which ports a client certificate is asked for (never demanded). */
+  readonly clientCertificates: ClientCertificates;
   readonly services: readonly BoundService[];
   /** Made by the program that wants to count things of its own; absent: counts for nobody. */
   readonly observation?: Observation;
@@ -30,8 +32,6 @@ export interface HostOptions extends LiveHostOptions {
 export interface LiveHostOptions {
   readonly authenticate: Authenticate;
   readonly tls: TlsIdentity;
-  /** On which ports a client certificate is asked for (never demanded). */
-  readonly clientCertificates: ClientCertificates;
   readonly grpc: { readonly endpoint: Endpoint; readonly limits: GrpcLimits };
   readonly web: {
     readonly endpoint: Endpoint;

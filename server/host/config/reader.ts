@@ -161,7 +161,7 @@ export class ConfigReader {
   ): T[] {
     const names = Object.keys(this.#values[key] ?? {});
     if (names.length === 0) {
-      this.#lines.push({ key, value: {}, why: `default: ${why}` });
+      this.#lines.push({ key, value: {}, why: `default: ${why}`, live: false });
       return [];
     }
     if (names.length > max) {

@@ -218,8 +218,10 @@ export interface HostParts {
 /** Settings and parts as {@link startHost} takes them. @throws CvmpError CONFIG */
 export function hostOptions(settings: HostSettings, parts: HostParts): HostOptions {
   const { services, observation, log, now } = parts;
-  const { observe } = settings;
-  return { ...liveHostOptions(settings, parts), services, observation, observe, log, now };
+  const { observe, callers } = settings;
+  const { clientCertificates } = callers;
+  const fixed = { clientCertificates, services, observation, observe, log, now };
+  return { ...liveHostOptions(settings, parts), ...fixed };
 }
 
 /** The same of what may change while the server runs. @throws CvmpError CONFIG */
@@ -235,9 +237,7 @@ export function liveHostOptions(
     tenants,
     now,
   });
-  const { clientCertificates } = settings.callers;
-  const tls = readTls(settings.tls);
-  return { authenticate, tls, clientCertificates, grpc, web, unarySecondsMax };
+  return { authenticate, tls: readTls(settings.tls), grpc, web, unarySecondsMax };
 }
 
 /** @throws CvmpError CONFIG */

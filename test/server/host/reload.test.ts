@@ -8,6 +8,7 @@ import { createLog } from '#server/host/log.js';
 import { createReload } from '#server/host/reload.js';
 import { selfSigned } from '#server/host/self-signed.js';
 import { bearer } from '../../fakes/callers.js';
+import { noFacts } from '../../fakes/tenants.js';
 import { audience, grpcLimits, startTestHost, webLimits } from './harness.js';
 import { RawClient } from './raw-client.js';
 
@@ -107,7 +108,7 @@ const listTenants = 'cvmp.v1.TenantService/ListTenants';
 
 describe('a running host', () => {
   test('new connections see the new certificate, the open one goes on, with the new callers', async () => {
-    const t = await startTestHost(({ tenants }) => [tenantService(tenants)]);
+    const t = await startTestHost(({ tenants }) => [tenantService(tenants, noFacts)]);
     const old = new RawClient(t.host.grpcAddress, t.certificate);
     const token = await bearer(t.operator, audience, Date.now());
     expect((await old.unary(listTenants, new Uint8Array(), token)).code).toBe(0);
@@ -127,7 +128,7 @@ describe('a running host', () => {
   });
 
   test('origins are the new ones', async () => {
-    const t = await startTestHost(({ tenants }) => [tenantService(tenants)]);
+    const t = await startTestHost(({ tenants }) => [tenantService(tenants, noFacts)]);
     const { Agent, fetch } = await import('undici');
     const dispatcher = new Agent({ connect: { ca: t.certificate, servername: 'localhost' } });
     const ask = async () => {
@@ -142,7 +143,7 @@ describe('a running host', () => {
   });
 
   test('a key that is not of the certificate is refused, and changes nothing', async () => {
-    const t = await startTestHost(({ tenants }) => [tenantService(tenants)]);
+    const t = await startTestHost(({ tenants }) => [tenantService(tenants, noFacts)]);
     const before = await peerCertificate(t.host.grpcAddress);
     const [a, b] = [await selfSigned(['a'], Date.now()), await selfSigned(['b'], Date.now())];
     const wrong = { certificate: a.certificate, key: b.key };
