@@ -10,7 +10,7 @@ import { logField } from './log.js';
 import { hostMetrics } from './observe/host-metrics.js';
 import { listenObservation } from './observe/listener.js';
 import { createObservation, type Observation } from './observe/observation.js';
-import type { Readiness } from './readiness.js';
+import type { Readiness } from './observe/readiness.js';
 import { type ClientCertificates, checkTls, type Endpoint, type TlsIdentity } from './tls.js';
 import { listenWeb, type WebLimits } from './web/listener.js';
 

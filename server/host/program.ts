@@ -3,9 +3,9 @@ import { parseArgs } from 'node:util';
 import type { Logger } from 'pino';
 import { CvmpError } from '#core/errors.js';
 import { type Config, type ConfigReader, readConfig } from './config/reader.js';
-import { createReload, type Reloaded } from './reload.js';
-import { createServiceManager, type ServiceEnvironment } from './service-manager.js';
-import { type ProcessSignals, untilStopped } from './shutdown.js';
+import { createReload, type Reloaded } from './process/reload.js';
+import { createServiceManager, type ServiceEnvironment } from './process/service-manager.js';
+import { type ProcessSignals, untilStopped } from './process/shutdown.js';
 
 /** A server program: `NAME init|serve --config FILE`. */
 export interface Program<C> {

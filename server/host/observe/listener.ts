@@ -1,6 +1,6 @@
 import { createServer, type ServerResponse } from 'node:http';
-import { healthAnswer } from '../health.js';
 import { closed, type Endpoint, endpointText, listen } from '../tls.js';
+import { healthAnswer } from './health.js';
 import type { Observation } from './observation.js';
 
 /** The port for who watches the server. */

@@ -1,5 +1,5 @@
-import { Readiness } from '../readiness.js';
 import { Metrics } from './metrics.js';
+import { Readiness } from './readiness.js';
 
 /** What a server says of itself while it runs, beside its log. */
 export interface Observation {

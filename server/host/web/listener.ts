@@ -5,9 +5,9 @@ import type { Logger } from 'pino';
 import type { Calls } from '../calls.js';
 import { flushMilliseconds, type Listener } from '../grpc/listener.js';
 import type { BoundService } from '../handlers.js';
-import { type HealthAnswer, healthAnswer } from '../health.js';
 import { logField } from '../log.js';
-import type { Readiness } from '../readiness.js';
+import { type HealthAnswer, healthAnswer } from '../observe/health.js';
+import type { Readiness } from '../observe/readiness.js';
 import {
   askCertificate,
   closed,

@@ -5,7 +5,7 @@ import { CvmpError } from '#core/errors.js';
 import { tenantService } from '#server/host/callers/tenants.js';
 import { readConfig } from '#server/host/config/reader.js';
 import { createLog } from '#server/host/log.js';
-import { createReload } from '#server/host/reload.js';
+import { createReload } from '#server/host/process/reload.js';
 import { selfSigned } from '#server/host/self-signed.js';
 import { bearer } from '../../fakes/callers.js';
 import { noFacts } from '../../fakes/tenants.js';

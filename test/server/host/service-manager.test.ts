@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { createLog } from '#server/host/log.js';
-import { createServiceManager } from '#server/host/service-manager.js';
+import { createServiceManager } from '#server/host/process/service-manager.js';
 import { temporaryFolder } from '../../run-folder.js';
 import { KeyServerFolder } from '../key-server/process.js';
 

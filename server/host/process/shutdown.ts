@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import { logField } from './log.js';
+import { logField } from '../log.js';
 
 /** What a program does with its process; main.ts gives the real one. */
 export interface ProcessSignals {

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import type { Logger } from 'pino';
-import { logField } from './log.js';
+import { logField } from '../log.js';
 
 /** What systemd told a service of type notify in its environment. */
 export interface ServiceEnvironment {

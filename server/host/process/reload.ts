@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import { CvmpError } from '#core/errors.js';
-import type { Config, Setting } from './config/reader.js';
-import { errorFields, logField } from './log.js';
+import type { Config, Setting } from '../config/reader.js';
+import { errorFields, logField } from '../log.js';
 
 /** What a running server took over of its configuration file; names of settings. */
 export interface Reloaded {
