@@ -17,8 +17,18 @@ import { evidenceShow } from './commands/evidence-show.js';
 import { evidenceVerify } from './commands/evidence-verify.js';
 import { featureList } from './commands/feature-list.js';
 import { imageList } from './commands/image-list.js';
+import { keyCancelDestroy } from './commands/key-cancel-destroy.js';
+import { keyCompromised } from './commands/key-compromised.js';
+import { keyDestroy } from './commands/key-destroy.js';
 import { keyList } from './commands/key-list.js';
+import { keyOrder } from './commands/key-order.js';
+import { keyReceipt } from './commands/key-receipt.js';
+import { keyReceiptVerify } from './commands/key-receipt-verify.js';
+import { keyResume } from './commands/key-resume.js';
+import { keyRetireEpoch } from './commands/key-retire-epoch.js';
+import { keyRotate } from './commands/key-rotate.js';
 import { keyShow } from './commands/key-show.js';
+import { keySuspend } from './commands/key-suspend.js';
 import { measureSnp } from './commands/measure-snp.js';
 import { measureTdx } from './commands/measure-tdx.js';
 import { measureUki } from './commands/measure-uki.js';
@@ -60,6 +70,16 @@ export const commands: readonly Command[] = [
   policyShow,
   keyList,
   keyShow,
+  keySuspend,
+  keyResume,
+  keyCompromised,
+  keyRotate,
+  keyRetireEpoch,
+  keyDestroy,
+  keyOrder,
+  keyCancelDestroy,
+  keyReceipt,
+  keyReceiptVerify,
   auditList,
   evidenceVerify,
   evidenceShow,

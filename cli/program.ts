@@ -65,12 +65,12 @@ function helpAsked(argv: readonly string[], version: string): string | undefined
   return undefined;
 }
 
-/** The command that the first one or two words name. @throws CvmpError USAGE */
+/** The command that the first one to three words name. @throws CvmpError USAGE */
 function findCommand(argv: readonly string[]): {
   readonly command: Command;
   readonly rest: readonly string[];
 } {
-  for (const words of [2, 1]) {
+  for (const words of [3, 2, 1]) {
     const name = argv.slice(0, words).join(' ');
     const command = commands.find((c) => c.name === name);
     if (command !== undefined) return { command, rest: argv.slice(words) };

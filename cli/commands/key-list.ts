@@ -1,18 +1,20 @@
 import { toHex } from '#core/bytes.js';
-import { type KeyInfo, KeyInfoSchema, KeyStateSchema } from '#gen/cvmp/v1/key_admin_pb.js';
+import { type KeyInfo, KeyInfoSchema } from '#gen/cvmp/v1/key_admin_pb.js';
 import { command } from '../command.js';
 import { timeText } from '../cvm/cvm-text.js';
+import { stateText } from '../keys/key-text.js';
 import { allPages } from '../pages.js';
 import { table } from '../terminal/output.js';
-import { enumName, toReadable } from '../terminal/readable.js';
+import { toReadable } from '../terminal/readable.js';
 import { wholeNumber } from '../terminal/typed.js';
 
 function keyTable(keys: readonly KeyInfo[]): string {
   return table(
-    ['KEYID', 'STATE', 'FLOOR', 'RETIRED', 'POLICY', 'CVM', 'RELEASED'],
+    ['KEYID', 'STATE', 'EPOCH', 'FLOOR', 'RETIRED', 'POLICY', 'CVM', 'RELEASED'],
     keys.map((key) => [
       toHex(key.keyId),
-      enumName(KeyStateSchema, key.state),
+      stateText(key),
+      String(key.epoch),
       String(key.svnFloor),
       String(key.svnRetired),
       key.policyId,

@@ -1,25 +1,6 @@
-import { toHex } from '#core/bytes.js';
-import { type KeyInfo, KeyInfoSchema, KeyStateSchema } from '#gen/cvmp/v1/key_admin_pb.js';
-import { KeyPurposeSchema } from '#gen/cvmp/v1/key_pb.js';
 import { command } from '../command.js';
-import { timeText } from '../cvm/cvm-text.js';
-import { fields } from '../terminal/output.js';
-import { enumName, toReadable } from '../terminal/readable.js';
-import { hexBytes } from '../terminal/typed.js';
-
-function keyFields(key: KeyInfo): string {
-  return fields([
-    ['KeyID', toHex(key.keyId)],
-    ['state', enumName(KeyStateSchema, key.state)],
-    ['SVN floor', String(key.svnFloor)],
-    ['retired below', String(key.svnRetired)],
-    ['epoch', String(key.epoch)],
-    ['purpose', `${enumName(KeyPurposeSchema, key.purpose)}, ${key.length} bytes`],
-    ['policy', key.policyId],
-    ['allocated', `${timeText(key.created)} by ${key.cvmName}`],
-    ['last released', timeText(key.released)],
-  ]);
-}
+import { fetchKey } from '../keys/key-change.js';
+import { keyFields, keyOutput } from '../keys/key-text.js';
 
 export const keyShow = command({
   name: 'key show',
@@ -28,12 +9,6 @@ export const keyShow = command({
   positionals: ['KEYID'],
   options: {},
   async run({ positionals: [keyId] }, context) {
-    const id = hexBytes(keyId!, 'KEYID', 16);
-    const { keys } = await context.servers();
-    const { key } = await keys().getKey({ keyId: id });
-    return {
-      json: { key: key === undefined ? null : toReadable(KeyInfoSchema, key) },
-      text: key === undefined ? '' : keyFields(key),
-    };
+    return keyOutput(await fetchKey(context, keyId!), keyFields);
   },
 });

@@ -76,6 +76,7 @@ export function keyAdminService({ keys, keyAdmin, identity, now }: Parts): Bound
         tenantId,
         keys: destroyed.map(destroyedKey),
         time: timestampFromMs(now()),
+        ...sometime('vaultLastCopied', keyAdmin.vaultCopied ?? 0),
       });
       return { signedReceipt };
     },

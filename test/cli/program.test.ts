@@ -9,7 +9,7 @@ describe('every command', () => {
     const names = commands.map((c) => c.name);
     expect(new Set(names).size).toBe(names.length);
     for (const c of commands) {
-      expect(c.name).toMatch(/^[a-z]+( [a-z]+)?$/);
+      expect(c.name).toMatch(/^[a-z]+( [a-z]+(-[a-z]+)*){0,2}$/);
       expect(c.summary).toMatch(/^[A-Z].*\.$/);
       expect(c.examples[0]).toMatch(new RegExp(`^cvmp ${c.name}`));
     }

@@ -39,6 +39,8 @@ export interface KeyAdmin {
   cancelDestroy(order: KeyOrder): Promise<KeyInfo>;
   /** Destroys what is due. The server does so by itself; this is for who cannot wait. */
   runDue(): Promise<void>;
+  /** When the vault was last copied; undefined: never. */
+  readonly vaultCopied: number | undefined;
   /** @throws CvmpError KEY_STATE where one of them is not destroyed */
   tombstones(tenantId: string, keyIds: readonly Uint8Array[]): Promise<readonly Tombstone[]>;
 }

@@ -112,6 +112,10 @@ export class KeyLife implements KeyAdmin {
     return this.#agenda.run();
   }
 
+  get vaultCopied(): number | undefined {
+    return this.#tools.keyring.backupHorizon;
+  }
+
   async tombstones(tenantId: string, keyIds: readonly Uint8Array[]): Promise<readonly Tombstone[]> {
     const { keyring, records } = this.#tools;
     const keys = await keyring.of(tenantId);
