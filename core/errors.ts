@@ -523,6 +523,21 @@ export const errorTable = {
     'The Key Agent in the guest does not answer.',
     'Wait until the CVM has booted; then look at its console log.',
   ),
+  HOST_UNSUITABLE: row(
+    'FAILED_PRECONDITION',
+    'The host cannot run such a guest.',
+    'Ask for another kind of TEE, or for another host.',
+  ),
+  HOST_UNREACHABLE: row(
+    'UNAVAILABLE',
+    'The hypervisor of the host does not answer.',
+    'Start libvirt on the host, or mend driver.uri.',
+  ),
+  MIGRATION_REFUSED: row(
+    'FAILED_PRECONDITION',
+    'The CVM cannot be migrated so; nothing was moved.',
+    'Stop it and start it on the other host; it attests there.',
+  ),
   DRIVER: row('UNAVAILABLE', 'The host driver failed.', 'See the log of the CVM Platform.'),
   // --- Agent
   TSM_UNAVAILABLE: row(

@@ -12,6 +12,7 @@ export interface DomainDisk {
 
 /** How the guest reaches the Key Server. */
 export type DomainNetwork =
+  | { readonly kind: 'none' }
   /** Through QEMU, outgoing only; needs no rights on the host. */
   | { readonly kind: 'user' }
   /** A network that libvirt knows. */
@@ -44,7 +45,7 @@ export function deviceElements(
   const driver = isEncrypted ? [element('driver', iommu)] : [];
   return [
     ...disks.map((disk, i) => diskElement(disk, `vd${letters[i]}`, iommu)),
-    networkElement(network, driver),
+    ...(network.kind === 'none' ? [] : [networkElement(network, driver)]),
     element('serial', { type: 'file' }, [
       element('source', { path: consoleLog, append: 'on' }),
       element('target', { port: 0 }),
@@ -79,18 +80,23 @@ function diskElement(
   ]);
 }
 
-function networkElement(network: DomainNetwork, driver: readonly XmlElement[]): XmlElement {
-  const source =
-    network.kind === 'user'
-      ? undefined
-      : element('source', { [network.kind === 'bridge' ? 'bridge' : 'network']: network.name });
+function networkElement(
+  network: Exclude<DomainNetwork, { kind: 'none' }>,
+  driver: readonly XmlElement[],
+): XmlElement {
   return element('interface', { type: network.kind }, [
-    source,
+    sourceElement(network),
     element('model', { type: 'virtio' }),
     ...driver,
     // The ROM of the card would be measured into PCR 2, and offers a boot that nobody wants.
     element('rom', { enabled: 'no' }),
   ]);
+}
+
+function sourceElement(network: DomainNetwork): XmlElement | undefined {
+  if (network.kind === 'bridge') return element('source', { bridge: network.name });
+  if (network.kind === 'network') return element('source', { network: network.name });
+  return undefined;
 }
 
 function tpmElement(): XmlElement {
