@@ -9,7 +9,7 @@ export default defineConfig({
     alias: [
       { find: '#crypto', replacement: `${root}core/crypto.node.ts` },
       {
-        find: /^#(core|gen|wire|sim|server|agent|cli)\/(.*)\.js$/,
+        find: /^#(core|gen|wire|sim|libvirt|server|agent|cli)\/(.*)\.js$/,
         replacement: `${root}$1/$2.ts`,
       },
     ],

@@ -16,6 +16,7 @@ import { earVerify } from './commands/ear-verify.js';
 import { evidenceShow } from './commands/evidence-show.js';
 import { evidenceVerify } from './commands/evidence-verify.js';
 import { featureList } from './commands/feature-list.js';
+import { hostDoctor } from './commands/host-doctor.js';
 import { imageList } from './commands/image-list.js';
 import { keyCancelDestroy } from './commands/key-cancel-destroy.js';
 import { keyCompromised } from './commands/key-compromised.js';
@@ -92,4 +93,5 @@ export const commands: readonly Command[] = [
   tenantList,
   operatorInit,
   token,
+  hostDoctor,
 ];

@@ -62,11 +62,12 @@ const arrows: readonly (readonly [room: string, allowed: readonly string[]])[] =
     'server/cvm-platform/driver/simulated',
     ['server/cvm-platform', 'server/host', 'sim', 'gen', 'wire', ...encodings],
   ],
-  ['server/cvm-platform', ['server/host', 'gen', 'wire', ...encodings]],
+  ['server/cvm-platform', ['server/host', 'libvirt', 'gen', 'wire', ...encodings]],
   ['server/key-server', ['server/host', 'gen', 'wire', 'core']],
   ['server/host', ['gen', 'wire', 'core/x509', 'core/asn1', ...encodings]],
   ['agent', ['gen', 'wire', 'core']],
-  ['cli', ['gen', 'wire', 'core']],
+  ['cli', ['libvirt', 'gen', 'wire', 'core']],
+  ['libvirt', ['core/bytes', 'core/errors']],
   [
     'sim',
     [

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { refusalOf } from '#server/cvm-platform/driver/libvirt/virsh/refusals.js';
+import { refusalOf } from '#libvirt/virsh/refusals.js';
 
 describe('what virsh says, as a code', () => {
   test.each([
@@ -16,10 +16,7 @@ describe('what virsh says, as a code', () => {
       'HOST_UNSUITABLE',
     ],
     ['error: Operation not supported: QEMU does not support SEV guest', 'HOST_UNSUITABLE'],
-    [
-      'error: Unsafe migration: Migration without shared storage is unsafe',
-      'MIGRATION_REFUSED',
-    ],
+    ['error: Unsafe migration: Migration without shared storage is unsafe', 'MIGRATION_REFUSED'],
     [
       'error: failed to connect to the hypervisor\nerror: Failed to connect socket',
       'HOST_UNREACHABLE',
@@ -33,8 +30,6 @@ describe('what virsh says, as a code', () => {
 
   test('it names the question and all that was said, once', () => {
     const said = 'error: Failed to define domain\nerror: Failed to define domain\nerror: no\n';
-    expect(refusalOf('define', said).message).toBe(
-      'libvirt: define: Failed to define domain; no',
-    );
+    expect(refusalOf('define', said).message).toBe('libvirt: define: Failed to define domain; no');
   });
 });

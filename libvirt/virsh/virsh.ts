@@ -1,4 +1,7 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { CvmpError } from '#core/errors.js';
 import { type DomainEvent, readEvent } from './events.js';
@@ -12,6 +15,8 @@ export interface Libvirt {
    * @throws CvmpError a code of refusals.ts; DRIVER also where it does not end in time
    */
   ask(verb: string, ...given: readonly string[]): Promise<string>;
+  /** The same for a verb whose last argument is a file, with this text in it. */
+  askOf(xml: string, verb: string, ...given: readonly string[]): Promise<string>;
   /**
    * Follows what happens to domains from now on; ends with `lost` where the connection does.
    * @returns a function that ends it
@@ -24,10 +29,10 @@ export interface VirshOptions {
   readonly uri: string;
   /** An answer takes milliseconds; a launch of large encrypted memory many seconds. */
   readonly millisecondsMax: number;
-  /** Of the child process: PATH, HOME, XDG_*, SSH_AUTH_SOCK. */
-  readonly environment: Readonly<Record<string, string>>;
 }
 
+/** Exit code of env(1) where there is no such program. */
+const notFound = 127;
 const answerBytesMax = 16 * 1024 * 1024;
 
 /** libvirt by its own command, one process a question: 20 ms each, any URI, no native code. */
@@ -42,22 +47,32 @@ export class Virsh implements Libvirt {
     const { millisecondsMax } = this.#options;
     return new Promise((resolve, reject) => {
       const options = {
-        env: this.#environment(),
         timeout: millisecondsMax,
         killSignal: 'SIGKILL',
         maxBuffer: answerBytesMax,
       } as const;
-      execFile('virsh', this.#arguments(verb, given), options, (error, stdout, stderr) => {
+      execFile('env', this.#arguments(verb, given), options, (error, stdout, stderr) => {
         if (error === null) resolve(stdout);
         else reject(this.#failure(verb, error, stderr));
       });
     });
   }
 
+  async askOf(xml: string, verb: string, ...given: readonly string[]): Promise<string> {
+    // virsh opens it by name, which it cannot do with what Node gives as standard input.
+    const folder = await mkdtemp(join(tmpdir(), 'cvmp-libvirt-'));
+    try {
+      const file = join(folder, 'domain.xml');
+      await writeFile(file, xml, { mode: 0o600 });
+      return await this.ask(verb, ...given, file);
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  }
+
   follow(listener: (event: DomainEvent) => void, lost: (error: CvmpError) => void): () => void {
     const given = ['--all', '--loop'];
-    const child = spawn('virsh', this.#arguments('event', given), {
-      env: this.#environment(),
+    const child = spawn('env', this.#arguments('event', given), {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     let stderr = '';
@@ -70,7 +85,9 @@ export class Virsh implements Libvirt {
     });
     const failed = once((error: CvmpError) => lost(error));
     child.on('error', (cause) => failed(this.#failure('event', cause, stderr)));
-    child.on('close', () => failed(refusalOf('event', stderr)));
+    child.on('close', (code) => {
+      failed(this.#failure('event', Object.assign(new Error('it ended'), { code }), stderr));
+    });
     return () => {
       failed(undefined);
       stop(child);
@@ -78,15 +95,12 @@ export class Virsh implements Libvirt {
   }
 
   #arguments(verb: string, given: readonly string[]): string[] {
-    return ['--quiet', '--connect', this.#options.uri, verb, ...given];
-  }
-
-  #environment(): Record<string, string> {
-    return { ...this.#options.environment, LC_ALL: 'C' };
+    // What it says is read as English; the rest of the environment it needs (ssh, XDG folders).
+    return ['LC_ALL=C', 'virsh', '--quiet', '--connect', this.#options.uri, verb, ...given];
   }
 
   #failure(verb: string, error: Error & { code?: unknown; killed?: boolean }, stderr: string) {
-    if (error.code === 'ENOENT') {
+    if (error.code === notFound) {
       return new CvmpError('DRIVER', 'virsh is not installed (package libvirt-clients)', {
         cause: error,
       });

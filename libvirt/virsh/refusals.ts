@@ -21,13 +21,22 @@ const refusals: readonly Refusal[] = [
     code: 'HOST_UNSUITABLE',
     says: /unsupported configuration|XML error: Invalid value for attribute 'type' in element 'launchSecurity'|does not support (SEV|TDX)|launch security is not supported/i,
   },
-  { code: 'MIGRATION_REFUSED', says: /Unsafe migration|migration is not (supported|possible)|State blocked by/i },
-  { code: 'LAUNCH_REFUSED', says: /sev_snp_launch|SNP_LAUNCH|tdx.*(init_vm|finalize)|kvm_arch_init_vm/i },
+  {
+    code: 'MIGRATION_REFUSED',
+    says: /Unsafe migration|migration is not (supported|possible)|State blocked by/i,
+  },
+  {
+    code: 'LAUNCH_REFUSED',
+    says: /sev_snp_launch|SNP_LAUNCH|tdx.*(init_vm|finalize)|kvm_arch_init_vm/i,
+  },
   {
     code: 'HOST_UNREACHABLE',
     says: /failed to connect to the hypervisor|cannot recv data|End of file while reading|Connection (reset|refused)|client socket is closed/i,
   },
-  { code: 'QUOTA', says: /Cannot allocate memory|No space left on device|cannot set up guest memory/i },
+  {
+    code: 'QUOTA',
+    says: /Cannot allocate memory|No space left on device|cannot set up guest memory/i,
+  },
 ];
 
 /** @param stderr what virsh printed */

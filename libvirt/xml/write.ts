@@ -43,7 +43,11 @@ export function writeXml(root: XmlElement): string {
   return `${new XMLSerializer().serializeToString(document, { requireWellFormed: true })}\n`;
 }
 
-function build(document: Document, { name, attributes, content }: XmlElement, line: string): Element {
+function build(
+  document: Document,
+  { name, attributes, content }: XmlElement,
+  line: string,
+): Element {
   const node = document.createElement(demandName(name));
   for (const [key, value] of Object.entries(attributes)) {
     node.setAttribute(demandName(key), demandText(value));
@@ -66,9 +70,9 @@ function demandName(name: string): string {
   return name;
 }
 
-/** Char of XML 1.0 without line ends and tabs, which attributes would lose. */
+/** Char of XML without controls and line ends, of which some parsers make others. */
 function demandText(text: string): string {
-  if (!/^[\x20-\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]*$/u.test(text)) {
+  if (!/^[\x20-\x7e\u00a0-\u2027\u202a-\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]*$/u.test(text)) {
     throw new TypeError('a text has characters that XML cannot carry');
   }
   return text;

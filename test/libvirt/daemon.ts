@@ -1,10 +1,18 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { chmodSync, chownSync, existsSync, mkdirSync, openSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  watch,
+  writeFileSync,
+} from 'node:fs';
+import { connect } from 'node:net';
 import { dirname, join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
-import { logFile, temporaryFolder } from '../../../../run-folder.js';
+import { logFile, temporaryFolder } from '../run-folder.js';
 
 const nobody = 65534;
 
@@ -53,10 +61,12 @@ export async function startDaemon(): Promise<Daemon> {
     },
   });
   const socket = join(folder, 'run/libvirt/libvirt-sock');
-  for (let i = 0; !existsSync(socket); i++) {
-    if (i > 600 || child.exitCode !== null) throw new Error('libvirtd does not start');
-    await delay(50);
-  }
+  await Promise.race([
+    listens(socket),
+    once(child, 'exit').then(() => {
+      throw new Error('libvirtd does not start');
+    }),
+  ]);
   return {
     uri: `qemu+unix:///session?socket=${socket}`,
     folder,
@@ -66,6 +76,31 @@ export async function startDaemon(): Promise<Daemon> {
       await ended;
     },
   };
+}
+
+/** Resolves when somebody answers there. */
+async function listens(socket: string): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const watcher = watch(join(dirname(socket), '..'), { recursive: true }, () => check());
+    const check = () => {
+      if (!existsSync(socket)) return;
+      watcher.close();
+      resolve();
+    };
+    check();
+  });
+  // The file is there a moment before anybody listens.
+  while (!(await answers(socket)));
+}
+
+function answers(socket: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const connection = connect(socket, () => {
+      connection.destroy();
+      resolve(true);
+    });
+    connection.on('error', () => resolve(false));
+  });
 }
 
 function isInstalled(program: string): boolean {

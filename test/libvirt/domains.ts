@@ -1,5 +1,5 @@
-import type { Domain } from '#server/cvm-platform/driver/libvirt/domain/domain.js';
-import type { LaunchSecurity } from '#server/cvm-platform/driver/libvirt/domain/launch-security.js';
+import type { Domain } from '#libvirt/domain/domain.js';
+import type { LaunchSecurity } from '#libvirt/domain/launch-security.js';
 
 const filled = (length: number, value: number) => new Uint8Array(length).fill(value);
 

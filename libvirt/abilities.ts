@@ -49,7 +49,10 @@ const since = {
  */
 export function readAbilities(domcapabilities: string, version: string): HostAbilities {
   const root = readXml(domcapabilities, 'domainCapabilities');
-  const libvirtVersion = versionIn(version, /Using API: QEMU (\d+)\.(\d+)\.(\d+)|Using library: libvirt (\d+)\.(\d+)\.(\d+)/);
+  const libvirtVersion = versionIn(
+    version,
+    /Using API: QEMU (\d+)\.(\d+)\.(\d+)|Using library: libvirt (\d+)\.(\d+)\.(\d+)/,
+  );
   const qemuVersion = versionIn(version, /Running hypervisor: QEMU (\d+)\.(\d+)\.(\d+)/);
   const sev = root.child('features', 'sev');
   const kinds = securityKinds(root);
@@ -65,7 +68,11 @@ export function readAbilities(domcapabilities: string, version: string): HostAbi
     slots: slotsOf(sev),
     vtpm: vtpmOf(root.child('devices', 'tpm')),
     secureBoot: secureBootOf(root),
-    firmware: root.child('os', 'loader')?.children('value').map(({ text }) => text) ?? [],
+    firmware:
+      root
+        .child('os', 'loader')
+        ?.children('value')
+        .map(({ text }) => text) ?? [],
     vcpuTypes: usableModels(root),
   };
 }
