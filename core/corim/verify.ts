@@ -5,6 +5,7 @@ import type { SignatureAlgorithm } from '../crypto.js';
 import { CvmpError } from '../errors.js';
 import { type Certificate, parseCertificate } from '../x509/certificate.js';
 import { type Chain, verifyChain, verifyValidity } from '../x509/chain.js';
+import { keyUsageBit, permitsUsage } from '../x509/extensions.js';
 import type { Validity } from './comid.js';
 import type { Corim } from './corim.js';
 import { chainOf, type SignedCorim } from './signed.js';
@@ -114,6 +115,13 @@ async function verifyByChain(
   const key = keyOf(leaf);
   if (key === undefined) {
     throw new CvmpError('WRONG_KEY_TYPE', `${leaf.subject.text} has no key on P-256 or P-384`, {
+      field: 'x5chain',
+    });
+  }
+  // An authority certifies more than signers: what it gave for encryption only signs nothing.
+  const { basicConstraints, extensions, subject } = leaf;
+  if ((basicConstraints.ca && !pinned) || !permitsUsage(extensions, keyUsageBit.digitalSignature)) {
+    throw new CvmpError('WRONG_KEY_TYPE', `${subject.text} is not the certificate of a signer`, {
       field: 'x5chain',
     });
   }

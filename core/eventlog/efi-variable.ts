@@ -1,4 +1,4 @@
-import { ByteReader, concat } from '../bytes.js';
+import { ByteReader, concat, equalBytes } from '../bytes.js';
 import { CvmpError } from '../errors.js';
 import { guidBytes, guidText } from '../guid.js';
 
@@ -82,6 +82,7 @@ export const signatureType = {
 } as const;
 
 const signaturesMax = 4096;
+const absent = new Uint8Array();
 
 /**
  * Entries of a signature database: db, dbx, KEK, PK (UEFI 32.4.1, EFI_SIGNATURE_LIST).
@@ -103,8 +104,15 @@ export function parseSignatureLists(bytes: Uint8Array, field: string): readonly 
     if (signatures.length + list.remaining / size > signaturesMax) {
       throw new CvmpError('SIZE', `${field} has more than ${signaturesMax} signatures`, { field });
     }
+    // A dbx has hundreds of entries of one owner.
+    let ownerBytes: Uint8Array = absent;
+    let owner = '';
     while (list.remaining > 0) {
-      const owner = guidText(list.view(16, field));
+      const bytes = list.view(16, field);
+      if (!equalBytes(bytes, ownerBytes)) {
+        ownerBytes = bytes;
+        owner = guidText(bytes);
+      }
       signatures.push({ type, owner, data: list.view(size - 16, field) });
     }
   }

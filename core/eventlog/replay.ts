@@ -28,41 +28,41 @@ const eventsAtOnce = 256;
  * @throws CvmpError EVENT_LOG_MISMATCH where the log has no digests of this bank
  */
 export function replay(log: EventLog, bank: Bank): ReadonlyMap<number, Uint8Array> {
-  const steps = replayStepwise(log, bank);
-  for (;;) {
-    const { done, value } = steps.next();
-    if (done) return value;
+  const registers = registersOf(log, bank);
+  extend(registers, log, bank, 0, log.events.length);
+  return valuesOf(registers, bank);
+}
+
+/** Value of a register, and behind it what it is extended by. */
+type Registers = Map<number, Uint8Array>;
+
+function registersOf(log: EventLog, bank: Bank): Registers {
+  if (log.algorithms.some(({ name }) => name === bank)) return new Map();
+  throw new CvmpError('EVENT_LOG_MISMATCH', `the event log has no ${bank} digests`, {
+    field: 'event_log',
+  });
+}
+
+/** Replays the events from `from` to before `to`. */
+function extend(registers: Registers, log: EventLog, bank: Bank, from: number, to: number): void {
+  const length = bankLength[bank];
+  for (const event of log.events.slice(from, to)) {
+    if (event.type === eventType.noAction) continue;
+    const { register } = event;
+    let both = registers.get(register);
+    if (both === undefined) {
+      both = new Uint8Array(2 * length);
+      both.set(initialPcr(register, bank, log.startupLocality));
+      registers.set(register, both);
+    }
+    both.set(digestOf(event, bank), length);
+    crypto.extend(bank, both);
   }
 }
 
-/** Yields where others may take their turn. */
-function* replayStepwise(
-  log: EventLog,
-  bank: Bank,
-): Generator<undefined, ReadonlyMap<number, Uint8Array>> {
-  if (!log.algorithms.some(({ name }) => name === bank)) {
-    throw new CvmpError('EVENT_LOG_MISMATCH', `the event log has no ${bank} digests`, {
-      field: 'event_log',
-    });
-  }
+function valuesOf(registers: Registers, bank: Bank): ReadonlyMap<number, Uint8Array> {
   const length = bankLength[bank];
-  /** Value and next digest of each register, one behind the other. */
-  const registers = new Map<number, Uint8Array>();
-  let replayed = 0;
-  for (const event of log.events) {
-    if (event.type === eventType.noAction) continue;
-    const { register } = event;
-    let extended = registers.get(register);
-    if (extended === undefined) {
-      extended = new Uint8Array(2 * length);
-      extended.set(initialPcr(register, bank, log.startupLocality));
-      registers.set(register, extended);
-    }
-    extended.set(digestOf(event, bank), length);
-    crypto.extend(bank, extended);
-    if (++replayed % eventsAtOnce === 0) yield;
-  }
-  return new Map([...registers].map(([register, both]) => [register, both.slice(0, length)]));
+  return new Map([...registers].map(([register, both]) => [register, both.subarray(0, length)]));
 }
 
 /** Digest of an event in a bank that the log has. */
@@ -83,12 +83,15 @@ export async function explainedRegisters(
   bank: Bank,
   values: ReadonlyMap<number, Uint8Array>,
 ): Promise<ReadonlySet<number>> {
-  const steps = replayStepwise(log, bank);
-  let step = steps.next();
-  for (; !step.done; step = steps.next()) await crypto.turn();
+  const registers = registersOf(log, bank);
+  for (let at = 0; at < log.events.length; at += eventsAtOnce) {
+    if (at > 0) await crypto.turn();
+    extend(registers, log, bank, at, at + eventsAtOnce);
+  }
+  const replayed = valuesOf(registers, bank);
   const explained = new Set<number>();
   for (const [register, value] of values) {
-    const expected = step.value.get(register) ?? initialPcr(register, bank, log.startupLocality);
+    const expected = replayed.get(register) ?? initialPcr(register, bank, log.startupLocality);
     if (equalBytes(expected, value)) explained.add(register);
   }
   return explained;

@@ -1,5 +1,5 @@
 import { crypto } from '#crypto';
-import { toHex, utf8 } from '../bytes.js';
+import { equalBytes, utf8 } from '../bytes.js';
 import { CvmpError } from '../errors.js';
 import { guidText } from '../guid.js';
 import {
@@ -65,8 +65,8 @@ const readTypes: ReadonlySet<number> = new Set([
   eventType.efiVariableAuthority,
 ]);
 
-/** Firmware and loaders measure some ten into PCR 7. */
-const eventsMax = 512;
+/** Firmware and loaders measure some ten into PCR 7, and hardly a hundred into RTMR0. */
+const eventsMax = 256;
 
 /** An event of which every byte is what was measured. */
 interface MeasuredEvent {
@@ -125,23 +125,28 @@ function textOf(data: Uint8Array): string | undefined {
   return /^[ -~]+$/.test(text) ? text : undefined;
 }
 
-const namedByDigest = new Map<Bank, ReadonlyMap<string, number>>();
+interface KnownEvent {
+  readonly type: number;
+  readonly digest: Uint8Array;
+}
+
+const knownEvents = new Map<Bank, readonly KnownEvent[]>();
 
 /** Type of the events that their digest gives away. */
 function toldApart(bank: Bank, digest: Uint8Array): number | undefined {
-  let names = namedByDigest.get(bank);
-  if (names === undefined) {
-    const nameOf = (data: Uint8Array) => toHex(crypto.hash(bank, data));
-    names = new Map([
-      [nameOf(new Uint8Array(4)), eventType.separator],
-      [nameOf(secureBootVariable(0)), eventType.efiVariableDriverConfig],
-      [nameOf(secureBootVariable()), eventType.efiVariableDriverConfig],
-      [nameOf(utf8(debugMode)), eventType.efiAction],
-      [nameOf(utf8(`${debugMode}\0`)), eventType.efiAction],
-    ]);
-    namedByDigest.set(bank, names);
+  let known = knownEvents.get(bank);
+  if (known === undefined) {
+    const row = (type: number, data: Uint8Array) => ({ type, digest: crypto.hash(bank, data) });
+    known = [
+      row(eventType.separator, new Uint8Array(4)),
+      row(eventType.efiVariableDriverConfig, secureBootVariable(0)),
+      row(eventType.efiVariableDriverConfig, secureBootVariable()),
+      row(eventType.efiAction, utf8(debugMode)),
+      row(eventType.efiAction, utf8(`${debugMode}\0`)),
+    ];
+    knownEvents.set(bank, known);
   }
-  return names.get(toHex(digest));
+  return known.find((one) => one.digest[0] === digest[0] && equalBytes(one.digest, digest))?.type;
 }
 
 /** SecureBoot of this value as firmware measures it; absent where there is none. */

@@ -3,6 +3,7 @@ import * as der from '../asn1/write.js';
 import { ByteReader, concat, toHex } from '../bytes.js';
 import { coordinateLength, ecSpki, type HashName } from '../crypto.js';
 import { CvmpError } from '../errors.js';
+import { rsaBitsMin } from '../x509/public-key.js';
 import { sized } from './attest.js';
 import { algorithm, curves, hashAlgorithms, objectAttribute } from './layout.js';
 
@@ -61,6 +62,7 @@ function readKey(reader: ByteReader, type: number): Uint8Array {
         field,
       });
     }
+    if (bits < rsaBitsMin) throw unsupported(`size: RSA of ${bits} bits`);
     return rsaSpki(modulus, exponent === 0 ? defaultExponent : exponent);
   }
   const curve = curves[reader.u16(field)];

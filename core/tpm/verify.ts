@@ -3,8 +3,9 @@ import { equalBytes } from '../bytes.js';
 import { CvmpError } from '../errors.js';
 import { type Endorsements, joinEndorsements, type TrustAnchor } from '../rats/endorsements.js';
 import type { Certificate } from '../x509/certificate.js';
-import { keyUsageBit, permitsUsage } from '../x509/extensions.js';
+import { keyUsageBit, permitsPurpose, permitsUsage } from '../x509/extensions.js';
 import { knownCertificate } from '../x509/known-certificates.js';
+import { isStrongRsa } from '../x509/public-key.js';
 import { findActivatedKey } from './ak/activation.js';
 import { verifyKeyCertificate } from './ak/chain.js';
 import { hasGoogleInstance, readGoogleInstance } from './ak/google.js';
@@ -85,19 +86,28 @@ async function trustAk(
   });
 }
 
+/** tcg-kp-AIKCertificate (TCG EK Credential Profile, 3.3). */
+const akUsage = '2.23.133.8.3';
+
 /** Stops the certificate of an EK, or of a key for anything else, from standing in for an AK's. */
 function trustByCertificate(certificate: Certificate, anchor: TrustAnchor): AkTrust {
-  const { basicConstraints, extensions, subject } = certificate;
+  const { basicConstraints, extensions, subject, publicKey } = certificate;
   const isForSigning = permitsUsage(extensions, keyUsageBit.digitalSignature);
   const isForEncryption =
     permitsUsage(extensions, keyUsageBit.keyEncipherment) ||
     permitsUsage(extensions, keyUsageBit.keyAgreement);
-  if (basicConstraints.ca || !isForSigning || isForEncryption) {
+  // Makers of TPMs certify keys that sign anything, too: device identities, clients of TLS.
+  const isForQuotes = permitsPurpose(extensions, akUsage);
+  const isStrong = publicKey.kind === 'ec' || isStrongRsa(publicKey);
+  if (basicConstraints.ca || !isForSigning || isForEncryption || !isForQuotes || !isStrong) {
     throw new CvmpError('WRONG_KEY_TYPE', `${subject.text} is not the certificate of an AK`, {
       field: 'ak_certificate',
     });
   }
-  const instance = hasGoogleInstance(certificate) ? readGoogleInstance(certificate) : undefined;
+  // Stops another authority that counts as genuine from naming projects of Google's.
+  const mayName = isGoogle(anchor) || anchor.isTpmMaker !== true;
+  const instance =
+    mayName && hasGoogleInstance(certificate) ? readGoogleInstance(certificate) : undefined;
   if (isGoogle(anchor) && instance?.isProduction !== true) {
     throw new CvmpError('AK_UNTRUSTED', `${subject.text} is no production machine of Google`, {
       field: 'ak_certificate',

@@ -7,6 +7,7 @@ import type { Certificate } from './certificate.js';
 import type { CertificateList } from './crl.js';
 import { extensionOid, keyUsageBit, permitsUsage } from './extensions.js';
 import { sameName } from './name.js';
+import { isStrongRsa } from './public-key.js';
 
 /** What a chain must keep to, beside RFC 5280 s.6.1. */
 export interface ChainRules {
@@ -98,6 +99,9 @@ async function verifyIssued(
   }
   if (!admits(rules, certificate.signatureScheme)) {
     throw refuse(`is signed by another algorithm than ${rules.algorithms.join(' or ')}`);
+  }
+  if (signer.publicKey.kind === 'rsa' && !isStrongRsa(signer.publicKey)) {
+    throw refuse(`is signed by an RSA key of ${signer.publicKey.modulusBits} bits`);
   }
   const isKnown = rules.known?.has(certificate, signer) ?? false;
   if (!isKnown && !(await signedBy(certificate, signer))) {

@@ -73,6 +73,20 @@ export function basicConstraints(extensions: Extensions): BasicConstraints {
   });
 }
 
+/**
+ * Whether extendedKeyUsage (RFC 5280 s.4.2.1.12) names this purpose; one that is absent names all.
+ * @throws CvmpError MALFORMED, NOT_CANONICAL
+ */
+export function permitsPurpose(extensions: Extensions, purpose: string): boolean {
+  const extension = extensions.get(extensionOid.extendedKeyUsage);
+  if (extension === undefined) return true;
+  return readDer(extension.value, 'extKeyUsage', (list) => {
+    let found = false;
+    while (!list.done) found = oid(list.any('keyPurposeId')) === purpose || found;
+    return found;
+  });
+}
+
 /** Bits of keyUsage (RFC 5280 s.4.2.1.3) by their number. */
 export const keyUsageBit = {
   digitalSignature: 0,

@@ -9,6 +9,14 @@ export type PublicKeyKind =
   | { readonly kind: 'rsa'; readonly modulusBits: number }
   | { readonly kind: 'other'; readonly oid: string };
 
+/** Smaller RSA keys can be factored, or will be (SP 800-131A). */
+export const rsaBitsMin = 2048;
+
+/** Whether a key is RSA, and no smaller than RSA keys must be today. */
+export function isStrongRsa(key: PublicKeyKind): boolean {
+  return key.kind === 'rsa' && key.modulusBits >= rsaBitsMin;
+}
+
 const ecPublicKey = '1.2.840.10045.2.1';
 const rsaEncryption = '1.2.840.113549.1.1.1';
 const curves: Readonly<Record<string, EcCurve>> = {

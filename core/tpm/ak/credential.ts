@@ -1,12 +1,10 @@
 import { crypto } from '#crypto';
-import { readDer } from '../../asn1/read.js';
-import { oid } from '../../asn1/values.js';
 import { concat, utf8 } from '../../bytes.js';
 import { coordinateLength, type EcCurve, type HashName } from '../../crypto.js';
 import { CvmpError } from '../../errors.js';
 import type { Credential } from '../../rats/activation.js';
 import type { Certificate } from '../../x509/certificate.js';
-import { extensionOid, keyUsageBit, permitsUsage } from '../../x509/extensions.js';
+import { extensionOid, keyUsageBit, permitsPurpose, permitsUsage } from '../../x509/extensions.js';
 
 /** The public EK; of a certificate, or of anything else that is believed to name an EK. */
 export type EndorsementKey = Pick<Certificate, 'publicKey' | 'spki'>;
@@ -64,13 +62,11 @@ export async function makeCredential(
 export function isEkCertificate(certificate: Certificate): boolean {
   const { extensions, publicKey } = certificate;
   const usage = publicKey.kind === 'rsa' ? keyUsageBit.keyEncipherment : keyUsageBit.keyAgreement;
-  const extended = extensions.get(extensionOid.extendedKeyUsage);
-  const isNamed = extended === undefined || includesEkUsage(extended.value);
   return (
     extensions.has(extensionOid.keyUsage) &&
     permitsUsage(extensions, usage) &&
     !permitsUsage(extensions, keyUsageBit.digitalSignature) &&
-    isNamed
+    permitsPurpose(extensions, ekUsage)
   );
 }
 
@@ -148,12 +144,4 @@ function u32(value: number): Uint8Array {
 
 function tpm2b(bytes: Uint8Array): Uint8Array {
   return concat(Uint8Array.of(bytes.length >> 8, bytes.length & 0xff), bytes);
-}
-
-function includesEkUsage(value: Uint8Array): boolean {
-  return readDer(value, 'extKeyUsage', (list) => {
-    let found = false;
-    while (!list.done) found = oid(list.any('keyPurposeId')) === ekUsage || found;
-    return found;
-  });
 }

@@ -1,4 +1,5 @@
 import { beforeAll, describe, expect, test } from 'vitest';
+import * as der from '#core/asn1/write.js';
 import type { CborValue } from '#core/cbor/value.js';
 import { parseSignedCorim } from '#core/corim/signed.js';
 import { type TrustedSigners, verifySignedCorim } from '#core/corim/verify.js';
@@ -6,6 +7,7 @@ import { ecPublicKey } from '#core/cose/key.js';
 import type { EcPrivateKey } from '#core/crypto.js';
 import { CvmpError } from '#core/errors.js';
 import { crypto } from '#crypto';
+import { extension, leafExtensions } from '../../fakes/certificates.js';
 import {
   type CorimSigning,
   comid,
@@ -96,6 +98,19 @@ describe('signed CoRIM (draft-ietf-rats-corim s.4.2)', () => {
     expect(await codeOf(posing, trusted([caCert]))).toBe('CHAIN_INVALID');
     const byOther = await signed({ protected: [[33, [leafCert]]] }, payload, other);
     expect(await codeOf(byOther, trusted([caCert]))).toMatch(/SIGNATURE_INVALID/);
+  });
+
+  test('a chain to the certificate of an authority, or of a key that does not sign, is refused', async () => {
+    const encryption = [
+      leafExtensions()[0]!,
+      extension('2.5.29.15', der.bitString(Uint8Array.of(0x20), 5), true),
+    ];
+    for (const extensions of [caExtensions(0), encryption]) {
+      const cert = await ecCertificate(ca, { key, name: 'RIM Signer' }, { extensions });
+      const bytes = await signed({ protected: [[33, [cert]]] });
+      const trusted = trust({ keys: [], certificates: [caCert] });
+      expect(await codeOf(bytes, trusted)).toBe('WRONG_KEY_TYPE');
+    }
   });
 
   test('a trusted certificate stands for its key, within its validity', async () => {

@@ -145,6 +145,16 @@ describe('TPMT_PUBLIC (TPM 2.0 Part 2 s.12.2.4)', () => {
     ['on another curve', 16, [0, 5], 'UNSUPPORTED_ALGORITHM'],
     ['with a coordinate that is too long', 20, [0, 33], 'MALFORMED'],
   ];
+  it('an RSA key that can be factored is refused', async () => {
+    const rsa = (bytes: number) => {
+      const head = fromHex('0001000b00050072000000100014000b');
+      const size = Uint8Array.of(bytes >> 5, (8 * bytes) & 0xff, 0, 0, 0, 0, bytes >> 8, bytes);
+      return concat(head, size, new Uint8Array(bytes).fill(0xff));
+    };
+    expect(await refusalOf(() => parsePublicArea(rsa(256)))).toBe('accepted');
+    expect(await refusalOf(() => parsePublicArea(rsa(128)))).toBe('UNSUPPORTED_ALGORITHM');
+  });
+
   it.each(changes)('an object %s is refused', async (_, at, bytes, code) => {
     const area = concat(tpm.akPublic(), new Uint8Array(8));
     area.set(bytes, at);

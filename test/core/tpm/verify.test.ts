@@ -1,4 +1,6 @@
+import { generateKeyPairSync } from 'node:crypto';
 import { beforeAll, describe, expect, it } from 'vitest';
+import * as der from '#core/asn1/write.js';
 import { concat, fromHex, utf8 } from '#core/bytes.js';
 import { encodeCmw } from '#core/rats/cmw.js';
 import { type Endorsements, noEndorsements, type TrustAnchor } from '#core/rats/endorsements.js';
@@ -203,6 +205,14 @@ describe('step 1: trust in the AK', () => {
       true,
     ),
   ];
+  const purposes = (...ids: string[]) =>
+    extension('2.5.29.37', der.sequence(...ids.map((id) => der.oid(id))));
+  const weakRsa = new Uint8Array(
+    generateKeyPairSync('rsa', { modulusLength: 1024 }).publicKey.export({
+      format: 'der',
+      type: 'spki',
+    }),
+  );
   const withAk = async (change: Partial<CertificateContent>, signer = caKey) =>
     verify(material({ certificates: [await akCertificate(change, signer), ca, root] }));
   const rows: [string, () => Promise<unknown>, string][] = [
@@ -230,6 +240,12 @@ describe('step 1: trust in the AK', () => {
       () => withAk({ extensions: usage('a0', 5) }),
       'WRONG_KEY_TYPE',
     ],
+    [
+      'a certificate for TLS',
+      () => withAk({ extensions: [...leafExtensions(), purposes('1.3.6.1.5.5.7.3.2')] }),
+      'WRONG_KEY_TYPE',
+    ],
+    ['the certificate of a weak key', () => withAk({ spki: weakRsa }), 'WRONG_KEY_TYPE'],
     ['the certificate of a CA', () => withAk({ extensions: caExtensions() }), 'WRONG_KEY_TYPE'],
     [
       'an unknown critical extension',
@@ -261,6 +277,28 @@ describe('step 1: trust in the AK', () => {
   ];
   it.each(rows)('%s is refused', async (_, work, code) => {
     expect(await refusalOf(work())).toBe(code);
+  });
+
+  it('a certificate may name attestation as its purpose (tcg-kp-AIKCertificate)', async () => {
+    const extensions = [...leafExtensions(), purposes('1.3.6.1.5.5.7.3.2', '2.23.133.8.3')];
+    expect((await withAk({ extensions })).ak.by).toBe('certificate');
+  });
+
+  it("an instance of Google Cloud is Google's word, not a maker of TPMs'", async () => {
+    const instance = der.sequence(
+      der.utf8String('zone'),
+      der.integer(1),
+      der.utf8String('project'),
+      der.integer(2),
+      der.utf8String('name'),
+    );
+    const named = extension('1.3.6.1.4.1.11129.2.1.21', instance);
+    const extensions = [...leafExtensions(), named];
+    const given = material({ certificates: [await akCertificate({ extensions }), ca, root] });
+    const under = (more: Partial<TrustAnchor>) =>
+      verify(given, noEndorsements, [{ ...anchor, ...more }]);
+    expect((await under({})).ak).toMatchObject({ instance: { projectId: 'project' } });
+    expect((await under({ isTpmMaker: true })).ak).toMatchObject({ instance: undefined });
   });
 
   it('a critical subject alternative name is read over, as EK and AK certificates have it', async () => {

@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from 'node:crypto';
 import { beforeAll, describe, expect, it } from 'vitest';
 import * as der from '#core/asn1/write.js';
 import { fromHex, toHex } from '#core/bytes.js';
@@ -46,6 +47,13 @@ async function chain(
   return made.map((bytes) => parseCertificate(bytes)) as [Certificate, Certificate, Certificate];
 }
 
+const weakRsa = new Uint8Array(
+  generateKeyPairSync('rsa', { modulusLength: 1024 }).publicKey.export({
+    format: 'der',
+    type: 'spki',
+  }),
+);
+
 const validity = (from: number, to: number) => der.sequence(der.time(from), der.time(to));
 
 describe('certificate chain (RFC 5280 s.6.1)', () => {
@@ -82,6 +90,11 @@ describe('certificate chain (RFC 5280 s.6.1)', () => {
       'UNTRUSTED_ROOT',
       () => ({}),
       () => ({ root: { key: leaf.key, name: 'Root' } }),
+    ],
+    [
+      'an issuer whose RSA key can be factored',
+      'CHAIN_INVALID',
+      () => ({ root: { spki: weakRsa } }),
     ],
     ['an issuer without the CA flag', 'CHAIN_INVALID', () => ({ ca: { extensions: undefined } })],
     [
