@@ -596,7 +596,7 @@ export const errorTable = {
   STORE_WRITE: row(
     'UNAVAILABLE',
     'The store could not write; nothing was acknowledged.',
-    'Check disk space and permissions.',
+    'Check the disk and its space; then start the server again.',
   ),
   IN_FLIGHT: row(
     'RESOURCE_EXHAUSTED',

@@ -6,7 +6,8 @@ import { openLevelStore } from '#server/key-server/store/level.js';
 import { openVault } from '#server/key-server/store/vault/file-vault.js';
 import { type Fault, FaultyStore, faults } from '../fakes/faulty-store.js';
 import { openPlace, optionsOf, type Place, requestId } from '../server/key-server/state.js';
-import { copyOf, lost, makeWorld, type Operation, operations, seen, type World } from './world.js';
+import { lost, type Operation, operations, seen, type World } from './operations.js';
+import { copyOf, makeWorld } from './world.js';
 
 // Every commit of every operation, with the process ending or the disk failing before or after it is
 // durable: deterministic, over the real LevelDB.

@@ -134,7 +134,7 @@ export function asCvmpError(error: unknown, place: string): CvmpError {
   const { message } = error as Error;
   const code = /permission denied|read-only|EACCES|EPERM|EROFS/i.test(message)
     ? 'STORE_ACCESS'
-    : /no space|quota|ENOSPC|EDQUOT/i.test(message)
+    : /no space|quota|input\/output|ENOSPC|EDQUOT|EIO/i.test(message)
       ? 'STORE_WRITE'
       : 'STORE_CORRUPT';
   return new CvmpError(code, `${place} does not open: ${message}`, { cause: error });

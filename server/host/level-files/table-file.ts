@@ -60,7 +60,8 @@ class TableFile {
     if (footer.readBigUInt64LE(footerLength - 8) !== magic) this.#refuse(size - footerLength);
     const metaIndex = handleAt(footer, 0);
     const index = metaIndex && handleAt(footer, metaIndex.end);
-    if (index === undefined) return this.#refuse(size - footerLength);
+    const isPadded = index && footer.subarray(index.end, -8).every((byte) => byte === 0);
+    if (index === undefined || !isPadded) return this.#refuse(size - footerLength);
     const data = this.#named(index);
     // A flipped bit in the Bloom filter is a key that is not found.
     const filters = this.#named(metaIndex!);

@@ -106,6 +106,8 @@ export class HeadFile {
     clearInterval(this.#timer);
     try {
       if (!this.#isSynced) fdatasyncSync(this.#file);
+    } catch {
+      // What it tells of is durable; after a loss of power it may have forgotten the last of it.
     } finally {
       closeSync(this.#file);
     }
