@@ -1,4 +1,5 @@
 import { CvmpError } from '#core/errors.js';
+import type { SignedCheckpoint } from '#core/log/checkpoint.js';
 import type { LatePut } from './seal.js';
 import {
   type Change,
@@ -23,11 +24,27 @@ export interface Draft<Event> {
 
 /** Turns the events of one batch into records of the log. Batches come one after the other. */
 export interface BatchLog<Event> {
-  record(events: readonly Event[]): {
-    readonly puts: readonly LatePut[];
-    /** Called once the batch is durable. */
-    readonly accept: () => void;
-  };
+  /** @param events at least one */
+  record(events: readonly Event[]): Batched | Promise<Batched>;
+}
+
+/** The records of one batch; they count once it is durable. */
+export interface Batched {
+  readonly puts: readonly LatePut[];
+  /** Position of the first record; the others follow. */
+  readonly first: number;
+  /** Signs for the log with these records. */
+  readonly checkpoint: Promise<SignedCheckpoint>;
+  /** Called once the batch is durable. */
+  readonly accept: () => void;
+}
+
+/** What a recorded decision may be told as. */
+export interface Receipt {
+  /** Position of its record in the log, from 1. */
+  readonly index: number;
+  /** With the record in it; the same for all decisions of one batch. */
+  readonly checkpoint: SignedCheckpoint;
 }
 
 /** Is told of every batch once it is durable. Must not throw. */
@@ -45,8 +62,12 @@ interface Group<Event> {
   readonly drafts: Draft<Event>[];
   /** Those that came out as {@link StaleRead}. */
   readonly stale: Set<Draft<Event>>;
-  readonly done: Promise<void>;
-  readonly resolve: () => void;
+  /** Positions of their records. */
+  readonly indexes: Map<Draft<Event>, number>;
+  /** Signs for the records of the group. */
+  checkpoint: Promise<SignedCheckpoint> | undefined;
+  readonly done: Promise<SignedCheckpoint | undefined>;
+  readonly resolve: (checkpoint: Promise<SignedCheckpoint> | undefined) => void;
   readonly reject: (error: unknown) => void;
 }
 
@@ -71,6 +92,7 @@ export class Journal<Event> {
   readonly #pending = new Map<string, Pending<Event>>();
   #writing: Promise<void> | undefined;
   #refusal: CvmpError | undefined;
+  #halted: CvmpError | undefined;
 
   constructor(store: Store, log: BatchLog<Event>, observer?: JournalObserver<Event>) {
     this.#store = store;
@@ -81,7 +103,12 @@ export class Journal<Event> {
 
   /** Why nothing can be written any more; undefined while all is well. */
   get failure(): CvmpError | undefined {
-    return this.#refusal;
+    return this.#refusal ?? this.#halted;
+  }
+
+  /** Nothing is decided while there is a reason against it; undefined: there is none any more. */
+  halt(reason: CvmpError | undefined): void {
+    this.#halted = reason;
   }
 
   /** Sees what was submitted, durable or not. @throws CvmpError STORE_CORRUPT, UNAVAILABLE */
@@ -94,10 +121,11 @@ export class Journal<Event> {
 
   /**
    * Resolves once durable.
+   * @returns undefined where nothing was recorded
    * @throws StaleRead; CvmpError STORE_WRITE (then for ever), RESTORED_READ_ONLY, SHUTTING_DOWN
    */
-  async submit(draft: Draft<Event>): Promise<void> {
-    if (this.#refusal !== undefined) throw this.#refusal;
+  async submit(draft: Draft<Event>): Promise<Receipt | undefined> {
+    if (this.failure !== undefined) throw this.failure;
     this.#checkPending(draft);
     const group = this.#openGroup();
     group.drafts.push(draft);
@@ -108,8 +136,11 @@ export class Journal<Event> {
       this.#pending.set(key, { version: 0, put: undefined, group });
     }
     draft.submitted?.();
-    await group.done;
+    const checkpoint = await group.done;
     if (group.stale.has(draft)) throw new StaleRead();
+    const index = group.indexes.get(draft);
+    if (index === undefined || checkpoint === undefined) return undefined;
+    return { index, checkpoint };
   }
 
   /** Waits for what was submitted, then closes the store. */
@@ -143,31 +174,35 @@ export class Journal<Event> {
   async #writeAll(): Promise<void> {
     for (let group = this.#groups.shift(); group !== undefined; group = this.#groups.shift()) {
       try {
-        await this.#write(group.drafts, group.stale);
+        await this.#write(group.drafts, group);
       } catch (error) {
         this.#fail(error, group);
         break;
       }
       this.#settle(group);
-      group.resolve();
+      // The next batch is written while whoever waits for this one waits for its signature.
+      group.resolve(group.checkpoint);
     }
     this.#writing = undefined;
   }
 
-  async #write(drafts: readonly Draft<Event>[], stale: Set<Draft<Event>>): Promise<void> {
-    const events = drafts.flatMap(({ event }) => (event === undefined ? [] : [event]));
-    const log = this.#log.record(events);
+  async #write(drafts: readonly Draft<Event>[], group: Group<Event>): Promise<void> {
+    const recorded = drafts.filter(({ event }) => event !== undefined);
+    const events = recorded.map(({ event }) => event!);
+    const batched = events.length === 0 ? undefined : await this.#log.record(events);
     const started = performance.now();
     try {
-      await this.#store.commit(merged([...drafts, { puts: log.puts }]));
+      await this.#store.commit(merged([...drafts, { puts: batched?.puts }]));
     } catch (error) {
       if (!(error instanceof CvmpError && error.code === 'CAS_MISMATCH')) throw error;
       // Another server changed something: find out whose draft it concerns.
-      if (drafts.length === 1) stale.add(drafts[0]!);
-      else for (const draft of drafts) await this.#write([draft], stale);
+      if (drafts.length === 1) group.stale.add(drafts[0]!);
+      else for (const draft of drafts) await this.#write([draft], group);
       return;
     }
-    log.accept();
+    batched?.accept();
+    group.checkpoint = batched?.checkpoint ?? group.checkpoint;
+    for (const [i, draft] of recorded.entries()) group.indexes.set(draft, batched!.first + i);
     this.#observer?.committed(drafts.length, events, (performance.now() - started) / 1000);
   }
 
@@ -192,13 +227,14 @@ export class Journal<Event> {
 }
 
 function newGroup<Event>(): Group<Event> {
-  let resolve: () => void = () => undefined;
-  let reject: (error: unknown) => void = resolve;
-  const done = new Promise<void>((yes, no) => {
+  let resolve: Group<Event>['resolve'] = () => undefined;
+  let reject: (error: unknown) => void = () => undefined;
+  const done = new Promise<SignedCheckpoint | undefined>((yes, no) => {
     resolve = yes;
     reject = no;
   });
-  return { drafts: [], stale: new Set(), done, resolve, reject };
+  const indexes = new Map<Draft<Event>, number>();
+  return { drafts: [], stale: new Set(), indexes, checkpoint: undefined, done, resolve, reject };
 }
 
 /** One change of many: each key once, from the first expected version to the last put. */
