@@ -1,11 +1,15 @@
 import type { EcPrivateKey } from '#core/crypto.js';
-import type { CvmpError, ErrorCode } from '#core/errors.js';
+import type { CvmpError } from '#core/errors.js';
 import type { KeyRecord, RootEpoch } from '#core/keying/key-record.js';
 import type { KeyingPolicy, KeyPurpose } from '#core/keying/policy.js';
+import type { LogEvent } from '#core/log/record.js';
 import type { TenantChange, TenantRegistry } from '#server/host/callers/tenants.js';
 import type { Page, PageRequest } from '#server/host/paging.js';
 import type { KeyAdmin } from '../lifecycle/contract.js';
+import type { LogReading } from '../log/reading.js';
+import type { RollbackGuard } from '../log/rollback.js';
 import type { NoticeBoard } from '../notices.js';
+import type { Receipt } from '../store/journal.js';
 
 /**
  * What the services of the Key Server build on. Times are milliseconds since the epoch.
@@ -213,45 +217,24 @@ export type AuditOperation =
   | 'key_destroy'
   | 'set_key_policy'
   | 'register_tenant'
-  | TenantChange;
+  | TenantChange
+  | 'rollback_accepted';
 
 /** A decision to record. */
-export interface AuditEvent {
+export interface AuditEvent extends LogEvent {
   readonly operation: AuditOperation;
-  /** undefined where no tenant is proven (evidence that does not verify). */
-  readonly tenantId: string | undefined;
-  /** undefined: granted. */
-  readonly code?: ErrorCode | undefined;
-  readonly failedChecks?:
-    | readonly { readonly code: ErrorCode; readonly message: string }[]
-    | undefined;
-  readonly cvmName?: string | undefined;
-  readonly keyId?: Uint8Array | undefined;
-  readonly svn?: number | undefined;
-  readonly level?: number | undefined;
-  readonly evidenceDigest?: Uint8Array | undefined;
-  readonly policyDigest?: Uint8Array | undefined;
   /** Of a KeyAcquire, as its agent says. */
   readonly reason?: AcquireRequest['reason'] | undefined;
-  /** Id that the log uses for this call. */
-  readonly requestId: string;
 }
 
-export interface AuditEntry extends AuditEvent {
-  /** Position in the server's log, from 1. */
-  readonly index: number;
-  readonly time: number;
-  /** SHA-256 over this record and the digest before it. */
-  readonly chainDigest: Uint8Array;
+/** Filled in once a decision is durable, whether it was granted or refused. */
+export interface Told {
+  receipt?: Receipt | undefined;
 }
 
-export interface AuditLog {
+export interface AuditLog
+  extends Pick<LogReading, 'newest' | 'list' | 'record' | 'inclusion' | 'consistency' | 'export'>,
+    Pick<RollbackGuard, 'continueFrom'> {
   /** Durable when it returns. Key operations and policies record themselves. */
-  record(event: AuditEvent): Promise<void>;
-  /** The tenant's records, newest first. */
-  list(
-    tenantId: string,
-    page: PageRequest,
-    filter?: { readonly refusedOnly?: boolean },
-  ): Promise<Page<AuditEntry>>;
+  write(event: AuditEvent): Promise<Receipt | undefined>;
 }

@@ -34,7 +34,7 @@ export interface Batched {
   /** Position of the first record; the others follow. */
   readonly first: number;
   /** Signs for the log with these records. */
-  readonly checkpoint: Promise<SignedCheckpoint>;
+  readonly checkpoint: Promise<SignedCheckpoint> | undefined;
   /** Called once the batch is durable. */
   readonly accept: () => void;
 }
@@ -141,6 +141,11 @@ export class Journal<Event> {
     const index = group.indexes.get(draft);
     if (index === undefined || checkpoint === undefined) return undefined;
     return { index, checkpoint };
+  }
+
+  /** Waits for what was submitted. */
+  async settled(): Promise<void> {
+    await this.#writing;
   }
 
   /** Waits for what was submitted, then closes the store. */
