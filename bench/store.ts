@@ -23,7 +23,7 @@ export async function measureStore(folder: string, effort: Effort): Promise<Clai
   );
   const store = await openLevelStore(ownFolder);
   const journal = new Journal(store, {
-    record: () => ({ puts: [], accept: () => undefined }),
+    record: () => ({ puts: [], first: 1, checkpoint: undefined, accept: () => undefined }),
   });
   const level = new Level<string, Uint8Array>(join(folder, 'plain'), { valueEncoding: 'view' });
   await level.open();

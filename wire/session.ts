@@ -29,6 +29,7 @@ export const sessionCodec: SessionCodec = {
         suites: suites.map((suite) => suite as Suite),
         evidenceProfiles: [...evidenceProfiles],
         criticalExtensions: [...criticalExtensions],
+        lastCheckpoints: [...rest.lastCheckpoints],
       }),
     decode: (bytes) => readMessage(ClientInitSchema, bytes, 'client_init'),
   },
@@ -39,6 +40,7 @@ export const sessionCodec: SessionCodec = {
         suite: suite as Suite,
         notAfter: BigInt(notAfter),
         requiredProfiles: [...requiredProfiles],
+        consistencyPath: [...rest.consistencyPath],
       }),
     decode: (bytes) => {
       const { notAfter, ...rest } = readAnswer(ChallengeSchema, bytes, 'challenge');

@@ -96,13 +96,18 @@ export function subtrees(begin: number, end: number): readonly NodeAt[] {
   return nodes;
 }
 
+/** Root of a complete subtree, given the digests of one of its levels. */
+export function subtreeRoot(digests: readonly Uint8Array[]): Uint8Array {
+  return rootOf(append(emptyFrontier, digests));
+}
+
 /** Exact for every size; the logarithm itself is rounded. */
 export function floorLog2(n: number): number {
   const level = Math.floor(Math.log2(n));
   return 2 ** level > n ? level - 1 : level;
 }
 
-/** Digest over {@link subtrees}, given theirs in order. */
+/** Digest over {@link subtrees}, given theirs in order: each is greater than all after it. */
 export function fold(digests: readonly Uint8Array[]): Uint8Array {
   return digests.reduceRight((right, left) => nodeDigest(left, right));
 }

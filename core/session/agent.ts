@@ -10,6 +10,7 @@ import {
 import { openSign1, parseSign1, verifySign1 } from '../cose/sign1.js';
 import type { EcPrivateKey } from '../crypto.js';
 import { CvmpError } from '../errors.js';
+import { demandContinuation, openCheckpoint, type SignedCheckpoint } from '../log/checkpoint.js';
 import type { Credential } from '../rats/activation.js';
 import {
   type ConfigDocument,
@@ -46,6 +47,11 @@ export interface AgentSessionOptions {
   /** Suite 1 alone unless told: P-384 costs a session about 7 ms of CPU. */
   readonly suites?: readonly number[];
   readonly randomBytes?: (length: number) => Uint8Array;
+  /**
+   * Checkpoints that this agent keeps, at most one of each Key Server (core/log). Given, even empty:
+   * a server that shows none of its log is refused.
+   */
+  readonly lastCheckpoints?: readonly SignedCheckpoint[];
 }
 
 /** What the agent must now obtain evidence over. */
@@ -54,6 +60,10 @@ export interface EvidenceDemand {
   /** 64 bytes, to be put into the report. */
   readonly reportData: Uint8Array;
   readonly requiredProfiles: readonly string[];
+  /** Who challenges; it signs its checkpoints too. */
+  readonly keyServer: EcPublicKey;
+  /** The newest one of the server, which continues the one that was kept. */
+  readonly checkpoint: SignedCheckpoint | undefined;
 }
 
 /** What the agent holds between the challenge and its acceptance. */
@@ -116,6 +126,7 @@ export class AgentSession {
         nonceA: this.#nonceA,
         evidenceProfiles: this.#options.evidenceProfiles,
         criticalExtensions: [],
+        lastCheckpoints: this.#options.lastCheckpoints?.map(({ signed }) => signed) ?? [],
       });
       return this.#clientInitFrame;
     });
@@ -123,13 +134,15 @@ export class AgentSession {
 
   /**
    * Judges the server's answer before anything about this CVM leaves it.
-   * @throws CvmpError SERVER_UNTRUSTED, VERSION, SUITE, UNSUPPORTED_EVIDENCE, MALFORMED, SIZE
+   * @throws CvmpError SERVER_UNTRUSTED, LOG_INCONSISTENT, VERSION, SUITE, UNSUPPORTED_EVIDENCE,
+   *   MALFORMED, SIZE
    */
   async challenge(frame: Uint8Array): Promise<EvidenceDemand> {
     return this.#phases.step('initiated', 'challenged', async () => {
       demandSize(frame, frameBytesMax.challenge, 'challenge');
       const { challenge, ksKey } = await this.#openChallenge(frame);
       this.#judge(challenge);
+      const checkpoint = await this.#openCheckpoint(challenge, ksKey);
       const suite = suiteOf(challenge.suite);
       const ephK = decodeCoseKey(challenge.ephK, 'eph_k');
       if (ephK.curve !== suite.curve) throw malformed('eph_k', `is not on ${suite.curve}`);
@@ -139,6 +152,8 @@ export class AgentSession {
       return {
         sessionId: challenge.sessionId,
         requiredProfiles: challenge.requiredProfiles,
+        keyServer: ksKey,
+        checkpoint,
         reportData: reportData({
           challenge,
           challengeFrame: frame,
@@ -300,6 +315,22 @@ export class AgentSession {
     if (missing !== undefined) {
       throw new CvmpError('UNSUPPORTED_EVIDENCE', `${missing} evidence was not offered`);
     }
+  }
+
+  /** What the server says of its log must continue what it said before (protocol.md s.6.4). */
+  async #openCheckpoint(
+    { checkpoint: signed, consistencyPath }: Challenge,
+    keyServer: EcPublicKey,
+  ): Promise<SignedCheckpoint | undefined> {
+    const { lastCheckpoints } = this.#options;
+    if (signed.length === 0) {
+      if (lastCheckpoints === undefined) return undefined;
+      throw untrusted('the Key Server shows no checkpoint of its log');
+    }
+    const checkpoint = await openCheckpoint(signed, keyServer).catch(distrust);
+    const kept = lastCheckpoints?.find((one) => equalBytes(one.keyServer, checkpoint.keyServer));
+    if (kept !== undefined) demandContinuation(kept, checkpoint, consistencyPath);
+    return checkpoint;
   }
 
   #known(): Challenged {

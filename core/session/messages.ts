@@ -14,6 +14,8 @@ export interface ClientInit {
   /** Labels of the evidence that the agent can give. */
   readonly evidenceProfiles: readonly string[];
   readonly criticalExtensions: readonly string[];
+  /** Signed checkpoints that the agent keeps, one of each Key Server. */
+  readonly lastCheckpoints: readonly Uint8Array[];
 }
 
 /** Payload of the server's signed answer. */
@@ -33,6 +35,10 @@ export interface Challenge {
   readonly hInit: Uint8Array;
   /** COSE_Key of the server's identity, encoded. */
   readonly ksKey: Uint8Array;
+  /** Signed checkpoint of the server's log. */
+  readonly checkpoint: Uint8Array;
+  /** Consistency proof from the shown checkpoint of this server; empty where none was shown. */
+  readonly consistencyPath: readonly Uint8Array[];
 }
 
 /** The agent's evidence for this session. */
@@ -98,7 +104,8 @@ export const messageType = {
 /** Largest frames, bytes. */
 export const frameBytesMax = {
   clientInit: 4096,
-  challenge: 4096,
+  /** A consistency proof has up to 96 hashes. */
+  challenge: 8192,
   evidence: 1_114_112,
   credential: 4096,
   activation: 256,

@@ -12,6 +12,7 @@ import {
 import { sign1 } from '../cose/sign1.js';
 import type { EcPrivateKey } from '../crypto.js';
 import { CvmpError } from '../errors.js';
+import type { SignedCheckpoint } from '../log/checkpoint.js';
 import type { Credential } from '../rats/activation.js';
 import {
   type ConfigDocument,
@@ -51,6 +52,18 @@ export interface ServerSessionOptions {
   /** Validity of a challenge; 60 unless told. */
   readonly challengeSeconds?: number;
   readonly randomBytes?: (length: number) => Uint8Array;
+  /**
+   * Answers the checkpoints that the agent keeps (core/log).
+   * @throws CvmpError SERVER_ROLLBACK
+   */
+  readonly continueFrom?: (shown: readonly Uint8Array[]) => Promise<LogContinuation>;
+}
+
+/** The log of a Key Server as its challenge shows it. */
+export interface LogContinuation {
+  readonly checkpoint: SignedCheckpoint;
+  /** Consistency proof from the one that was shown. */
+  readonly path: readonly Uint8Array[];
 }
 
 /** Evidence as it came, and what it must have been made over; nothing in it is verified yet. */
@@ -123,14 +136,15 @@ export class ServerSession {
    * Answers the first frame.
    * @param nowMs the server's clock, milliseconds since 1970
    * @returns the challenge frame
-   * @throws CvmpError VERSION, SUITE, UNSUPPORTED_EVIDENCE, UNKNOWN_CRITICAL, MALFORMED, SIZE,
-   *   PROTOCOL_ORDER
+   * @throws CvmpError VERSION, SUITE, UNSUPPORTED_EVIDENCE, UNKNOWN_CRITICAL, SERVER_ROLLBACK,
+   *   MALFORMED, SIZE, PROTOCOL_ORDER
    */
   async clientInit(frame: Uint8Array, nowMs: number): Promise<Uint8Array> {
     return this.#phases.step('new', 'challenged', async () => {
       demandSize(frame, frameBytesMax.clientInit, 'client_init');
       const init = this.#options.codec.clientInit.decode(frame);
       const chosen = this.#choose(init);
+      const log = await this.#options.continueFrom?.(init.lastCheckpoints);
       const key = await crypto.generateEcKey(suiteOf(chosen.suite).curve);
       const ephK = ecPublicKey(key.curve, key.publicPoint);
       const random = this.#options.randomBytes ?? crypto.randomBytes;
@@ -143,6 +157,8 @@ export class ServerSession {
         notAfter: Math.floor(nowMs / 1000) + seconds,
         hInit: crypto.hash('sha256', frame),
         ksKey: encodeCoseKey(this.#identity),
+        checkpoint: log?.checkpoint.signed ?? new Uint8Array(),
+        consistencyPath: log?.path ?? [],
       };
       const payload = this.#options.codec.challenge.encode(challenge);
       const signed = await this.#sign(payload, messageType.challenge);

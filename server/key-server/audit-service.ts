@@ -1,25 +1,73 @@
+import type { MessageInitShape } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
-import { AuditService } from '#gen/cvmp/v1/audit_pb.js';
+import { CvmpError } from '#core/errors.js';
+import { leavesMax } from '#core/log/tree.js';
+import {
+  type AuditEntrySchema,
+  AuditService,
+  type LoggedRecordSchema,
+} from '#gen/cvmp/v1/audit_pb.js';
 import { type BoundService, bindService, tenantOf } from '#server/host/handlers.js';
 import { pageRequest } from '#server/host/paging.js';
-import type { AuditEntry, AuditLog } from './release/contract.js';
+import type { Logged } from './log/blocks.js';
+import type { LogReading, Proven } from './log/reading.js';
+import type { RollbackGuard } from './log/rollback.js';
 
 const nothing = new Uint8Array();
+const recordsDefault = 100;
 
-/** AuditService: every decision about a tenant's CVMs and keys, for that tenant. */
-export function auditService(audit: Pick<AuditLog, 'list'>): BoundService {
+/** AuditService: every decision about a tenant's CVMs and keys, for that tenant, with its proofs. */
+export function auditService(
+  log: LogReading,
+  guard: Pick<RollbackGuard, 'continueFrom'>,
+): BoundService {
   return bindService(AuditService, {
     async listAuditEntries({ refusedOnly, ...page }, context) {
       const tenantId = tenantOf(context);
-      const { items, nextPageToken } = await audit.list(tenantId, pageRequest(page), {
+      const { items, nextPageToken } = await log.list(tenantId, pageRequest(page), {
         refusedOnly,
       });
       return { entries: items.map(entryMessage), nextPageToken };
     },
+
+    async getCheckpoint({ knownCheckpoint }) {
+      const shown = knownCheckpoint.length === 0 ? [] : [knownCheckpoint];
+      const { checkpoint, path } = await guard.continueFrom(shown);
+      return { checkpoint: checkpoint.signed, consistencyPath: [...path] };
+    },
+
+    async proveConsistency({ firstSize, secondSize }) {
+      const first = sizeOf(firstSize, 'first_size');
+      const path = await log.consistency(first, sizeOf(secondSize, 'second_size'));
+      return { consistencyPath: [...path] };
+    },
+
+    async proveInclusion({ index, size }, context) {
+      const at = sizeOf(index, 'index');
+      const proven = await log.inclusion(tenantOf(context), at, sizeOf(size, 'size'));
+      return { record: loggedRecord(proven) };
+    },
+
+    async exportAuditRecords({ afterIndex, size, pageSize }, context) {
+      const after = sizeOf(afterIndex, 'after_index');
+      const count = pageSize === 0 ? recordsDefault : pageSize;
+      const tenantId = tenantOf(context);
+      const exported = await log.export(tenantId, after, sizeOf(size, 'size'), count);
+      const { records, more, signedHead } = exported;
+      return { records: records.map(loggedRecord), more, signedHead };
+    },
   });
 }
 
-function entryMessage(entry: AuditEntry) {
+/** A record with its proof, as every answer of the server says it. */
+export function loggedRecord({
+  record,
+  path,
+}: Proven): MessageInitShape<typeof LoggedRecordSchema> {
+  return { index: BigInt(record.index), record: record.bytes, inclusionPath: [...path] };
+}
+
+function entryMessage(entry: Logged): MessageInitShape<typeof AuditEntrySchema> {
   return {
     index: BigInt(entry.index),
     time: timestampFromMs(entry.time),
@@ -34,7 +82,20 @@ function entryMessage(entry: AuditEntry) {
     evidenceDigest: entry.evidenceDigest ?? nothing,
     policyDigest: entry.policyDigest ?? nothing,
     requestId: entry.requestId,
-    leafDigest: entry.chainDigest,
+    leafDigest: entry.leaf,
     reason: entry.reason ?? '',
+    sequence: BigInt(entry.sequence),
+    previousDigest: entry.previous,
+    evidenceFormat: entry.evidenceFormat ?? '',
+    endorsementDigests: [...(entry.endorsementDigests ?? [])],
+    sessionId: entry.sessionId ?? nothing,
+    svnFloor: entry.svnFloor ?? 0,
+    actor: entry.actor ?? '',
   };
+}
+
+/** @throws CvmpError INVALID_FIELD: no log has so many records */
+function sizeOf(value: bigint, field: string): number {
+  if (value <= BigInt(leavesMax)) return Number(value);
+  throw new CvmpError('INVALID_FIELD', `${field} is beyond 2^48`, { field });
 }

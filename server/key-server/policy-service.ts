@@ -3,6 +3,7 @@ import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { peekSigned } from '#core/cose/quorum.js';
 import type { EcPrivateKey } from '#core/crypto.js';
 import { CvmpError } from '#core/errors.js';
+import { LoggedRecordSchema } from '#gen/cvmp/v1/audit_pb.js';
 import {
   type PolicyResponse,
   PolicyResponseSchema,
@@ -13,15 +14,28 @@ import {
 import { type BoundService, bindService, tenantOf } from '#server/host/handlers.js';
 import { pageRequest } from '#server/host/paging.js';
 import { policyResponseType, policyType, signTyped } from '#wire/signed-policy.js';
-import type { Policies, PolicyOutcome, StoredPolicy } from './release/contract.js';
+import { loggedRecord } from './audit-service.js';
+import type { LogReading } from './log/reading.js';
+import type { Policies, PolicyOutcome, StoredPolicy, Told } from './release/contract.js';
 
 /** PolicyService: tenants set who may obtain keys (draft-deng-teep-cvmp-01 s.3.3.1). */
-export function policyService(policies: Policies, identity: EcPrivateKey): BoundService {
+export function policyService(
+  policies: Policies,
+  identity: EcPrivateKey,
+  log: Pick<LogReading, 'inclusion'>,
+): BoundService {
   return bindService(PolicyService, {
     async setKeyPolicy({ signedPolicy, dryRun }, context) {
       const tenantId = tenantOf(context);
-      const outcome = await policies.set(tenantId, signedPolicy, context, { dryRun });
+      const told: Told = {};
+      const outcome = await policies.set(tenantId, signedPolicy, context, { dryRun, told });
       const policyResponse = responseOf(outcome);
+      if (told.receipt !== undefined) {
+        const { index, checkpoint } = told.receipt;
+        policyResponse.checkpoint = checkpoint.signed;
+        const proven = await log.inclusion(tenantId, index, checkpoint.size);
+        policyResponse.logged = create(LoggedRecordSchema, loggedRecord(proven));
+      }
       const payload = toBinary(PolicyResponseSchema, policyResponse);
       return {
         signedResponse: await signTyped(identity, policyResponseType, payload),

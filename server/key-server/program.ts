@@ -202,6 +202,7 @@ function listen(
     identity,
     verifier,
     keys,
+    guard: state.guard,
     notices,
     get limits() {
       return live().limits;
@@ -212,9 +213,9 @@ function listen(
   const facts = tenantFacts(state);
   const services = [
     keyService(parts),
-    policyService(policies, identity),
+    policyService(policies, identity, state.log),
     keyAdminService({ ...state, now }),
-    auditService(audit),
+    auditService(state.log, state.guard),
     tenantService(tenants, facts),
     accessService(tenants, facts, now),
   ];

@@ -12,6 +12,7 @@ const messages = {
     nonceA: bytes(32, 1),
     evidenceProfiles: ['snp'],
     criticalExtensions: [],
+    lastCheckpoints: [bytes(230, 14)],
   },
   challenge: {
     sessionId: bytes(16, 2),
@@ -23,6 +24,8 @@ const messages = {
     notAfter: 1_800_000_060,
     hInit: bytes(32, 5),
     ksKey: bytes(75, 6),
+    checkpoint: bytes(230, 11),
+    consistencyPath: [bytes(32, 12), bytes(32, 13)],
   },
   evidence: {
     ephA: bytes(75, 7),

@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file cvmp/v1/audit.proto.
  */
 export const file_cvmp_v1_audit: GenFile = /*@__PURE__*/
-  fileDesc("ChNjdm1wL3YxL2F1ZGl0LnByb3RvEgdjdm1wLnYxIiwKC0ZhaWxlZENoZWNrEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCSLiAwoKQXVkaXRFbnRyeRINCgVpbmRleBgBIAEoBBIoCgR0aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCglvcGVyYXRpb24YAyABKAkSDwoHZ3JhbnRlZBgEIAEoCBIMCgRjb2RlGAUgASgJEisKDWZhaWxlZF9jaGVja3MYBiADKAsyFC5jdm1wLnYxLkZhaWxlZENoZWNrEhAKCGN2bV9uYW1lGAcgASgJEg4KBmtleV9pZBgIIAEoDBILCgNzdm4YCSABKA0SDQoFbGV2ZWwYCiABKA0SFwoPZXZpZGVuY2VfZGlnZXN0GAsgASgMEhUKDXBvbGljeV9kaWdlc3QYDCABKAwSEgoKcmVxdWVzdF9pZBgNIAEoCRITCgtsZWFmX2RpZ2VzdBgOIAEoDBIOCgZyZWFzb24YDyABKAkSEAoIc2VxdWVuY2UYECABKAQSFwoPcHJldmlvdXNfZGlnZXN0GBEgASgMEhcKD2V2aWRlbmNlX2Zvcm1hdBgSIAEoCRIbChNlbmRvcnNlbWVudF9kaWdlc3RzGBMgAygMEhIKCnNlc3Npb25faWQYFCABKAwSEQoJc3ZuX2Zsb29yGBUgASgNEg0KBWFjdG9yGBYgASgJImoKF0xpc3RBdWRpdEVudHJpZXNSZXF1ZXN0EhsKCXBhZ2Vfc2l6ZRgBIAEoDUIIukgFKgMY6AcSHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMYgAESFAoMcmVmdXNlZF9vbmx5GAMgASgIIlkKGExpc3RBdWRpdEVudHJpZXNSZXNwb25zZRIkCgdlbnRyaWVzGAEgAygLMhMuY3ZtcC52MS5BdWRpdEVudHJ5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJFCgxMb2dnZWRSZWNvcmQSDQoFaW5kZXgYASABKAQSDgoGcmVjb3JkGAIgASgMEhYKDmluY2x1c2lvbl9wYXRoGAMgAygMIjoKFEdldENoZWNrcG9pbnRSZXF1ZXN0EiIKEGtub3duX2NoZWNrcG9pbnQYASABKAxCCLpIBXoDGIAEIkUKFUdldENoZWNrcG9pbnRSZXNwb25zZRISCgpjaGVja3BvaW50GAEgASgMEhgKEGNvbnNpc3RlbmN5X3BhdGgYAiADKAwiQgoXUHJvdmVDb25zaXN0ZW5jeVJlcXVlc3QSEgoKZmlyc3Rfc2l6ZRgBIAEoBBITCgtzZWNvbmRfc2l6ZRgCIAEoBCI0ChhQcm92ZUNvbnNpc3RlbmN5UmVzcG9uc2USGAoQY29uc2lzdGVuY3lfcGF0aBgBIAMoDCI9ChVQcm92ZUluY2x1c2lvblJlcXVlc3QSFgoFaW5kZXgYASABKARCB7pIBDICKAESDAoEc2l6ZRgCIAEoBCI/ChZQcm92ZUluY2x1c2lvblJlc3BvbnNlEiUKBnJlY29yZBgBIAEoCzIVLmN2bXAudjEuTG9nZ2VkUmVjb3JkIl4KGUV4cG9ydEF1ZGl0UmVjb3Jkc1JlcXVlc3QSFgoOYWZ0ZXJfc2VxdWVuY2UYASABKAQSDAoEc2l6ZRgCIAEoBBIbCglwYWdlX3NpemUYAyABKA1CCLpIBSoDGOgHImcKGkV4cG9ydEF1ZGl0UmVjb3Jkc1Jlc3BvbnNlEiYKB3JlY29yZHMYASADKAsyFS5jdm1wLnYxLkxvZ2dlZFJlY29yZBIMCgRtb3JlGAIgASgIEhMKC3NpZ25lZF9oZWFkGAMgASgMIjIKGEV4cGxhaW5BdWRpdEVudHJ5UmVxdWVzdBIWCgVpbmRleBgBIAEoBEIHukgEMgIoASIyChFTdG9yZWRFbmRvcnNlbWVudBIMCgRraW5kGAEgASgJEg8KB2NvbnRlbnQYAiABKAwiQQoMU3RvcmVkQW5jaG9yEg4KBmZvcm1hdBgBIAEoCRIMCgRuYW1lGAIgASgJEhMKC3Nwa2lfZGlnZXN0GAMgASgMIosCChlFeHBsYWluQXVkaXRFbnRyeVJlc3BvbnNlEg4KBnJlY29yZBgBIAEoDBIVCg1zaWduZWRfcG9saWN5GAIgASgMEhYKDmNtd19jb2xsZWN0aW9uGAMgASgMEhcKD2NvbmZpZ19kb2N1bWVudBgEIAEoDBITCgtyZXBvcnRfZGF0YRgFIAEoDBIUCgxhcHByYWlzZWRfYXQYBiABKAQSMAoMZW5kb3JzZW1lbnRzGAcgAygLMhouY3ZtcC52MS5TdG9yZWRFbmRvcnNlbWVudBImCgdhbmNob3JzGAggAygLMhUuY3ZtcC52MS5TdG9yZWRBbmNob3ISEQoJYWN0aXZhdGVkGAkgASgIMmcKDEF1ZGl0U2VydmljZRJXChBMaXN0QXVkaXRFbnRyaWVzEiAuY3ZtcC52MS5MaXN0QXVkaXRFbnRyaWVzUmVxdWVzdBohLmN2bXAudjEuTGlzdEF1ZGl0RW50cmllc1Jlc3BvbnNlYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_timestamp]);
+  fileDesc("ChNjdm1wL3YxL2F1ZGl0LnByb3RvEgdjdm1wLnYxIiwKC0ZhaWxlZENoZWNrEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCSLiAwoKQXVkaXRFbnRyeRINCgVpbmRleBgBIAEoBBIoCgR0aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCglvcGVyYXRpb24YAyABKAkSDwoHZ3JhbnRlZBgEIAEoCBIMCgRjb2RlGAUgASgJEisKDWZhaWxlZF9jaGVja3MYBiADKAsyFC5jdm1wLnYxLkZhaWxlZENoZWNrEhAKCGN2bV9uYW1lGAcgASgJEg4KBmtleV9pZBgIIAEoDBILCgNzdm4YCSABKA0SDQoFbGV2ZWwYCiABKA0SFwoPZXZpZGVuY2VfZGlnZXN0GAsgASgMEhUKDXBvbGljeV9kaWdlc3QYDCABKAwSEgoKcmVxdWVzdF9pZBgNIAEoCRITCgtsZWFmX2RpZ2VzdBgOIAEoDBIOCgZyZWFzb24YDyABKAkSEAoIc2VxdWVuY2UYECABKAQSFwoPcHJldmlvdXNfZGlnZXN0GBEgASgMEhcKD2V2aWRlbmNlX2Zvcm1hdBgSIAEoCRIbChNlbmRvcnNlbWVudF9kaWdlc3RzGBMgAygMEhIKCnNlc3Npb25faWQYFCABKAwSEQoJc3ZuX2Zsb29yGBUgASgNEg0KBWFjdG9yGBYgASgJImoKF0xpc3RBdWRpdEVudHJpZXNSZXF1ZXN0EhsKCXBhZ2Vfc2l6ZRgBIAEoDUIIukgFKgMY6AcSHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMYgAESFAoMcmVmdXNlZF9vbmx5GAMgASgIIlkKGExpc3RBdWRpdEVudHJpZXNSZXNwb25zZRIkCgdlbnRyaWVzGAEgAygLMhMuY3ZtcC52MS5BdWRpdEVudHJ5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJFCgxMb2dnZWRSZWNvcmQSDQoFaW5kZXgYASABKAQSDgoGcmVjb3JkGAIgASgMEhYKDmluY2x1c2lvbl9wYXRoGAMgAygMIjoKFEdldENoZWNrcG9pbnRSZXF1ZXN0EiIKEGtub3duX2NoZWNrcG9pbnQYASABKAxCCLpIBXoDGIAEIkUKFUdldENoZWNrcG9pbnRSZXNwb25zZRISCgpjaGVja3BvaW50GAEgASgMEhgKEGNvbnNpc3RlbmN5X3BhdGgYAiADKAwiQgoXUHJvdmVDb25zaXN0ZW5jeVJlcXVlc3QSEgoKZmlyc3Rfc2l6ZRgBIAEoBBITCgtzZWNvbmRfc2l6ZRgCIAEoBCI0ChhQcm92ZUNvbnNpc3RlbmN5UmVzcG9uc2USGAoQY29uc2lzdGVuY3lfcGF0aBgBIAMoDCI9ChVQcm92ZUluY2x1c2lvblJlcXVlc3QSFgoFaW5kZXgYASABKARCB7pIBDICKAESDAoEc2l6ZRgCIAEoBCI/ChZQcm92ZUluY2x1c2lvblJlc3BvbnNlEiUKBnJlY29yZBgBIAEoCzIVLmN2bXAudjEuTG9nZ2VkUmVjb3JkIlsKGUV4cG9ydEF1ZGl0UmVjb3Jkc1JlcXVlc3QSEwoLYWZ0ZXJfaW5kZXgYASABKAQSDAoEc2l6ZRgCIAEoBBIbCglwYWdlX3NpemUYAyABKA1CCLpIBSoDGOgHImcKGkV4cG9ydEF1ZGl0UmVjb3Jkc1Jlc3BvbnNlEiYKB3JlY29yZHMYASADKAsyFS5jdm1wLnYxLkxvZ2dlZFJlY29yZBIMCgRtb3JlGAIgASgIEhMKC3NpZ25lZF9oZWFkGAMgASgMIjIKGEV4cGxhaW5BdWRpdEVudHJ5UmVxdWVzdBIWCgVpbmRleBgBIAEoBEIHukgEMgIoASIyChFTdG9yZWRFbmRvcnNlbWVudBIMCgRraW5kGAEgASgJEg8KB2NvbnRlbnQYAiABKAwiQQoMU3RvcmVkQW5jaG9yEg4KBmZvcm1hdBgBIAEoCRIMCgRuYW1lGAIgASgJEhMKC3Nwa2lfZGlnZXN0GAMgASgMIosCChlFeHBsYWluQXVkaXRFbnRyeVJlc3BvbnNlEg4KBnJlY29yZBgBIAEoDBIVCg1zaWduZWRfcG9saWN5GAIgASgMEhYKDmNtd19jb2xsZWN0aW9uGAMgASgMEhcKD2NvbmZpZ19kb2N1bWVudBgEIAEoDBITCgtyZXBvcnRfZGF0YRgFIAEoDBIUCgxhcHByYWlzZWRfYXQYBiABKAQSMAoMZW5kb3JzZW1lbnRzGAcgAygLMhouY3ZtcC52MS5TdG9yZWRFbmRvcnNlbWVudBImCgdhbmNob3JzGAggAygLMhUuY3ZtcC52MS5TdG9yZWRBbmNob3ISEQoJYWN0aXZhdGVkGAkgASgIMsIDCgxBdWRpdFNlcnZpY2USVwoQTGlzdEF1ZGl0RW50cmllcxIgLmN2bXAudjEuTGlzdEF1ZGl0RW50cmllc1JlcXVlc3QaIS5jdm1wLnYxLkxpc3RBdWRpdEVudHJpZXNSZXNwb25zZRJOCg1HZXRDaGVja3BvaW50Eh0uY3ZtcC52MS5HZXRDaGVja3BvaW50UmVxdWVzdBoeLmN2bXAudjEuR2V0Q2hlY2twb2ludFJlc3BvbnNlElcKEFByb3ZlQ29uc2lzdGVuY3kSIC5jdm1wLnYxLlByb3ZlQ29uc2lzdGVuY3lSZXF1ZXN0GiEuY3ZtcC52MS5Qcm92ZUNvbnNpc3RlbmN5UmVzcG9uc2USUQoOUHJvdmVJbmNsdXNpb24SHi5jdm1wLnYxLlByb3ZlSW5jbHVzaW9uUmVxdWVzdBofLmN2bXAudjEuUHJvdmVJbmNsdXNpb25SZXNwb25zZRJdChJFeHBvcnRBdWRpdFJlY29yZHMSIi5jdm1wLnYxLkV4cG9ydEF1ZGl0UmVjb3Jkc1JlcXVlc3QaIy5jdm1wLnYxLkV4cG9ydEF1ZGl0UmVjb3Jkc1Jlc3BvbnNlYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_timestamp]);
 
 /**
  * A check of an appraisal that failed.
@@ -423,7 +423,7 @@ export type ProveInclusionRequest = Message<"cvmp.v1.ProveInclusionRequest"> & {
   index: bigint;
 
   /**
-   * Size of the checkpoint that the proof is for; at least `index`.
+   * Size of the checkpoint that the proof is for, at least `index`; 0: the newest.
    *
    * @generated from field: uint64 size = 2;
    */
@@ -465,11 +465,11 @@ export const ProveInclusionResponseSchema: GenMessage<ProveInclusionResponse> = 
  */
 export type ExportAuditRecordsRequest = Message<"cvmp.v1.ExportAuditRecordsRequest"> & {
   /**
-   * Only records after this position among the caller's own; 0: from the first.
+   * Only records after this position in the server's log; 0: from the first.
    *
-   * @generated from field: uint64 after_sequence = 1;
+   * @generated from field: uint64 after_index = 1;
    */
-  afterSequence: bigint;
+  afterIndex: bigint;
 
   /**
    * Size of the checkpoint that the proofs are for, the same for all pages.
@@ -707,6 +707,46 @@ export const AuditService: GenService<{
     methodKind: "unary";
     input: typeof ListAuditEntriesRequestSchema;
     output: typeof ListAuditEntriesResponseSchema;
+  },
+  /**
+   * The newest checkpoint, proven to continue the one that the caller keeps.
+   *
+   * @generated from rpc cvmp.v1.AuditService.GetCheckpoint
+   */
+  getCheckpoint: {
+    methodKind: "unary";
+    input: typeof GetCheckpointRequestSchema;
+    output: typeof GetCheckpointResponseSchema;
+  },
+  /**
+   * Proves that the log of one size continues the log of another.
+   *
+   * @generated from rpc cvmp.v1.AuditService.ProveConsistency
+   */
+  proveConsistency: {
+    methodKind: "unary";
+    input: typeof ProveConsistencyRequestSchema;
+    output: typeof ProveConsistencyResponseSchema;
+  },
+  /**
+   * Proves that one of the caller's records is in the log.
+   *
+   * @generated from rpc cvmp.v1.AuditService.ProveInclusion
+   */
+  proveInclusion: {
+    methodKind: "unary";
+    input: typeof ProveInclusionRequestSchema;
+    output: typeof ProveInclusionResponseSchema;
+  },
+  /**
+   * The caller's records as they are hashed, oldest first, each proven to be in the log.
+   *
+   * @generated from rpc cvmp.v1.AuditService.ExportAuditRecords
+   */
+  exportAuditRecords: {
+    methodKind: "unary";
+    input: typeof ExportAuditRecordsRequestSchema;
+    output: typeof ExportAuditRecordsResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_cvmp_v1_audit, 0);

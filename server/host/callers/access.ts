@@ -5,7 +5,8 @@ import type { OperatorVerb, TenantVerb } from './verbs.js';
 
 /**
  * Who may call a method, and what they must be allowed to do.
- * - tenant, operator: the audience of the caller's credentials, with the verb that these must hold
+ * - tenant, operator: the audience of the caller's credentials, with the verb that these must hold;
+ *   none where every caller of that audience should hold the server to what it said
  * - attested: anybody may open it; the session inside admits only attested Key Agents
  * - local: whoever may open the server's own Unix socket; never served on a port
  * - guest: served by the Key Agent inside a CVM, never by a server
@@ -13,9 +14,10 @@ import type { OperatorVerb, TenantVerb } from './verbs.js';
 export type Access =
   | { readonly audience: 'tenant'; readonly verb: TenantVerb }
   | { readonly audience: 'operator'; readonly verb: OperatorVerb }
-  | { readonly audience: 'attested' | 'local' | 'guest' };
+  | { readonly audience: 'tenant' | 'attested' | 'local' | 'guest' };
 
 const tenant = (verb: TenantVerb): Access => ({ audience: 'tenant', verb });
+const anyTenant: Access = { audience: 'tenant' };
 const operator = (verb: OperatorVerb): Access => ({ audience: 'operator', verb });
 const attested: Access = { audience: 'attested' };
 const local: Access = { audience: 'local' };
@@ -53,6 +55,10 @@ export const accessTable: Readonly<Record<string, Access>> = {
   'cvmp.v1.KeyAdminService/GetReceipt': tenant('key.read'),
 
   'cvmp.v1.AuditService/ListAuditEntries': tenant('audit.read'),
+  'cvmp.v1.AuditService/GetCheckpoint': anyTenant,
+  'cvmp.v1.AuditService/ProveConsistency': anyTenant,
+  'cvmp.v1.AuditService/ProveInclusion': tenant('audit.read'),
+  'cvmp.v1.AuditService/ExportAuditRecords': tenant('audit.read'),
 
   'cvmp.v1.TenantService/RegisterTenant': operator('tenants.register'),
   'cvmp.v1.TenantService/ListTenants': operator('tenants.read'),
@@ -101,6 +107,7 @@ export function authorize(name: string, caller: Caller): void {
   if (access === undefined || access.audience !== caller.role) {
     throw new CvmpError('NOT_ALLOWED', `${name} is for the ${access?.audience ?? 'nobody'}`);
   }
-  if (!('verb' in access) || !('verbs' in caller) || caller.verbs.has(access.verb)) return;
-  throw new CvmpError('NOT_ALLOWED', `${name} needs ${access.verb}, which you were not given`);
+  const verb = 'verb' in access ? access.verb : undefined;
+  if (verb === undefined || !('verbs' in caller) || caller.verbs.has(verb)) return;
+  throw new CvmpError('NOT_ALLOWED', `${name} needs ${verb}, which you were not given`);
 }

@@ -11,7 +11,7 @@ import {
   leafDigest,
   rootOf,
 } from '#core/log/tree.js';
-import type { BatchLog, Batched } from '../store/journal.js';
+import type { Batched, BatchLog } from '../store/journal.js';
 import type { LatePut, RecordSealer } from '../store/seal.js';
 import type { Store } from '../store/store.js';
 import {
@@ -188,7 +188,7 @@ async function lastOf(store: Store, sealer: RecordSealer, tenantId: string): Pro
   const stored = await store.get(key);
   if (stored === undefined) throw new CvmpError('STORE_CORRUPT', `the block ${key} is missing`);
   const records = openBlock(key, stored, sealer).bodies.map(readLogged);
-  const last = records.findLast((record) => (record.tenantId ?? '') === tenantId);
+  const last = records.filter((record) => (record.tenantId ?? '') === tenantId).at(-1);
   if (last === undefined) {
     throw new CvmpError('STORE_CORRUPT', `the block ${key} has no record of ${tenantId}`);
   }

@@ -80,7 +80,7 @@ export class LogReading {
   }
 
   /** @throws CvmpError NOT_FOUND: there is none, or it is another tenant's */
-  async record(tenantId: string, index: number): Promise<Logged> {
+  async find(tenantId: string, index: number): Promise<Logged> {
     const [entry] = await this.#tools.store.list({
       prefix: blockPrefix,
       after: blockKey(index + 1),
@@ -96,7 +96,7 @@ export class LogReading {
   /** @param size 0: that of the newest checkpoint. @throws CvmpError NOT_FOUND, INVALID_FIELD */
   async inclusion(tenantId: string, index: number, size: number): Promise<Proven> {
     const view = this.#view(size);
-    const record = await this.record(tenantId, index);
+    const record = await this.find(tenantId, index);
     return { record, path: await inclusionPath(index - 1, view.size, view.nodes) };
   }
 
@@ -107,12 +107,7 @@ export class LogReading {
   }
 
   /** A tenant's records after an index, oldest first, proven for one size. */
-  async export(
-    tenantId: string,
-    after: number,
-    size: number,
-    pageSize: number,
-  ): Promise<Exported> {
+  async export(tenantId: string, after: number, size: number, pageSize: number): Promise<Exported> {
     const view = this.#view(size);
     const found: Logged[] = [];
     const inside = ({ tenantId: of = '', index }: Logged) =>

@@ -1,6 +1,6 @@
 import { equalBytes } from '#core/bytes.js';
-import { encode } from '#core/cbor/encode.js';
 import { decode } from '#core/cbor/decode.js';
+import { encode } from '#core/cbor/encode.js';
 import { asArray, asInteger, decodeMap } from '#core/cbor/read.js';
 import type { CborValue } from '#core/cbor/value.js';
 import { ecPublicKey } from '#core/cose/key.js';
@@ -13,8 +13,8 @@ import {
   signerName,
 } from '#core/log/checkpoint.js';
 import { consistencyPath, rootAt } from '#core/log/proofs.js';
-import type { LogEvent } from '#core/log/record.js';
 import { crypto } from '#crypto';
+import type { AuditEvent } from '../release/contract.js';
 import type { Journal } from '../store/journal.js';
 import type { RecordSealer } from '../store/seal.js';
 import type { Store } from '../store/store.js';
@@ -41,7 +41,7 @@ export interface GuardTools {
   readonly sealer: RecordSealer;
   readonly identity: EcPrivateKey;
   readonly log: DecisionLog;
-  readonly journal: Journal<LogEvent>;
+  readonly journal: Journal<AuditEvent>;
   readonly now: () => number;
   /** Told when it is noticed, and at start where it was noticed before. */
   readonly alarm: (rollback: Rollback) => void;
@@ -135,7 +135,7 @@ export class RollbackGuard {
     const until = now();
     const put = sealer.put(acceptedKey, this.#accepted.version, encode([until]));
     const deletes = [{ key: markerKey, expected: this.#markerVersion }];
-    const event: LogEvent = {
+    const event: AuditEvent = {
       operation: 'rollback_accepted',
       tenantId: undefined,
       actor: 'operator',

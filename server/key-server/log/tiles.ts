@@ -1,6 +1,6 @@
 import { CvmpError } from '#core/errors.js';
 import type { ReadNodes } from '#core/log/proofs.js';
-import { digestLength, type Frontier, fold, type NodeAt } from '#core/log/tree.js';
+import { digestLength, type Frontier, type NodeAt, subtreeRoot } from '#core/log/tree.js';
 import type { LatePut, RecordSealer } from '../store/seal.js';
 import type { Store } from '../store/store.js';
 
@@ -118,7 +118,8 @@ export class TileReader {
     for (let level = 1; tileWidth ** level <= size; level++) {
       const digests = Math.floor(size / tileWidth ** level);
       const count = digests % tileWidth;
-      open[level] = count === 0 ? [] : await this.#read(level, Math.floor(digests / tileWidth), count);
+      open[level] =
+        count === 0 ? [] : await this.#read(level, Math.floor(digests / tileWidth), count);
     }
     return { frontier: { size, peaks: peaksOf(size, open) }, tiles: { open } };
   }
@@ -139,7 +140,7 @@ export class TileReader {
     if (inside.length !== count) {
       throw new CvmpError('STORE_CORRUPT', `the log lacks node ${index} of level ${level}`);
     }
-    return fold(inside);
+    return subtreeRoot(inside);
   }
 
   async #read(level: number, index: number, count: number): Promise<readonly Uint8Array[]> {
@@ -176,7 +177,7 @@ function peaksOf(size: number, open: readonly OpenTile[]): readonly (Uint8Array 
     }
     const count = 2 ** (level % height);
     const first = ((index - 1) * count) % tileWidth;
-    peaks.push(fold(open[Math.floor(level / height)]!.slice(first, first + count)));
+    peaks.push(subtreeRoot(open[Math.floor(level / height)]!.slice(first, first + count)));
   }
   return peaks;
 }

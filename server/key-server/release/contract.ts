@@ -24,6 +24,10 @@ export interface KeyServerState {
   readonly keys: Keys;
   readonly keyAdmin: KeyAdmin;
   readonly audit: AuditLog;
+  /** What tenants may read of the log, with its proofs. */
+  readonly log: LogReading;
+  /** Notices that the store was rolled back. */
+  readonly guard: RollbackGuard;
   /** Live sessions, and who tells them what happened. */
   readonly notices: NoticeBoard;
   /** Why nothing is answered any more (STORE_WRITE); undefined while all is well. */
@@ -65,7 +69,7 @@ export interface Policies {
     tenantId: string,
     signed: Uint8Array,
     call: CallContext,
-    options?: { readonly dryRun?: boolean },
+    options?: { readonly dryRun?: boolean; readonly told?: Told },
   ): Promise<PolicyOutcome>;
   /** @param version 0: the current one. @throws CvmpError NOT_FOUND */
   get(tenantId: string, policyId: string, version: number): Promise<StoredPolicy>;
@@ -79,6 +83,14 @@ export interface Policies {
 export interface CallContext {
   /** Id that the log uses for this call. */
   readonly requestId: string;
+  /** Absent: the server itself. */
+  readonly caller?: { readonly role: string; readonly actor?: string };
+}
+
+/** Who of them, as records name them: "tenant key", "tenant delegate ci". */
+export function actorOf({ caller }: CallContext): string | undefined {
+  if (caller === undefined) return undefined;
+  return caller.actor === undefined ? caller.role : `${caller.role} ${caller.actor}`;
 }
 
 /** What an accepted session may build on. Held by the session, made by the verifier. */
@@ -93,6 +105,9 @@ export interface SessionGrant {
   readonly instanceId: Uint8Array | undefined;
   /** Names the chip; undefined where the evidence hides it. */
   readonly chipId: Uint8Array | undefined;
+  /** Of the agent, 16 bytes. */
+  readonly sessionId: Uint8Array;
+  readonly evidenceFormat: string;
   /** SHA-256 of the evidence. */
   readonly evidenceDigest: Uint8Array;
   /** End of the lease. */
@@ -184,17 +199,33 @@ export interface Keys {
    * @throws CvmpError SVN_BELOW_FLOOR, SVN_ABOVE_LEVEL, SVN_NOT_INCREASING, QUOTA, POLICY_REFUSED,
    *   POLICY_EXPIRED, NO_POLICY, REATTEST_REQUIRED, NOT_FOUND, KEY_*, IDEMPOTENCY_MISMATCH
    */
-  allocate(grant: SessionGrant, requestId: Uint8Array, request: AllocRequest): Promise<ReleasedKey>;
+  allocate(
+    grant: SessionGrant,
+    requestId: Uint8Array,
+    request: AllocRequest,
+    told?: Told,
+  ): Promise<ReleasedKey>;
   /** @throws as allocate, KEY_RETIRED */
   acquire(
     grant: SessionGrant,
     requestId: Uint8Array,
     request: AcquireRequest,
+    told?: Told,
   ): Promise<ReleasedKey>;
   /** @throws as allocate, CAS_MISMATCH */
-  update(grant: SessionGrant, requestId: Uint8Array, request: UpdateRequest): Promise<UpdateResult>;
+  update(
+    grant: SessionGrant,
+    requestId: Uint8Array,
+    request: UpdateRequest,
+    told?: Told,
+  ): Promise<UpdateResult>;
   /** @throws as acquire, KCV_MISMATCH. @returns the floor */
-  confirm(grant: SessionGrant, requestId: Uint8Array, request: ConfirmRequest): Promise<number>;
+  confirm(
+    grant: SessionGrant,
+    requestId: Uint8Array,
+    request: ConfirmRequest,
+    told?: Told,
+  ): Promise<number>;
   /** @throws CvmpError NOT_FOUND */
   get(tenantId: string, keyId: Uint8Array): Promise<KeyInfo>;
   /** In the order of their ids. */
@@ -232,9 +263,7 @@ export interface Told {
   receipt?: Receipt | undefined;
 }
 
-export interface AuditLog
-  extends Pick<LogReading, 'newest' | 'list' | 'record' | 'inclusion' | 'consistency' | 'export'>,
-    Pick<RollbackGuard, 'continueFrom'> {
+export interface AuditLog extends Pick<LogReading, 'list'> {
   /** Durable when it returns. Key operations and policies record themselves. */
-  write(event: AuditEvent): Promise<Receipt | undefined>;
+  record(event: AuditEvent): Promise<Receipt | undefined>;
 }

@@ -1,10 +1,10 @@
 import { CvmpError } from '#core/errors.js';
-import { type Draft, type Journal, StaleRead } from '../store/journal.js';
-import type { AuditEvent } from './contract.js';
+import { type Draft, type Journal, type Receipt, StaleRead } from '../store/journal.js';
+import type { AuditEvent, Told } from './contract.js';
 
 /** What a decision writes, and what is answered once that is durable. */
 export interface Decision<T> extends Omit<Draft<AuditEvent>, 'event'> {
-  readonly answer: () => T | Promise<T>;
+  readonly answer: (receipt: Receipt | undefined) => T | Promise<T>;
 }
 
 /** An audit event while its decision is being made. */
@@ -27,11 +27,13 @@ const attemptsMax = 16;
  * too, and then thrown. Nothing happens between decision and submission, so that calls which
  * concern one key follow each other without waiting for the disk.
  * @param event what is known before; `decide` adds what it finds, also on its way to a refusal
+ * @param told where the caller learns which record of the log it became
  */
 export async function deciding<Loaded, T>(
   journal: Journal<AuditEvent>,
   event: AuditEvent,
   { load, decide, forget }: Deciding<Loaded, T>,
+  told: Told = {},
 ): Promise<T> {
   for (let attempt = 1; attempt <= attemptsMax; attempt++) {
     const record: AuditEventDraft = { ...event };
@@ -39,8 +41,9 @@ export async function deciding<Loaded, T>(
       const found = load();
       const loaded = found instanceof Promise ? await found : found;
       const { puts, deletes, unchanged, submitted, answer } = decide(loaded, record);
-      await journal.submit({ puts, deletes, unchanged, submitted, event: record });
-      const answered = answer();
+      const draft = { puts, deletes, unchanged, submitted, event: record };
+      told.receipt = await journal.submit(draft);
+      const answered = answer(told.receipt);
       return answered instanceof Promise ? await answered : answered;
     } catch (error) {
       if (error instanceof StaleRead) {
@@ -48,7 +51,7 @@ export async function deciding<Loaded, T>(
         continue;
       }
       if (error instanceof CvmpError && error !== journal.failure) {
-        await journal.submit({ event: { ...record, code: error.code } });
+        told.receipt = await journal.submit({ event: { ...record, code: error.code } });
       }
       throw error;
     }

@@ -48,6 +48,7 @@ interface Asked {
   readonly reason?: contract.AcquireRequest['reason'];
   /** undefined: it changes nothing that a repetition could change again. */
   readonly digest: Uint8Array | undefined;
+  readonly told: contract.Told | undefined;
 }
 
 /** What was read for a request. */
@@ -82,11 +83,12 @@ export class KeyRelease implements contract.Keys {
     grant: contract.SessionGrant,
     requestId: Uint8Array,
     request: contract.AllocRequest,
+    told?: contract.Told,
   ): Promise<contract.ReleasedKey> {
     const { keyId, purpose, length, svn, appContext } = request;
     const fields = [keyId ?? null, purposeNumbers[purpose], length, svn ?? null, appContext];
     const digest = requestDigest('key_alloc', grant.cvmName, ...fields);
-    const asked: Asked = { operation: 'key_alloc', grant, requestId, keyId, svn, digest };
+    const asked = { operation: 'key_alloc', grant, requestId, keyId, svn, digest, told } as const;
     return this.#decide(asked, (matter) => {
       const { outcome } = matter;
       if (outcome !== undefined) return this.#release(matter, outcome.svn, undefined);
@@ -98,9 +100,10 @@ export class KeyRelease implements contract.Keys {
     grant: contract.SessionGrant,
     requestId: Uint8Array,
     { keyId, svn, epoch, reason }: contract.AcquireRequest,
+    told?: contract.Told,
   ): Promise<contract.ReleasedKey> {
-    const operation = 'key_acquire';
-    const asked: Asked = { operation, grant, requestId, keyId, svn, reason, digest: undefined };
+    const [operation, digest] = ['key_acquire', undefined] as const;
+    const asked = { operation, grant, requestId, keyId, svn, reason, digest, told };
     return this.#decide(asked, (matter) => this.#release(matter, svn, epoch));
   }
 
@@ -108,12 +111,13 @@ export class KeyRelease implements contract.Keys {
     grant: contract.SessionGrant,
     requestId: Uint8Array,
     request: contract.UpdateRequest,
+    told?: contract.Told,
   ): Promise<contract.UpdateResult> {
     const { keyId, targetSvn: svn, expectedFloor, retireBelow, retireEpochsBelow } = request;
     const fields = [keyId, svn, expectedFloor ?? null, retireBelow ?? null];
     fields.push(retireEpochsBelow ?? null);
     const digest = requestDigest('key_update', grant.cvmName, ...fields);
-    const asked: Asked = { operation: 'key_update', grant, requestId, keyId, svn, digest };
+    const asked = { operation: 'key_update', grant, requestId, keyId, svn, digest, told } as const;
     return this.#decide(asked, (matter) => {
       const { outcome } = matter;
       if (outcome === undefined) return this.#raise(matter, request);
@@ -126,9 +130,10 @@ export class KeyRelease implements contract.Keys {
     grant: contract.SessionGrant,
     requestId: Uint8Array,
     { keyId, svn, epoch, kcv }: contract.ConfirmRequest,
+    told?: contract.Told,
   ): Promise<number> {
-    const operation = 'key_confirm';
-    const asked: Asked = { operation, grant, requestId, keyId, svn, digest: undefined };
+    const [operation, digest] = ['key_confirm', undefined] as const;
+    const asked = { operation, grant, requestId, keyId, svn, digest, told };
     return this.#decide(asked, (matter) => {
       const held = existing(matter);
       const release = rules.confirmable(held.value, matter.proven, svn, epoch);
@@ -166,37 +171,48 @@ export class KeyRelease implements contract.Keys {
       level: undefined,
       evidenceDigest,
       policyDigest: undefined,
+      policyId: undefined,
+      policyVersion: undefined,
+      svnFloor: undefined,
+      evidenceFormat: grant.evidenceFormat,
+      sessionId: grant.sessionId,
+      actor: 'agent',
       reason: asked.reason,
       requestId: hex(requestId),
     };
-    return deciding(journal, event, {
-      load: () => this.#load(asked),
-      decide: (loaded, record) => {
-        const own = policies.peek(tenantId) ?? loaded.own;
-        const scene = sceneOf(grant, loaded.keys, own, now(), record);
-        const held = loaded.held && (this.#records.peek(loaded.held.key) ?? loaded.held);
-        const key = countsKey(tenantId, scene.policy.policy.policyId);
-        const counted = counts.peek(key) ?? { key, value: noKeys, version: 0 };
-        return act({
-          grant,
-          now: scene.now,
-          keys: scene.keys,
-          policies: own,
-          policy: scene.policy,
-          proven: scene.proven,
-          event: record,
-          asked,
-          outcome: loaded.outcome,
-          held,
-          counts: counted,
-        });
+    return deciding(
+      journal,
+      event,
+      {
+        load: () => this.#load(asked),
+        decide: (loaded, record) => {
+          const own = policies.peek(tenantId) ?? loaded.own;
+          const scene = sceneOf(grant, loaded.keys, own, now(), record);
+          const held = loaded.held && (this.#records.peek(loaded.held.key) ?? loaded.held);
+          const key = countsKey(tenantId, scene.policy.policy.policyId);
+          const counted = counts.peek(key) ?? { key, value: noKeys, version: 0 };
+          return act({
+            grant,
+            now: scene.now,
+            keys: scene.keys,
+            policies: own,
+            policy: scene.policy,
+            proven: scene.proven,
+            event: record,
+            asked,
+            outcome: loaded.outcome,
+            held,
+            counts: counted,
+          });
+        },
+        forget: () => {
+          this.#records.forget(keyPlace(tenantId, keyId ?? new Uint8Array()));
+          policies.forget(tenantId);
+          counts.clear();
+        },
       },
-      forget: () => {
-        this.#records.forget(keyPlace(tenantId, keyId ?? new Uint8Array()));
-        policies.forget(tenantId);
-        counts.clear();
-      },
-    });
+      asked.told,
+    );
   }
 
   /** At once, where a request changes nothing and all that it needs is in memory. */
@@ -261,6 +277,7 @@ export class KeyRelease implements contract.Keys {
     };
     event.keyId = keyId;
     event.svn = release.svn;
+    event.svnFloor = release.svnFloor;
     const held = { key: keyPlace(tenantId, keyId), value: record, version: 0 };
     const counted = withKey(counts.value, release.svnFloor);
     return this.#write(matter, held, record, {
@@ -367,13 +384,14 @@ function basis(matter: Matter, held: Held<KeyRecord>) {
  * The key that is named. Unknown and foreign ids are not told apart.
  * @throws CvmpError NOT_FOUND, POLICY_REFUSED: levels of another policy number other things
  */
-function existing({ held, policy }: Matter): Held<KeyRecord> {
+function existing({ held, policy, event }: Matter): Held<KeyRecord> {
   if (held === undefined)
     throw new CvmpError('NOT_FOUND', 'there is no such key', { field: 'key_id' });
   if (held.value.policyId !== policy.policy.policyId) {
     const what = `the key is of policy ${held.value.policyId}, the CVM of ${policy.policy.policyId}`;
     throw new CvmpError('POLICY_REFUSED', what);
   }
+  event.svnFloor = rules.effectiveFloor(held.value, policy.policy);
   return held;
 }
 

@@ -5,6 +5,9 @@ import { CvmpError } from '#core/errors.js';
 import { decodeKeyRecord, encodeKeyRecord } from '#core/keying/key-record.js';
 import { crypto } from '#crypto';
 import { KeyLife } from '../lifecycle/key-life.js';
+import { DecisionLog } from '../log/log.js';
+import { LogReading } from '../log/reading.js';
+import { type Rollback, RollbackGuard } from '../log/rollback.js';
 import { NoticeBoard } from '../notices.js';
 import { Journal, type JournalObserver } from '../store/journal.js';
 import { firstKek, type Keyring, openKeyring } from '../store/keyring.js';
@@ -14,7 +17,6 @@ import type { Store } from '../store/store.js';
 import { finishErasing } from '../store/vault/erasing.js';
 import { createVault, openVault } from '../store/vault/file-vault.js';
 import type { Vault } from '../store/vault/vault.js';
-import { AuditChain } from './audit.js';
 import type { AuditEvent, KeyServerState } from './contract.js';
 import { keyCountsCodec } from './key-counts.js';
 import { KeyRelease } from './keys.js';
@@ -40,6 +42,8 @@ export interface StateOptions {
   readonly vaultFolder?: string | undefined;
   /** Is told of every batch. */
   readonly observer?: JournalObserver<AuditEvent>;
+  /** Told that the server was shown a checkpoint from its future; it serves nobody then. */
+  readonly alarm?: ((rollback: Rollback) => void) | undefined;
 }
 
 /** Where the vault of a store is, unless told. */
@@ -107,8 +111,12 @@ export async function stateOver(
   const { now, randomBytes, masterKey } = options;
   const keyring = await openKeyring(vault, { crypto, randomBytes, masterKey });
   const identity = await readIdentity(store, keyring);
-  const chain = await AuditChain.open(store, { sealer: keyring.server, now });
-  const journal = new Journal<AuditEvent>(store, chain, options.observer);
+  const sealer = keyring.server;
+  const log = await DecisionLog.open(store, { sealer, identity, now });
+  const journal = new Journal<AuditEvent>(store, log, options.observer);
+  const { alarm = () => undefined } = options;
+  const logTools = { store, sealer, identity, log, journal, now, alarm };
+  const reading = new LogReading(logTools);
   const counts = new SealedRecords(journal, keyCountsCodec, countsMax);
   const tenants = new Tenants({ store, journal, keyring, now });
   const notices = new NoticeBoard();
@@ -121,6 +129,7 @@ export async function stateOver(
   const tools = { ...parts, randomBytes, erase };
   // What a crash came between: tombstones are durable, their erase keys are still there.
   await erase();
+  const guard = await RollbackGuard.open(logTools);
   const keyAdmin = new KeyLife(tools, notices, tenants);
   keyAdmin.start();
   const pruning = setInterval(() => void prune(requests, now), pruneEvery).unref();
@@ -133,8 +142,10 @@ export async function stateOver(
     notices,
     audit: {
       record: (event) => journal.submit({ event }),
-      list: (tenantId, page, filter) => chain.list(tenantId, page, filter),
+      list: (tenantId, page, filter) => reading.list(tenantId, page, filter),
     },
+    log: reading,
+    guard,
     failure: () => journal.failure,
     async close() {
       clearInterval(pruning);

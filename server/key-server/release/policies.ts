@@ -11,7 +11,15 @@ import type { NoticeBoard } from '../notices.js';
 import type { Journal } from '../store/journal.js';
 import type { Keyring } from '../store/keyring.js';
 import type { LatePut } from '../store/seal.js';
-import type { AuditEvent, CallContext, Policies, PolicyOutcome, StoredPolicy } from './contract.js';
+import {
+  type AuditEvent,
+  actorOf,
+  type CallContext,
+  type Policies,
+  type PolicyOutcome,
+  type StoredPolicy,
+  type Told,
+} from './contract.js';
 import { type Decision, deciding } from './deciding.js';
 import { countsKey, type KeyCounts, noKeys, raisedTo } from './key-counts.js';
 import { demandSigners } from './quorums.js';
@@ -53,19 +61,25 @@ export class PolicyStore implements Policies {
   async set(
     tenantId: string,
     signed: Uint8Array,
-    { requestId }: CallContext,
-    { dryRun = false }: { readonly dryRun?: boolean } = {},
+    call: CallContext,
+    { dryRun = false, told = {} }: { readonly dryRun?: boolean; readonly told?: Told } = {},
   ): Promise<PolicyOutcome> {
     if (dryRun) {
       const { answer } = await this.#plan(tenantId, signed);
-      return { ...(await answer()), accepted: false };
+      return { ...(await answer(undefined)), accepted: false };
     }
     const policyDigest = crypto.hash('sha256', signed);
-    const event = { operation: 'set_key_policy', tenantId, policyDigest, requestId } as const;
+    const event: AuditEvent = {
+      operation: 'set_key_policy',
+      tenantId,
+      actor: actorOf(call),
+      policyDigest,
+      requestId: call.requestId,
+    };
     let changed = false;
-    const outcome = await deciding(this.#tools.journal, event, {
+    const planning = {
       load: () => this.#plan(tenantId, signed),
-      decide: (plan) => {
+      decide: (plan: Decision<PolicyOutcome>) => {
         changed = plan.puts !== undefined;
         return plan;
       },
@@ -73,7 +87,8 @@ export class PolicyStore implements Policies {
         this.forget(tenantId);
         this.#tools.counts.clear();
       },
-    });
+    };
+    const outcome = await deciding(this.#tools.journal, event, planning, told);
     if (changed) this.#tell(tenantId, outcome.policy.policyId);
     return outcome;
   }

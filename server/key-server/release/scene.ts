@@ -44,13 +44,15 @@ function inForce(
   grant: SessionGrant,
   policies: TenantPolicies,
   now: number,
-  event: Pick<AuditEventDraft, 'policyDigest'>,
+  event: Pick<AuditEventDraft, 'policyDigest' | 'policyId' | 'policyVersion'>,
 ): StoredPolicy {
   const policy = policies.covering(grant.cvmName);
   if (policy === undefined) {
     throw new CvmpError('NO_POLICY', `no policy covers the CVM ${grant.cvmName}`);
   }
   event.policyDigest = policy.digest;
+  event.policyId = policy.policy.policyId;
+  event.policyVersion = policy.policy.version;
   checkValidity(policy.policy, now);
   if (now >= grant.leaseExpires) {
     throw new CvmpError('REATTEST_REQUIRED', 'the lease of this session is over');

@@ -17,6 +17,7 @@ import type {
   Keys,
   ReleasedKey,
   SessionGrant,
+  Told,
   UpdateRequest,
 } from '../release/contract.js';
 import type { Attested } from '../verifier/attest.js';
@@ -43,10 +44,11 @@ export async function answerRequest(
   keys: Keys,
   grant: SessionGrant,
   { requestId, request }: AgentMessage,
+  told: Told,
 ): Promise<Answer> {
   switch (request.case) {
     case 'keyAlloc': {
-      const released = await keys.allocate(grant, requestId, allocRequest(request.value));
+      const released = await keys.allocate(grant, requestId, allocRequest(request.value), told);
       const { keyId, policyDigest } = released;
       const value = { ...releasedFields(released), keyId, policyDigest };
       return { ...answer(requestId, { case: 'keyAlloc', value }, released), keyId };
@@ -55,7 +57,7 @@ export async function answerRequest(
       const { keyId, svn, reason } = request.value;
       const epoch = given(request.value.epoch);
       const asked = { keyId, svn: given(svn), epoch, reason: reasons[reason] ?? 'boot' };
-      const released = await keys.acquire(grant, requestId, asked);
+      const released = await keys.acquire(grant, requestId, asked, told);
       const { securityKey, kcv, level, rekeyAdvised, rekeySvn, svnFloor, svnRetired } = released;
       // By name and without the library's create: on this path they cost more than the encoding.
       const value: KeyAcquireResponse = {
@@ -79,19 +81,24 @@ export async function answerRequest(
       return { message, securityKey };
     }
     case 'keyUpdate': {
-      const value = await keys.update(grant, requestId, updateRequest(request.value));
+      const value = await keys.update(grant, requestId, updateRequest(request.value), told);
       return answer(requestId, { case: 'keyUpdate', value });
     }
     case 'keyConfirm': {
       const { epoch, ...rest } = request.value;
       const confirmed = { ...rest, epoch: given(epoch) };
-      const svnFloor = await keys.confirm(grant, requestId, confirmed);
+      const svnFloor = await keys.confirm(grant, requestId, confirmed, told);
       return answer(requestId, { case: 'keyConfirm', value: { svnFloor } });
     }
     default:
       // The oneof is required, and was read strictly.
       throw new TypeError('a request without content');
   }
+}
+
+/** What signs for the log with the decision in it. */
+export function checkpointOf({ receipt }: Told): Uint8Array {
+  return receipt?.checkpoint.signed ?? nothing;
 }
 
 /** KeyID in the request; empty where it asks for a new key. */

@@ -16,12 +16,20 @@ import type { CallContext, StreamReceiver, StreamSender } from '#server/host/han
 import { errorFields } from '#server/host/log.js';
 import { sessionCodec } from '#wire/session.js';
 import { readMessage, writeMessage } from '#wire/validate.js';
+import type { RollbackGuard } from '../log/rollback.js';
 import type { KeyServerMetrics } from '../metrics.js';
 import type { NoticeBoard } from '../notices.js';
-import type { Keys, SessionGrant } from '../release/contract.js';
+import type { Keys, SessionGrant, Told } from '../release/contract.js';
 import type { Verifier } from '../verifier/attest.js';
 import { type Accepted, Handshake } from './handshake.js';
-import { answerRequest, errorMessage, grantMessage, namedKey, noticeMessage } from './requests.js';
+import {
+  answerRequest,
+  checkpointOf,
+  errorMessage,
+  grantMessage,
+  namedKey,
+  noticeMessage,
+} from './requests.js';
 import { ToldSession } from './told.js';
 
 /** Every limit is finite. */
@@ -45,6 +53,7 @@ export interface SessionParts {
   readonly keys: Keys;
   readonly notices: NoticeBoard;
   readonly limits: SessionLimits;
+  readonly guard: Pick<RollbackGuard, 'continueFrom'>;
   readonly metrics?: KeyServerMetrics;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
@@ -100,6 +109,7 @@ export class SessionStream implements StreamReceiver<typeof SessionRequestSchema
       exportKeyingMaterial: context.exportKeyingMaterial ?? noConnection,
       evidenceProfiles: parts.verifier.profiles,
       challengeSeconds: parts.limits.challengeSeconds,
+      continueFrom: (shown) => parts.guard.continueFrom(shown),
     });
     this.#handshake = this.#newHandshake(first);
   }
@@ -192,7 +202,7 @@ export class SessionStream implements StreamReceiver<typeof SessionRequestSchema
     const told = this.#open?.told ?? this.#register(grant);
     told.grant = grant;
     this.#open = { session, grant, told };
-    this.#answer(grantMessage(attested, this.#parts.limits.inFlightMax));
+    this.#answer(grantMessage(attested, this.#parts.limits.inFlightMax), attested);
     this.#waitForRequests();
   }
 
@@ -241,11 +251,12 @@ export class SessionStream implements StreamReceiver<typeof SessionRequestSchema
   async #decide({ grant, told }: OpenSession, message: AgentMessage): Promise<void> {
     const started = performance.now();
     let code: ErrorCode | 'OK' = 'OK';
+    const decided: Told = {};
     try {
       told.uses(namedKey(message));
-      const answer = await answerRequest(this.#parts.keys, grant, message);
+      const answer = await answerRequest(this.#parts.keys, grant, message, decided);
       if (answer.keyId !== undefined) told.uses(answer.keyId);
-      this.#answer(answer.message);
+      this.#answer(answer.message, decided);
       answer.securityKey?.fill(0);
     } catch (error) {
       if (!(error instanceof CvmpError)) {
@@ -253,7 +264,7 @@ export class SessionStream implements StreamReceiver<typeof SessionRequestSchema
       }
       const coded = codedError(error);
       code = coded?.code ?? 'INTERNAL';
-      this.#answer(errorMessage(message.requestId, coded));
+      this.#answer(errorMessage(message.requestId, coded), decided);
     } finally {
       const seconds = (performance.now() - started) / 1000;
       this.#parts.metrics?.request(message.request.case, code, seconds);
@@ -288,8 +299,9 @@ export class SessionStream implements StreamReceiver<typeof SessionRequestSchema
     throw new CvmpError('RATE', `more than ${most} attestations in an hour on one stream`);
   }
 
-  #answer(message: ServerMessage): void {
+  #answer(message: ServerMessage, decided: Told = {}): void {
     if (this.#closed || this.#open === undefined) return;
+    message.checkpoint = checkpointOf(decided);
     const plaintext = writeMessage(ServerMessageSchema, message);
     this.#send('sealed', this.#open.session.seal(plaintext));
     plaintext.fill(0);

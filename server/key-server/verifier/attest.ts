@@ -32,6 +32,7 @@ import type {
   Policies,
   SessionGrant,
   StoredPolicy,
+  Told,
 } from '../release/contract.js';
 import type { HeldEndorsements } from './held.js';
 import { type EndorsementSource, obtainAll, type Revocation } from './source.js';
@@ -51,7 +52,7 @@ export interface VerifierOptions {
 }
 
 /** What an attested session may do, and what its agent is told. */
-export interface Attested {
+export interface Attested extends Told {
   readonly grant: SessionGrant;
   /** What the agent is to check the policy by. */
   readonly keys: AnchoredKeys;
@@ -63,7 +64,7 @@ interface Findings {
   format?: string;
   tenantId?: string;
   cvmName?: string;
-  policyDigest?: Uint8Array;
+  policy?: StoredPolicy;
   level?: number;
   failedChecks?: readonly FailedCheck[];
 }
@@ -97,24 +98,29 @@ export class Verifier {
     const evidenceDigest = crypto.hash('sha256', evidence.collection);
     const started = performance.now();
     const record = async (code: ErrorCode | undefined) => {
-      await this.#options.audit.record({
+      const receipt = await this.#options.audit.record({
         operation: 'attest',
         tenantId: findings.tenantId,
+        actor: 'agent',
         cvmName: findings.cvmName,
-        policyDigest: findings.policyDigest,
+        policyDigest: findings.policy?.digest,
+        policyId: findings.policy?.policy.policyId,
+        policyVersion: findings.policy?.policy.version,
         level: findings.level,
         failedChecks: findings.failedChecks,
+        evidenceFormat: findings.format,
         evidenceDigest,
+        sessionId: evidence.sessionId,
         requestId: call.requestId,
         code,
       });
       const seconds = (performance.now() - started) / 1000;
       this.#options.metrics?.attested(findings.format, code ?? 'OK', seconds);
+      return receipt;
     };
     try {
       const attested = await this.#decide(evidence, findings, evidenceDigest, activate, before);
-      await record(undefined);
-      return attested;
+      return { ...attested, receipt: await record(undefined) };
     } catch (error) {
       if (error instanceof CvmpError) await record(error.code);
       throw error;
@@ -136,7 +142,7 @@ export class Verifier {
     if (before !== undefined) requireSameCvm(before, evidence, verified);
     const keys = await this.#keys(evidence);
     const policy = await this.#policy(evidence);
-    findings.policyDigest = policy.digest;
+    findings.policy = policy;
     const result = appraise(verified, appraisalPolicy(policy));
     findings.failedChecks = result.failures;
     const level = accepted(result);
@@ -149,6 +155,8 @@ export class Verifier {
       level,
       instanceId: verified.claims.instanceId,
       chipId: verified.claims.chipId,
+      sessionId: evidence.sessionId,
+      evidenceFormat: verified.scheme.format,
       evidenceDigest,
       leaseExpires: this.#options.now() + leaseSeconds * 1000,
       appraise: (later) => accepted(appraise(verified, appraisalPolicy(later))),

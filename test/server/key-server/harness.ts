@@ -103,6 +103,7 @@ export async function startKeyServer(
     identity: state.identity,
     verifier,
     keys: state.keys,
+    guard: state.guard,
     notices: state.notices,
     limits: { ...limits, ...change },
     now,
@@ -110,9 +111,9 @@ export async function startKeyServer(
   const t = await startTestHost(
     () => [
       keyService(parts),
-      policyService(state.policies, state.identity),
+      policyService(state.policies, state.identity, state.log),
       keyAdminService({ ...state, now: () => place.now }),
-      auditService(state.audit),
+      auditService(state.log, state.guard),
       tenantService(state.tenants, tenantFacts(state)),
       accessService(state.tenants, tenantFacts(state), now),
     ],

@@ -143,6 +143,8 @@ export function grantOf(
     level,
     instanceId: undefined,
     chipId: undefined,
+    sessionId: new Uint8Array(16).fill(level),
+    evidenceFormat: 'snp',
     evidenceDigest: new Uint8Array(32).fill(level),
     leaseExpires: Number.MAX_SAFE_INTEGER,
     appraise: ({ policy: { levels: all } }) => {

@@ -1,12 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { equalBytes, toHex } from '#core/bytes.js';
-import { crypto } from '#crypto';
-import { AuditChain } from '#server/key-server/release/audit.js';
-import { decodeAuditBody, encodeAuditBody } from '#server/key-server/release/audit-entry.js';
-import type { AuditEvent, AuditLog, KeyServerState } from '#server/key-server/release/contract.js';
-import { Journal } from '#server/key-server/store/journal.js';
-import { onlyKey, RecordSealer } from '#server/key-server/store/seal.js';
-import { MemoryStore } from '../../../fakes/memory-store.js';
+import { toHex } from '#core/bytes.js';
+import type { AuditLog, KeyServerState } from '#server/key-server/release/contract.js';
 import { refusalOf } from '../../../refusal.js';
 import {
   grantOf,
@@ -135,105 +129,5 @@ describe('every decision is recorded before it is answered (protocol.md s.6.5, I
   it('a page token that is not ours is refused', async () => {
     const list = state.audit.list('acme', { pageSize: 5, pageToken: 'eA' });
     expect(await refusalOf(list)).toBe('INVALID_FIELD');
-  });
-});
-
-describe('the chain of audit records', () => {
-  const sealer = (store: MemoryStore) =>
-    new RecordSealer(crypto, onlyKey(new Uint8Array(32)), store.id, crypto.randomBytes);
-  const event = (n: number): AuditEvent => ({
-    operation: 'key_acquire',
-    tenantId: n % 2 === 0 ? 'acme' : 'bolt',
-    requestId: `${n}`,
-  });
-
-  async function openChain(store: MemoryStore) {
-    const chain = await AuditChain.open(store, { sealer: sealer(store), now: () => 5 });
-    return { chain, journal: new Journal<AuditEvent>(store, chain) };
-  }
-
-  /** Blocks of one, two and three entries. */
-  async function written() {
-    const store = new MemoryStore();
-    const { chain, journal } = await openChain(store);
-    for (const batch of [[0], [1, 2], [3, 4, 5]]) {
-      await Promise.all(batch.map((n) => journal.submit({ event: event(n) })));
-    }
-    return { store, chain };
-  }
-
-  it('hashes every entry with the digest before it', async () => {
-    const { chain } = await written();
-    const acme = await everything(chain, 'acme', 9);
-    const bolt = await everything(chain, 'bolt', 9);
-    const all = [...acme, ...bolt].sort((a, b) => a.index - b.index);
-    expect(all.map(({ index }) => index)).toEqual([1, 2, 3, 4, 5, 6]);
-    for (let i = 1; i < all.length; i++) {
-      const { chainDigest, index, time, ...rest } = all[i]!;
-      const body = encodeAuditBody(rest, index, time);
-      const digest = crypto.hash('sha256', all[i - 1]!.chainDigest, body);
-      expect(equalBytes(chainDigest, digest)).toBe(true);
-      expect(decodeAuditBody(body)).toMatchObject(rest);
-    }
-  });
-
-  it('is taken up where it ended', async () => {
-    const { store } = await written();
-    const { journal } = await openChain(store);
-    await journal.submit({ event: event(6) });
-    expect(store.records.has('audit/000000000007')).toBe(true);
-    expect(await refusalOf(openChain(store))).toBe('accepted');
-  });
-
-  it.each<[string, (store: MemoryStore) => void]>([
-    ['a block is missing', (store) => void store.records.delete('audit/000000000002')],
-    ['the first block is missing', (store) => void store.records.delete('audit/000000000001')],
-    [
-      'blocks are swapped',
-      (store) => {
-        const [a, b] = ['audit/000000000001', 'audit/000000000002'];
-        const [first, second] = [store.records.get(a)!, store.records.get(b)!];
-        store.records.set(a, second).set(b, first);
-      },
-    ],
-    [
-      'a block is copied to the end',
-      (store) =>
-        void store.records.set('audit/000000000007', store.records.get('audit/000000000004')!),
-    ],
-    [
-      'a block that was sealed by us does not follow',
-      (store) => {
-        const key = 'audit/000000000007';
-        const other = new MemoryStore().records;
-        other.set(key, { value: sealer(store).seal(key, 1, new Uint8Array([0x80])), version: 1 });
-        store.records.set(key, other.get(key)!);
-      },
-    ],
-  ])('open refuses where %s', async (_, damage) => {
-    const { store } = await written();
-    damage(store);
-    expect(await refusalOf(openChain(store))).not.toBe('accepted');
-  });
-
-  it('writes an anchor now and then, and opens by it', async () => {
-    const store = new MemoryStore();
-    const { journal } = await openChain(store);
-    const many = (n: number) =>
-      Promise.all(Array.from({ length: n }, (_, i) => journal.submit({ event: event(i) })));
-    await many(9000);
-    expect(store.records.has('audit-anchor')).toBe(true);
-    await many(10);
-    const reopened = await openChain(store);
-    await reopened.journal.submit({ event: event(0) });
-    for (const key of store.records.keys()) {
-      if (/^audit\/0000000000[1-9]/.test(key)) store.records.delete(key);
-    }
-    // What lies before the anchor was verified when it was written.
-    expect(await refusalOf(openChain(store))).toBe('accepted');
-    for (const key of store.records.keys()) {
-      if (key.startsWith('audit/00000000')) store.records.delete(key);
-    }
-    expect(await refusalOf(openChain(store))).toBe('STORE_CORRUPT');
   });
 });

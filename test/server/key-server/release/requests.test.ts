@@ -22,7 +22,9 @@ const outcome = {
 
 function fresh() {
   const store = new MemoryStore();
-  const log = { record: () => ({ puts: [], accept: () => undefined }) };
+  const log = {
+    record: () => ({ puts: [], first: 1, checkpoint: undefined, accept: () => undefined }),
+  };
   const journal = new Journal<AuditEvent>(store, log);
   const sealer = new RecordSealer(
     crypto,

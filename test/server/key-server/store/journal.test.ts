@@ -20,8 +20,9 @@ class FakeLog implements BatchLog<string> {
     const expected = 0;
     const seal = () => new TextEncoder().encode(events.join(' '));
     const key = `log/${this.accepted + 1}`;
-    const puts = events.length === 0 ? [] : [{ key, expected, version: 1, seal }];
-    return { puts, accept: () => void this.accepted++ };
+    const puts = [{ key, expected, version: 1, seal }];
+    const first = this.accepted + 1;
+    return { puts, first, checkpoint: undefined, accept: () => void this.accepted++ };
   }
 }
 
