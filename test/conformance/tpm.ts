@@ -6,24 +6,6 @@ export const tpm: Conformance = {
   tests: {
     'core/tpm/verify.test.ts': [
       [
-        's.4 step 1',
-        'A quote counts only under an AK that something vouches for.',
-        'no certificate and no credential',
-        'AK_UNTRUSTED',
-      ],
-      [
-        's.4 step 1',
-        'The certificate of an EK is not that of an AK.',
-        'the certificate of an EK',
-        'WRONG_KEY_TYPE',
-      ],
-      [
-        's.4 step 1',
-        'A key that is not restricted is no AK, activated or not.',
-        'an unrestricted key is no AK, activated or not',
-        'AK_UNTRUSTED',
-      ],
-      [
         's.4 step 2',
         'The AK signed the quote as received.',
         'a quote of another AK',
@@ -59,6 +41,43 @@ export const tpm: Conformance = {
         'another extension of the config PCR',
         'EVENT_LOG_MISMATCH',
       ],
+      [
+        's.6.1',
+        'The log of a host does not speak for the config document.',
+        'a config document that the agent names is not believed for a PCR %s',
+        'EVENT_LOG_MISMATCH',
+      ],
+    ],
+    'core/tpm/ak/trust.test.ts': [
+      [
+        's.4 step 1',
+        'A quote counts only under an AK that something vouches for.',
+        'no certificate and no credential',
+        'AK_UNTRUSTED',
+      ],
+      [
+        's.4 step 1',
+        'The certificate of an EK is not that of an AK.',
+        'the certificate of an EK',
+        'WRONG_KEY_TYPE',
+      ],
+      [
+        's.4 step 1',
+        'A key that is not restricted is no AK, activated or not.',
+        'an unrestricted key is no AK, activated or not',
+        'AK_UNTRUSTED',
+      ],
+      [
+        's.4 step 1',
+        'A key certified for another purpose is no AK.',
+        'a certificate for TLS',
+        'WRONG_KEY_TYPE',
+      ],
+      [
+        's.4 step 1 b',
+        'Only Google names instances of Google Cloud.',
+        "an instance of Google Cloud is Google's word, not a maker of TPMs'",
+      ],
     ],
     'core/tpm/attest.test.ts': [
       ['s.4 step 3', 'The magic is TPM_GENERATED_VALUE.', 'another magic', 'MALFORMED'],
@@ -92,6 +111,11 @@ export const tpm: Conformance = {
         'PFP s.3.3.4.8',
         'Secure Boot is what was measured before the one separator.',
         'SecureBoot after the separator',
+      ],
+      [
+        's.4',
+        'Types of events are not measured, and not believed.',
+        'Secure Boot that is off, and forged events behind the separator',
       ],
       ['s.4', 'Debug mode of the firmware proves nothing.', 'debug mode of the firmware'],
       [

@@ -1,114 +1,32 @@
-import { generateKeyPairSync } from 'node:crypto';
-import { beforeAll, describe, expect, it } from 'vitest';
-import * as der from '#core/asn1/write.js';
+import { describe, expect, it } from 'vitest';
 import { concat, fromHex, utf8 } from '#core/bytes.js';
 import { encodeCmw } from '#core/rats/cmw.js';
-import { type Endorsements, noEndorsements, type TrustAnchor } from '#core/rats/endorsements.js';
+import { noEndorsements } from '#core/rats/endorsements.js';
 import type { AnyScheme } from '#core/rats/scheme.js';
 import { verifyEvidence } from '#core/rats/verify.js';
-import { activatedAkType, encodeActivatedKey } from '#core/tpm/ak/activation.js';
-import { parseTpmCollection, type TpmMaterial, tpmCollection } from '#core/tpm/evidence.js';
+import { type TpmMaterial, tpmCollection } from '#core/tpm/evidence.js';
 import { configPcr } from '#core/tpm/measurements.js';
 import { tpmScheme } from '#core/tpm/scheme.js';
-import { verifyTpmEvidence } from '#core/tpm/verify.js';
 import { crypto } from '#crypto';
-import {
-  type CertificateContent,
-  caExtensions,
-  commonName,
-  extension,
-  issueCertificate,
-  issueCrl,
-  leafExtensions,
-  spkiOf,
-} from '../../fakes/certificates.js';
-import { digest, eventLog, type FakeEvent, pcrsAfter, soundBoot } from '../../fakes/event-log.js';
-import { FakeTpm, type QuoteContent, u16, u32 } from '../../fakes/tpm.js';
+import { digest, eventLog, type FakeEvent, pcrsAfter } from '../../fakes/event-log.js';
+import { FakeTpm, u16, u32 } from '../../fakes/tpm.js';
 import { refusalOf } from '../../refusal.js';
-
-const now = Date.parse('2026-06-01T00:00:00Z');
-const boot = soundBoot();
-const configDocument = utf8('config document');
-const configDigest = crypto.hash('sha256', configDocument);
-const reportData = crypto.hash('sha512', utf8('binding'));
-const names = {
-  root: commonName('EK/AK root'),
-  ca: commonName('EK/AK intermediate'),
-  ak: commonName('instance'),
-};
-
-/** PCRs after the boot and after the agent measured the config document. */
-function quotedPcrs(): Map<number, Uint8Array> {
-  const pcrs = pcrsAfter(boot);
-  pcrs.set(configPcr, digest('sha256', pcrs.get(configPcr)!, configDigest));
-  return pcrs;
-}
-
-const tpm = new FakeTpm();
-const rootKey = await crypto.generateEcKey('P-256');
-const caKey = await crypto.generateEcKey('P-256');
-const anchor: TrustAnchor = {
-  format: 'tpm',
-  name: 'cloud',
-  spkiDigest: crypto.hash('sha256', spkiOf(rootKey)),
-};
-
-let root: Uint8Array;
-let ca: Uint8Array;
-let ak: Uint8Array;
-beforeAll(async () => {
-  root = await issueCertificate(rootKey, {
-    issuer: names.root,
-    subject: names.root,
-    spki: spkiOf(rootKey),
-    extensions: caExtensions(),
-  });
-  ca = await issueCertificate(rootKey, {
-    issuer: names.root,
-    subject: names.ca,
-    spki: spkiOf(caKey),
-    serial: Uint8Array.of(2),
-    extensions: caExtensions(0),
-  });
-  ak = await akCertificate();
-});
-
-const akCertificate = (change: Partial<CertificateContent> = {}, signer = caKey) =>
-  issueCertificate(signer, {
-    issuer: names.ca,
-    subject: names.ak,
-    spki: tpm.akSpki,
-    serial: Uint8Array.of(3),
-    ...change,
-  });
-
-/** Sound evidence, with parts replaced. */
-function material(
-  change: Partial<TpmMaterial> & {
-    readonly quote?: QuoteContent;
-    readonly pcrs?: Map<number, Uint8Array>;
-  } = {},
-): TpmMaterial {
-  const { quote, ...rest } = change;
-  const pcrs = change.pcrs ?? quotedPcrs();
-  const extraData = crypto.hash('sha256', reportData);
-  const attest = tpm.attest(pcrs, { extraData, ...quote });
-  return {
-    attest,
-    signature: tpm.sign(attest, quote),
-    certificates: [ak, ca, root],
-    configExtensions: [configDigest],
-    eventLog: eventLog(boot),
-    ...rest,
-    pcrs,
-  };
-}
-
-const verify = (
-  given: TpmMaterial = material(),
-  endorsements: Endorsements = noEndorsements,
-  anchors: readonly TrustAnchor[] = [anchor],
-) => verifyTpmEvidence(parseTpmCollection(tpmCollection(given)), endorsements, anchors, now);
+import {
+  ak,
+  akCertificate,
+  anchor,
+  boot,
+  ca,
+  configDigest,
+  configDocument,
+  material,
+  now,
+  quotedPcrs,
+  reportData,
+  root,
+  tpm,
+  verify,
+} from './made.js';
 
 describe('genuine TPM evidence (protocol.md s.4)', () => {
   it('verifies up to binding and config document', async () => {
@@ -193,148 +111,6 @@ describe('genuine TPM evidence (protocol.md s.4)', () => {
     const certificate = await akCertificate({ spki: other.akSpki });
     const given = { ...material(), attest, signature: other.sign(attest), pcrs };
     await verify({ ...given, certificates: [certificate, ca, root] });
-  });
-});
-
-describe('step 1: trust in the AK', () => {
-  const usage = (bits: string, unused: number) => [
-    leafExtensions()[0]!,
-    extension(
-      '2.5.29.15',
-      concat(fromHex(`0302${unused.toString(16).padStart(2, '0')}`), fromHex(bits)),
-      true,
-    ),
-  ];
-  const purposes = (...ids: string[]) =>
-    extension('2.5.29.37', der.sequence(...ids.map((id) => der.oid(id))));
-  const weakRsa = new Uint8Array(
-    generateKeyPairSync('rsa', { modulusLength: 1024 }).publicKey.export({
-      format: 'der',
-      type: 'spki',
-    }),
-  );
-  const withAk = async (change: Partial<CertificateContent>, signer = caKey) =>
-    verify(material({ certificates: [await akCertificate(change, signer), ca, root] }));
-  const rows: [string, () => Promise<unknown>, string][] = [
-    [
-      'no certificate and no credential',
-      () => verify({ ...material(), certificates: [] }),
-      'AK_UNTRUSTED',
-    ],
-    ['a root that is not pinned', () => verify(material(), noEndorsements, []), 'UNTRUSTED_ROOT'],
-    [
-      'an anchor of another format',
-      () => verify(material(), noEndorsements, [{ ...anchor, format: 'snp' }]),
-      'UNTRUSTED_ROOT',
-    ],
-    [
-      'a missing intermediate',
-      () => verify(material({ certificates: [ak, root] })),
-      'UNTRUSTED_ROOT',
-    ],
-    ['a certificate by another key', () => withAk({}, rootKey), 'CHAIN_INVALID'],
-    ['a certificate out of date', () => withAk({ notAfter: now - 1000 }), 'CERT_EXPIRED'],
-    ['the certificate of an EK', () => withAk({ extensions: usage('20', 5) }), 'WRONG_KEY_TYPE'],
-    [
-      'a certificate for signing and decryption',
-      () => withAk({ extensions: usage('a0', 5) }),
-      'WRONG_KEY_TYPE',
-    ],
-    [
-      'a certificate for TLS',
-      () => withAk({ extensions: [...leafExtensions(), purposes('1.3.6.1.5.5.7.3.2')] }),
-      'WRONG_KEY_TYPE',
-    ],
-    ['the certificate of a weak key', () => withAk({ spki: weakRsa }), 'WRONG_KEY_TYPE'],
-    ['the certificate of a CA', () => withAk({ extensions: caExtensions() }), 'WRONG_KEY_TYPE'],
-    [
-      'an unknown critical extension',
-      () =>
-        withAk({ extensions: [...leafExtensions(), extension('1.2.3', fromHex('0500'), true)] }),
-      'UNKNOWN_CRITICAL',
-    ],
-    [
-      'the certificate of another AK',
-      () => withAk({ spki: spkiOf(caKey) }),
-      'EVIDENCE_SIGNATURE_INVALID',
-    ],
-    [
-      'a revoked certificate',
-      async () => {
-        const crls = [await issueCrl(caKey, { issuer: names.ca, revoked: [Uint8Array.of(3)] })];
-        return verify(material(), { certificates: [], crls });
-      },
-      'CERT_REVOKED',
-    ],
-    [
-      'a revocation list out of date',
-      async () => {
-        const crls = [await issueCrl(caKey, { issuer: names.ca, nextUpdate: now - 1000 })];
-        return verify(material(), { certificates: [], crls });
-      },
-      'COLLATERAL_STALE',
-    ],
-  ];
-  it.each(rows)('%s is refused', async (_, work, code) => {
-    expect(await refusalOf(work())).toBe(code);
-  });
-
-  it('a certificate may name attestation as its purpose (tcg-kp-AIKCertificate)', async () => {
-    const extensions = [...leafExtensions(), purposes('1.3.6.1.5.5.7.3.2', '2.23.133.8.3')];
-    expect((await withAk({ extensions })).ak.by).toBe('certificate');
-  });
-
-  it("an instance of Google Cloud is Google's word, not a maker of TPMs'", async () => {
-    const instance = der.sequence(
-      der.utf8String('zone'),
-      der.integer(1),
-      der.utf8String('project'),
-      der.integer(2),
-      der.utf8String('name'),
-    );
-    const named = extension('1.3.6.1.4.1.11129.2.1.21', instance);
-    const extensions = [...leafExtensions(), named];
-    const given = material({ certificates: [await akCertificate({ extensions }), ca, root] });
-    const under = (more: Partial<TrustAnchor>) =>
-      verify(given, noEndorsements, [{ ...anchor, ...more }]);
-    expect((await under({})).ak).toMatchObject({ instance: { projectId: 'project' } });
-    expect((await under({ isTpmMaker: true })).ak).toMatchObject({ instance: undefined });
-  });
-
-  it('a critical subject alternative name is read over, as EK and AK certificates have it', async () => {
-    const san = extension('2.5.29.17', fromHex('3000'), true);
-    await withAk({ extensions: [...leafExtensions(), san] });
-  });
-
-  const byCredential = (attributes: number | undefined, name: Uint8Array) => {
-    const akPublic = attributes === undefined ? tpm.akPublic() : tpm.akPublic(attributes);
-    const value = encodeActivatedKey({
-      akName: name,
-      ekDigest: new Uint8Array(32).fill(7),
-      anchorName: 'maker',
-      simulated: false,
-    });
-    const documents = [{ mediaType: activatedAkType, value }];
-    return verify(
-      { ...material({ akPublic }), certificates: [] },
-      { ...noEndorsements, documents },
-    );
-  };
-
-  it('an AK whose credential this server saw activated is trusted', async () => {
-    const claims = await byCredential(undefined, tpm.akName());
-    expect(claims).toMatchObject({ simulated: false, ak: { by: 'activated-credential' } });
-    expect(claims.chipId).toEqual(new Uint8Array(32).fill(7));
-  });
-
-  it('another AK than the activated one is not', async () => {
-    const name = new FakeTpm().akName();
-    expect(await refusalOf(byCredential(undefined, name))).toBe('AK_UNTRUSTED');
-  });
-
-  it('an unrestricted key is no AK, activated or not', async () => {
-    const attributes = 0x00040072;
-    expect(await refusalOf(byCredential(attributes, tpm.akName(attributes)))).toBe('AK_UNTRUSTED');
   });
 });
 
