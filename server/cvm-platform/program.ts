@@ -58,7 +58,7 @@ async function serve(
 ): Promise<Running<PlatformSettings>> {
   const { host, limits, offerMs } = settings;
   const log = createLog(host.name, host.logLevel);
-  const observation = createObservation();
+  const observation = createObservation(host.traces, { service: host.name, log });
   const platform = await openPlatform(settings, log, now);
   const { tenants } = platform;
   const facts = tenantFacts(() => platform.lifecycle.registry.all(), limits.cvmsPerTenantMax);
@@ -83,6 +83,7 @@ async function serve(
         clearInterval(watch);
         await server.stop(shutdownGraceSeconds, shutdownNoticeSeconds);
         await platform.close();
+        await observation.close();
       },
     };
   } catch (error) {

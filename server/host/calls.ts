@@ -8,6 +8,7 @@ import { authorize, needsToken } from './callers/access.js';
 import type { Authenticate, Credentials } from './callers/authenticate.js';
 import type { BoundMethod, CallContext, Caller } from './handlers.js';
 import { errorFields, logField } from './log.js';
+import type { Span, Tracer } from './observe/trace.js';
 import { codeOf, type PeerStatus, peerStatus } from './status.js';
 
 /** One finished call, for whoever keeps records of calls. */
@@ -29,6 +30,8 @@ export interface CallsOptions {
   /** How long a unary call may take where its client asks for no less. */
   readonly unaryMillisecondsMax: () => number;
   readonly onCall?: ((record: CallRecord) => void) | undefined;
+  /** Absent: calls are not traced. */
+  readonly tracer?: Tracer | undefined;
 }
 
 /** What an adapter knows when a call arrives. */
@@ -39,6 +42,8 @@ export interface Incoming {
   /** Whether its answer is a stream, which has no end of its own. */
   readonly streams: boolean;
   readonly credentials: Credentials;
+  /** W3C Trace Context of its client. */
+  readonly traceparent?: string | undefined;
   readonly exportKeyingMaterial?: CallContext['exportKeyingMaterial'];
 }
 
@@ -99,6 +104,7 @@ export class Call implements CallContext {
   readonly peer: string;
   readonly streams: boolean;
   readonly exportKeyingMaterial: CallContext['exportKeyingMaterial'];
+  readonly span: Span | undefined;
   caller: Caller = anonymous;
   /** A handler has it, and will finish it. */
   running = false;
@@ -120,6 +126,7 @@ export class Call implements CallContext {
     this.#options = options;
     this.#closed = closed;
     this.#startMs = performance.now();
+    this.span = options.tracer?.server(incoming.method, incoming.traceparent);
   }
 
   get log(): Logger {
@@ -127,6 +134,7 @@ export class Call implements CallContext {
       [logField.requestId]: this.requestId,
       [logField.method]: this.method,
       [logField.peer]: this.peer,
+      ...(this.span === undefined ? {} : { [logField.traceId]: this.span.traceId }),
     });
     return this.#log;
   }
@@ -233,6 +241,8 @@ export class Call implements CallContext {
     else if (code === 'CANCELLED') this.log.info(fields, 'call ended by its peer');
     else if (error !== undefined) this.log.warn(fields, 'call refused');
     else this.log.info(fields, 'call served');
+    this.span?.set({ 'rpc.system': 'grpc', 'cvmp.request_id': this.requestId });
+    this.span?.end(code);
     this.#options.onCall?.({
       requestId: this.requestId,
       method: this.method,

@@ -11,6 +11,7 @@ import type {
 import type { Logger } from 'pino';
 import { CvmpError } from '#core/errors.js';
 import type { Verb } from './callers/verbs.js';
+import type { Span } from './observe/trace.js';
 
 // Handlers know neither gRPC nor HTTP: the same one stands behind the gRPC port and the web port.
 
@@ -40,6 +41,8 @@ export interface CallContext {
   /** Aborts when the peer is gone, the deadline is over, or the server shuts down. */
   readonly signal: AbortSignal;
   readonly log: Logger;
+  /** Of this call, where it is traced. */
+  readonly span?: Span | undefined;
   /**
    * TLS exporter of this call's own connection (RFC 8446 s.7.5). Only the gRPC port has one; on the
    * web port it is undefined.

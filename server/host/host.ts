@@ -89,6 +89,7 @@ export async function startHost(options: HostOptions): Promise<Host> {
     authenticate: (credentials) => live.authenticate(credentials),
     unaryMillisecondsMax: () => live.unarySecondsMax * 1000,
     now: options.now,
+    tracer: observation.tracer,
     onCall: (record) => {
       counts.onCall(record);
       options.onCall?.(record);

@@ -5,6 +5,7 @@ import { CvmpError } from '#core/errors.js';
 /** Names of all fields that a log line may have; messages are constant, context goes in fields. */
 export const logField = {
   requestId: 'request_id',
+  traceId: 'trace_id',
   method: 'method',
   peer: 'peer',
   role: 'role',

@@ -1,6 +1,7 @@
 import type { ErrorCode } from '#core/errors.js';
 import type { Counter, Histogram } from '#server/host/observe/metrics.js';
 import type { Observation } from '#server/host/observe/observation.js';
+import type { Tracer } from '#server/host/observe/trace.js';
 import type { AuditEvent } from './release/contract.js';
 import type { JournalObserver } from './store/journal.js';
 
@@ -17,9 +18,11 @@ export class KeyServerMetrics implements JournalObserver<AuditEvent> {
   readonly #commits: Counter;
   readonly #commitRecords: Histogram;
   readonly #commitSeconds: Histogram;
+  readonly #tracer: Tracer | undefined;
   #sessions = 0;
 
-  constructor({ metrics, readiness }: Observation) {
+  constructor({ metrics, readiness, tracer }: Observation) {
+    this.#tracer = tracer;
     this.#requests = metrics.counters(
       'cvmp_key_requests_total',
       'Requests of attested agents, by kind and code.',
@@ -90,6 +93,7 @@ export class KeyServerMetrics implements JournalObserver<AuditEvent> {
     this.#commits.add();
     this.#commitRecords.observe(operations);
     this.#commitSeconds.observe(seconds);
+    this.#tracer?.past('store.commit', seconds, { 'cvmp.operations': operations });
     for (const { operation, code } of events) this.#decisions(operation, code ?? 'OK').add();
   }
 }

@@ -91,7 +91,7 @@ async function serve(
 ): Promise<Running<KeyServerSettings>> {
   const log = createLog(settings.host.name, settings.host.logLevel);
   let live = liveParts(settings);
-  const observation = createObservation();
+  const observation = createObservation(settings.host.traces, { service: settings.host.name, log });
   const metrics = new KeyServerMetrics(observation);
   const masterKey = readMasterKeyFile(settings.store.masterKeyFile);
   const { randomBytes } = crypto;
@@ -135,6 +135,7 @@ async function serve(
         await host.stop(shutdownGraceSeconds, shutdownNoticeSeconds);
         await endorsements.close();
         await state.close();
+        await observation.close();
       },
     };
   } catch (error) {

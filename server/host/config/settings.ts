@@ -6,11 +6,12 @@ import type { GrpcLimits } from '../grpc/listener.js';
 import type { BoundService } from '../handlers.js';
 import type { HostOptions, LiveHostOptions } from '../host.js';
 import type { LogLevel } from '../log.js';
-import type { Observation } from '../observe/observation.js';
+import type { Observation, TraceSettings } from '../observe/observation.js';
 import { type Endpoint, parseEndpoint } from '../tls.js';
 import type { WebLimits } from '../web/listener.js';
 import { type CallerSettings, loadIssuers, readCallers } from './callers.js';
 import { readPublicKey, readTls, type TlsFiles } from './files.js';
+import { readMetrics, readTraces } from './observing.js';
 import type { ConfigReader } from './reader.js';
 
 /** What every server's configuration file holds beside its own entries. */
@@ -26,6 +27,8 @@ export interface HostSettings {
   };
   /** Metrics and health without TLS; undefined: off. */
   readonly observe: Endpoint | undefined;
+  /** undefined: off. */
+  readonly traces: TraceSettings | undefined;
   readonly tls: TlsFiles;
   /** Files with operators' public keys: COSE_Key, base64url in one line. */
   readonly operatorKeyFiles: readonly string[];
@@ -84,7 +87,8 @@ export function readHostSettings(config: ConfigReader, defaults: HostDefaults): 
       }),
       limits: readWebLimits(web, defaults),
     })),
-    observe: config.section('metrics', (metrics) => readMetricsEndpoint(metrics, defaults)),
+    observe: config.section('metrics', (metrics) => readMetrics(metrics, defaults.metricsPort)),
+    traces: config.section('traces', readTraces),
     operatorKeyFiles: config.paths('operator_key_files', {
       max: 64,
       default: [],
@@ -122,14 +126,6 @@ function readEndpoint(section: ConfigReader, port: number): Endpoint {
     why: 'reachable from this machine only, until you say otherwise',
   });
   return parseEndpoint(text, section.name('listen'));
-}
-
-function readMetricsEndpoint(section: ConfigReader, defaults: HostDefaults): Endpoint | undefined {
-  const text = section.text('listen', {
-    default: `127.0.0.1:${defaults.metricsPort}`,
-    why: '/metrics, /livez, /readyz without TLS, for this machine; off: nowhere',
-  });
-  return text === 'off' ? undefined : parseEndpoint(text, section.name('listen'));
 }
 
 function readGrpcLimits(section: ConfigReader, defaults: HostDefaults): GrpcLimits {

@@ -54,6 +54,7 @@ export function createAdmission(
                 tenant: header('cvmp-tenant'),
                 certificate: () => connection?.certificate(),
               },
+              traceparent: header('traceparent'),
               exportKeyingMaterial: connection?.exportKeyingMaterial,
             });
             call = begun;

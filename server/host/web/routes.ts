@@ -86,6 +86,7 @@ async function serve(
     method: methodName(handler.method),
     peer: peerOf(request),
     streams: handler.method.methodKind !== 'unary',
+    traceparent: universal.header.get('traceparent') ?? undefined,
     credentials: {
       authorization: universal.header.get('authorization') ?? undefined,
       tenant: universal.header.get('cvmp-tenant') ?? undefined,

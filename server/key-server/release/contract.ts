@@ -4,6 +4,7 @@ import type { KeyRecord, RootEpoch } from '#core/keying/key-record.js';
 import type { KeyingPolicy, KeyPurpose } from '#core/keying/policy.js';
 import type { LogEvent } from '#core/log/record.js';
 import type { TenantChange, TenantRegistry } from '#server/host/callers/tenants.js';
+import type { Span } from '#server/host/observe/trace.js';
 import type { Page, PageRequest } from '#server/host/paging.js';
 import type { KeyAdmin } from '../lifecycle/contract.js';
 import type { LogReading } from '../log/reading.js';
@@ -83,6 +84,8 @@ export interface Policies {
 export interface CallContext {
   /** Id that the log uses for this call. */
   readonly requestId: string;
+  /** Of this call, where it is traced. */
+  readonly span?: Span | undefined;
   /** Absent: the server itself. */
   readonly caller?: { readonly role: string; readonly actor?: string };
 }

@@ -250,6 +250,7 @@ export class SessionStream implements StreamReceiver<typeof SessionRequestSchema
 
   async #decide({ grant, told }: OpenSession, message: AgentMessage): Promise<void> {
     const started = performance.now();
+    const span = this.#context.span?.child(message.request.case ?? 'none');
     let code: ErrorCode | 'OK' = 'OK';
     const decided: Told = {};
     try {
@@ -268,6 +269,7 @@ export class SessionStream implements StreamReceiver<typeof SessionRequestSchema
     } finally {
       const seconds = (performance.now() - started) / 1000;
       this.#parts.metrics?.request(message.request.case, code, seconds);
+      span?.end(code);
       this.#inFlight -= 1;
       this.#waitForRequests();
       this.#endWhenDone();

@@ -25,6 +25,7 @@ import type { SessionEvidence } from '#core/session/server.js';
 import { crypto } from '#crypto';
 import { type AnchoredKeys, demandActive, keysSince } from '#server/host/callers/tenant.js';
 import type { TenantRegistry } from '#server/host/callers/tenants.js';
+import { type Span, traced } from '#server/host/observe/trace.js';
 import type { KeyServerMetrics } from '../metrics.js';
 import type {
   AuditLog,
@@ -61,6 +62,7 @@ export interface Attested extends Told {
 
 /** What an attestation came to know before it was decided, for the audit record. */
 interface Findings {
+  readonly span: Span | undefined;
   format?: string;
   tenantId?: string;
   cvmName?: string;
@@ -94,28 +96,33 @@ export class Verifier {
     activate: Activate,
     before?: SessionGrant,
   ): Promise<Attested> {
-    const findings: Findings = {};
+    const span = call.span?.child('attestation');
+    const findings: Findings = { span };
     const evidenceDigest = crypto.hash('sha256', evidence.collection);
     const started = performance.now();
     const record = async (code: ErrorCode | undefined) => {
-      const receipt = await this.#options.audit.record({
-        operation: 'attest',
-        tenantId: findings.tenantId,
-        actor: 'agent',
-        cvmName: findings.cvmName,
-        policyDigest: findings.policy?.digest,
-        policyId: findings.policy?.policy.policyId,
-        policyVersion: findings.policy?.policy.version,
-        level: findings.level,
-        failedChecks: findings.failedChecks,
-        evidenceFormat: findings.format,
-        evidenceDigest,
-        sessionId: evidence.sessionId,
-        requestId: call.requestId,
-        code,
-      });
+      const receipt = await traced(span, 'decision.record', () =>
+        this.#options.audit.record({
+          operation: 'attest',
+          tenantId: findings.tenantId,
+          actor: 'agent',
+          cvmName: findings.cvmName,
+          policyDigest: findings.policy?.digest,
+          policyId: findings.policy?.policy.policyId,
+          policyVersion: findings.policy?.policy.version,
+          level: findings.level,
+          failedChecks: findings.failedChecks,
+          evidenceFormat: findings.format,
+          evidenceDigest,
+          sessionId: evidence.sessionId,
+          requestId: call.requestId,
+          code,
+        }),
+      );
       const seconds = (performance.now() - started) / 1000;
       this.#options.metrics?.attested(findings.format, code ?? 'OK', seconds);
+      span?.set({ 'cvmp.format': findings.format ?? 'unknown' });
+      span?.end(code);
       return receipt;
     };
     try {
@@ -141,9 +148,11 @@ export class Verifier {
     findings.cvmName = evidence.document.cvmName;
     if (before !== undefined) requireSameCvm(before, evidence, verified);
     const keys = await this.#keys(evidence);
-    const policy = await this.#policy(evidence);
+    const policy = await traced(findings.span, 'policy.find', () => this.#policy(evidence));
     findings.policy = policy;
-    const result = appraise(verified, appraisalPolicy(policy));
+    const result = await traced(findings.span, 'policy.appraise', () =>
+      appraise(verified, appraisalPolicy(policy)),
+    );
     findings.failedChecks = result.failures;
     const level = accepted(result);
     findings.level = level;
@@ -171,14 +180,21 @@ export class Verifier {
     activate: Activate,
   ): Promise<VerifiedEvidence> {
     const { anchors, source, revocation, now } = this.#options;
-    const opened = openEvidence(evidence.collection, schemes);
+    const { span } = findings;
+    const opened = await traced(span, 'evidence.open', () =>
+      openEvidence(evidence.collection, schemes),
+    );
     findings.format = opened.scheme.format;
     const held = this.#options.endorsements(opened.scheme.format);
     const inputs = { anchors, endorsements: held, at: now() };
     const needs = await endorsementNeeds(opened, inputs);
-    const obtained = await obtainAll(source, needs, revocation, held);
+    const obtained = await traced(span, 'endorsements.obtain', () =>
+      obtainAll(source, needs, revocation, held),
+    );
     const endorsements = joinEndorsements(obtained, await this.#verifierKeys(opened, evidence));
-    return verifyOpened(opened, evidence, { anchors, endorsements, activate, at: now() });
+    return traced(span, 'evidence.verify', () =>
+      verifyOpened(opened, evidence, { anchors, endorsements, activate, at: now() }),
+    );
   }
 
   /**

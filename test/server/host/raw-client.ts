@@ -21,14 +21,19 @@ export class RawClient {
     onTestFinished(() => this.#client.close());
   }
 
-  unary(method: string, bytes: Uint8Array, authorization?: string): Promise<Outcome> {
+  unary(
+    method: string,
+    bytes: Uint8Array,
+    authorization?: string,
+    headers: Readonly<Record<string, string>> = {},
+  ): Promise<Outcome> {
     return new Promise((resolve) => {
       this.#client.makeUnaryRequest(
         `/${method}`,
         asBytes,
         asBytes,
         Buffer.from(bytes),
-        metadataOf(authorization),
+        metadataOf(authorization, headers),
         (error, answer) => {
           resolve(error === null ? { code: 0, answer: answer as Uint8Array } : outcome(error));
         },
@@ -84,8 +89,12 @@ export function told(result: Outcome): string {
   return `${status[result.code]}/${detail?.code ?? '-'}${field}`;
 }
 
-function metadataOf(authorization: string | undefined): Metadata {
+function metadataOf(
+  authorization: string | undefined,
+  headers: Readonly<Record<string, string>> = {},
+): Metadata {
   const metadata = new Metadata();
+  for (const [name, value] of Object.entries(headers)) metadata.set(name, value);
   if (authorization !== undefined) metadata.set('authorization', authorization);
   return metadata;
 }
