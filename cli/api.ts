@@ -8,19 +8,15 @@ import {
   type Transport,
 } from '@connectrpc/connect';
 import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
-import { toBase64Url } from '#core/bytes.js';
-import { mintCwt } from '#core/cose/cwt.js';
-import type { EcPrivateKey } from '#core/crypto.js';
 import { CvmpError, isErrorCode } from '#core/errors.js';
-import { crypto } from '#crypto';
 import { AuditService } from '#gen/cvmp/v1/audit_pb.js';
 import { ErrorDetailSchema } from '#gen/cvmp/v1/error_pb.js';
 import { KeyAdminService } from '#gen/cvmp/v1/key_admin_pb.js';
 import { CvmService } from '#gen/cvmp/v1/platform_pb.js';
 import { PolicyService } from '#gen/cvmp/v1/policy_pb.js';
-import { TenantService } from '#gen/cvmp/v1/tenant_pb.js';
-import { readKeyFile } from './profile/key-file.js';
+import { AccessService, TenantService } from '#gen/cvmp/v1/tenant_pb.js';
 import type { Profile, ServerEntry } from './profile/profile.js';
+import { type Caller, mintToken, speakerOf } from './profile/speaker.js';
 import type { ErrorReport } from './terminal/output.js';
 
 /** Clients of the servers that a profile names. */
@@ -29,14 +25,13 @@ export interface ServerApis {
   keys(): Client<typeof KeyAdminService>;
   audit(): Client<typeof AuditService>;
   cvms(): Client<typeof CvmService>;
+  /** For tenants: the same service on each server. */
+  access(server: 'key_server' | 'platform'): Client<typeof AccessService>;
   /** For operators: the same service on each server. */
   tenants(server: 'key_server' | 'platform'): Client<typeof TenantService>;
   /** Ends the connections. */
   close(): void;
 }
-
-/** In whose name a call is made. */
-export type Caller = 'tenant' | 'operator';
 
 /** Gives the transport to a server; the tests' gives one without sockets. */
 export type Connect = (
@@ -44,35 +39,7 @@ export type Connect = (
   authorize: Interceptor,
 ) => { readonly transport: Transport; close(): void };
 
-/** Seconds that a token lives which this command mints for its own calls. */
-const tokenSeconds = 300;
 const callTimeoutMs = 60_000;
-
-/**
- * A bearer token for one server: a CWT that the caller's own key signs.
- * @param issuer tenant id, or `operator`
- * @param lifetimeSeconds at most 3600
- */
-export async function mintToken(
-  key: EcPrivateKey,
-  caller: Caller,
-  issuer: string,
-  audience: string,
-  nowMs: number,
-  lifetimeSeconds = tokenSeconds,
-): Promise<string> {
-  const now = Math.floor(nowMs / 1000);
-  const claims = {
-    iss: issuer,
-    sub: issuer,
-    aud: audience,
-    exp: now + lifetimeSeconds,
-    iat: now,
-    cti: crypto.randomBytes(16),
-    scope: [caller],
-  };
-  return toBase64Url(await mintCwt(key, claims));
-}
 
 /**
  * TLS 1.3 to the server's address, trusting only the CA that the profile names for it.
@@ -119,6 +86,7 @@ export function serverApis(profile: Profile, connect: Connect, now: () => number
     keys: () => createClient(KeyAdminService, open('key_server', 'tenant')),
     audit: () => createClient(AuditService, open('key_server', 'tenant')),
     cvms: () => createClient(CvmService, open('platform', 'tenant')),
+    access: (server) => createClient(AccessService, open(server, 'tenant')),
     tenants: (server) => createClient(TenantService, open(server, 'operator')),
     close: () => {
       for (const connection of connections.values()) connection.close();
@@ -133,25 +101,10 @@ function authorizer(
   now: () => number,
 ): Interceptor {
   return (next) => async (request) => {
-    const { key, issuer } = await callerKey(profile, caller);
-    const token = await mintToken(key, caller, issuer, server.name, now());
+    const token = await mintToken(await speakerOf(profile, caller), server.name, now());
     request.header.set('authorization', `Bearer ${token}`);
     return next(request);
   };
-}
-
-/** The key that speaks for the caller, and its issuer name. @throws CvmpError CONFIG, USAGE */
-export async function callerKey(
-  profile: Profile,
-  caller: Caller,
-): Promise<{ readonly key: EcPrivateKey; readonly issuer: string }> {
-  const file = caller === 'tenant' ? profile.tenantKey : profile.operatorKey;
-  const issuer = caller === 'tenant' ? profile.tenant : 'operator';
-  if (file === undefined || issuer === undefined) {
-    const why = `${profile.file} names no ${caller}_key: this profile is not that of ${caller === 'operator' ? 'an operator' : 'a tenant'}`;
-    throw new CvmpError('CONFIG', why, { field: `${caller}_key` });
-  }
-  return { key: await readKeyFile(file), issuer };
 }
 
 /** What a caught error says: by its detail where a server sent one, else by the error table. */

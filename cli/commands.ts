@@ -1,5 +1,7 @@
 import type { Command } from './command.js';
 import { auditList } from './commands/audit-list.js';
+import { certificateAdd } from './commands/certificate-add.js';
+import { certificateRemove } from './commands/certificate-remove.js';
 import { cvmCreate } from './commands/cvm-create.js';
 import { cvmDelete } from './commands/cvm-delete.js';
 import { cvmList } from './commands/cvm-list.js';
@@ -9,6 +11,8 @@ import { cvmStop } from './commands/cvm-stop.js';
 import { cvmUpdate } from './commands/cvm-update.js';
 import { cvmVerify } from './commands/cvm-verify.js';
 import { cvmWatch } from './commands/cvm-watch.js';
+import { delegateCreate } from './commands/delegate-create.js';
+import { delegateRevoke } from './commands/delegate-revoke.js';
 import { dev } from './commands/dev.js';
 import { earAppraise } from './commands/ear-appraise.js';
 import { earKey } from './commands/ear-key.js';
@@ -42,8 +46,14 @@ import { policyShow } from './commands/policy-show.js';
 import { policySign } from './commands/policy-sign.js';
 import { signerInit } from './commands/signer-init.js';
 import { tenantInit } from './commands/tenant-init.js';
+import { tenantLimit } from './commands/tenant-limit.js';
 import { tenantList } from './commands/tenant-list.js';
 import { tenantRegister } from './commands/tenant-register.js';
+import { tenantReplaceKey } from './commands/tenant-replace-key.js';
+import { tenantResume } from './commands/tenant-resume.js';
+import { tenantRotate } from './commands/tenant-rotate.js';
+import { tenantShow } from './commands/tenant-show.js';
+import { tenantSuspend } from './commands/tenant-suspend.js';
 import { token } from './commands/token.js';
 
 /** Every command, in the order of the overview. */
@@ -88,9 +98,19 @@ export const commands: readonly Command[] = [
   earAppraise,
   earKey,
   tenantInit,
+  tenantShow,
+  tenantRotate,
   signerInit,
+  delegateCreate,
+  delegateRevoke,
+  certificateAdd,
+  certificateRemove,
   tenantRegister,
   tenantList,
+  tenantLimit,
+  tenantSuspend,
+  tenantResume,
+  tenantReplaceKey,
   operatorInit,
   token,
   hostDoctor,

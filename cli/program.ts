@@ -164,7 +164,7 @@ function countPositionals(command: Command, given: readonly string[], help: stri
   const named = command.positionals ?? [];
   const required = named.filter((name) => !name.startsWith('['));
   if (given.length < required.length) throw usage(`${required[given.length]} is missing`, help);
-  const many = named.some((name) => name.endsWith('...'));
+  const many = named.some((name) => name.includes('...'));
   if (!many && given.length > named.length) {
     throw usage(`what is ${given[named.length]} for?`, help);
   }

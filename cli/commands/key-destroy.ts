@@ -1,6 +1,5 @@
 import { toHex } from '#core/bytes.js';
 import type { KeyInfo } from '#gen/cvmp/v1/key_admin_pb.js';
-import { callerKey } from '../api.js';
 import { type CommandContext, command } from '../command.js';
 import { timeText } from '../cvm/cvm-text.js';
 import {
@@ -13,6 +12,7 @@ import {
 } from '../keys/destruction.js';
 import { ask, fetchKey } from '../keys/key-change.js';
 import { keyFields, keyOutput } from '../keys/key-text.js';
+import { callerKey } from '../profile/speaker.js';
 import { confirm } from '../terminal/confirm.js';
 import { readTypedBytes } from '../terminal/typed.js';
 

@@ -1,7 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { toHex } from '#core/bytes.js';
 import { CvmpError } from '#core/errors.js';
-import { callerKey } from '../api.js';
 import { command } from '../command.js';
 import {
   isKeyId,
@@ -14,6 +13,7 @@ import {
 } from '../keys/destruction.js';
 import { fetchKey } from '../keys/key-change.js';
 import { readKeyFile } from '../profile/key-file.js';
+import { callerKey } from '../profile/speaker.js';
 import { confirm } from '../terminal/confirm.js';
 import { readTypedBytes } from '../terminal/typed.js';
 

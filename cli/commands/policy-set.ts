@@ -5,7 +5,6 @@ import {
   PolicyResponseSchema,
   type SetKeyPolicy,
 } from '#gen/cvmp/v1/policy_pb.js';
-import { callerKey } from '../api.js';
 import { type CommandContext, command } from '../command.js';
 import { policyOptions, withReferenceValues } from '../measure/reference-values.js';
 import { checkWritten, completePolicy, parsePolicy } from '../policy/policy-file.js';
@@ -16,6 +15,7 @@ import {
   readSigned,
   signPolicy,
 } from '../policy/signed-policy.js';
+import { callerKey } from '../profile/speaker.js';
 import { fields, type Output } from '../terminal/output.js';
 import { toReadable } from '../terminal/readable.js';
 import { readTypedBytes, readTypedText } from '../terminal/typed.js';

@@ -1,10 +1,10 @@
 import { toHex } from '#core/bytes.js';
 import { CvmpError } from '#core/errors.js';
 import { SetKeyPolicySchema } from '#gen/cvmp/v1/policy_pb.js';
-import { callerKey } from '../api.js';
 import { command } from '../command.js';
 import { policyYaml } from '../policy/policy-file.js';
 import { fetchPolicy } from '../policy/signed-policy.js';
+import { callerKey } from '../profile/speaker.js';
 import { toReadable } from '../terminal/readable.js';
 import { wholeNumber } from '../terminal/typed.js';
 

@@ -3,7 +3,6 @@ import { toHex } from '#core/bytes.js';
 import { peekSigned } from '#core/cose/quorum.js';
 import { CvmpError } from '#core/errors.js';
 import { policyType } from '#wire/signed-policy.js';
-import { callerKey } from '../api.js';
 import { command } from '../command.js';
 import { checkWritten, completePolicy, parsePolicy } from '../policy/policy-file.js';
 import {
@@ -14,6 +13,7 @@ import {
   startPolicy,
 } from '../policy/signed-policy.js';
 import { readKeyFile } from '../profile/key-file.js';
+import { callerKey } from '../profile/speaker.js';
 import { fields } from '../terminal/output.js';
 import { readTypedBytes, readTypedText } from '../terminal/typed.js';
 

@@ -34,6 +34,10 @@ export interface Profile {
   readonly tenantKey: string | undefined;
   /** PKCS#8 PEM, P-384: signs ID blocks. */
   readonly idBlockKey: string | undefined;
+  /** What a delegate has in the place of the tenant's key; both or neither. */
+  readonly delegation: string | undefined;
+  /** PKCS#8 PEM: signs tokens under the delegation. */
+  readonly delegateKey: string | undefined;
   /** PKCS#8 PEM: an operator's key, for registering tenants. */
   readonly operatorKey: string | undefined;
   /** PEM certificates of roots that are trusted beside the vendors' (simulated hardware). */
@@ -72,6 +76,8 @@ export function parseProfile(text: string, file: string): Profile {
     tenant: root.text('tenant', namePattern, 'a name of a-z, 0-9 and -'),
     tenantKey: optionalPath('tenant_key'),
     idBlockKey: optionalPath('id_block_key'),
+    delegation: optionalPath('delegation'),
+    delegateKey: optionalPath('delegate_key'),
     operatorKey: optionalPath('operator_key'),
     trustAnchors: root.texts('trust_anchors').map(path),
     keyServer: root.section('key_server', (entries) => keyServerEntry(entries, path)),

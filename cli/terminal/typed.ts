@@ -78,3 +78,8 @@ export function typedTime(typed: string, option: string): number {
   const why = `--${option} must be a time such as 2027-01-31T12:00:00Z, or seconds since 1970`;
   throw new CvmpError('USAGE', why, { field: option });
 }
+
+/** Words with commas between, as typed; undefined where nothing was. */
+export function wordList(typed: string | undefined): readonly string[] | undefined {
+  return typed?.split(',').filter((word) => word !== '');
+}

@@ -3,7 +3,7 @@ import { asText, decodeMap } from '../cbor/read.js';
 import type { CborValue } from '../cbor/value.js';
 import type { EcPrivateKey } from '../crypto.js';
 import { coseKey, type EcPublicKey, readCoseKey } from './key.js';
-import { demandQuorum, signTogether } from './quorum.js';
+import { demandQuorum, peekSigned, signTogether } from './quorum.js';
 
 /** A tenant's word that the holder of another key may do some things for it (RFC 8747 `cnf`). */
 export interface Delegation {
@@ -64,7 +64,15 @@ export async function openDelegation(
   tenantKey: EcPublicKey,
 ): Promise<Delegation> {
   const rule = { signers: [tenantKey], threshold: 1 };
-  const { payload } = await demandQuorum(bytes, typ, rule);
+  return read((await demandQuorum(bytes, typ, rule)).payload);
+}
+
+/** What a delegation says, unverified. @throws CvmpError MALFORMED, NOT_CANONICAL, SIZE */
+export function peekDelegation(bytes: Uint8Array): Delegation {
+  return read(peekSigned(bytes, typ).payload);
+}
+
+function read(payload: Uint8Array): Delegation {
   return decodeMap(payload, 'delegation', (m) => ({
     iss: m.text(claim.iss, 'iss', name),
     sub: m.text(claim.sub, 'sub', name),
