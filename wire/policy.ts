@@ -65,6 +65,7 @@ export function policyOf(message: SetKeyPolicy): KeyingPolicy {
     levels: message.levels.map(levelOf),
     svnFloor: message.svnFloor,
     keyRules: keyRulesOf(message.keyRules),
+    reattest: message.reattest,
     destroyDelaySeconds: message.destroyDelaySeconds || destroyDelaySecondsDefault,
     quorums: {
       setPolicy: quorumOf(message.quorums?.setPolicy, 'policy.quorums.set_policy'),
@@ -87,6 +88,7 @@ function keyRulesOf(message: KeyRulesMessage | undefined): KeyRules {
     keysMax: message?.keysMax || keysMaxDefault,
     tenantOnlyRaises: message?.tenantOnlyRaises ?? false,
     leaseSeconds: message?.leaseSeconds || leaseSecondsDefault,
+    singleInstance: message?.singleInstance ?? false,
   };
 }
 

@@ -3,6 +3,7 @@ import { asArray, asBytes, asInteger, decodeMap, type MapReader } from '../cbor/
 import type { CborValue } from '../cbor/value.js';
 import { CvmpError } from '../errors.js';
 import { purposeNumbers } from './derivation.js';
+import type { InstanceLease } from './instance-lease.js';
 import type { KeyPurpose } from './policy.js';
 
 /** States of a key (protocol.md s.6.9; SP 800-57 part 1 s.7). */
@@ -66,6 +67,8 @@ export interface KeyRecord {
   /** Agents that moved their disk to the newest epoch retire the older ones. */
   readonly agentsRetireEpochs: boolean;
   readonly destruction: PendingDestruction | undefined;
+  /** Which instance has it, where one at a time may; undefined: none had it yet. */
+  readonly lease: InstanceLease | undefined;
 }
 
 /** Root keys that a key may have at once: the newest and what is not retired yet. */
@@ -82,7 +85,7 @@ const stateNumbers: Record<KeyState, number> = {
 
 /** Deterministic CBOR, a closed map. */
 export function encodeKeyRecord(record: KeyRecord): Uint8Array {
-  const { destruction } = record;
+  const { destruction, lease } = record;
   const map = new Map<number, CborValue>([
     [1, record.keyId],
     [2, record.tenantId],
@@ -105,6 +108,13 @@ export function encodeKeyRecord(record: KeyRecord): Uint8Array {
     [19, record.compromisedSince],
     [20, record.agentsRetireEpochs],
   ]);
+  if (lease !== undefined) {
+    const entries: [number, CborValue][] = [
+      [1, lease.instanceId],
+      [2, lease.until],
+    ];
+    map.set(22, new Map(entries));
+  }
   if (destruction !== undefined) {
     const { requested, due, orderDigest } = destruction;
     const entries: [number, CborValue][] = [
@@ -143,6 +153,7 @@ export function decodeKeyRecord(bytes: Uint8Array): KeyRecord {
       compromisedSince: m.integer(19, 'compromised_since'),
       agentsRetireEpochs: m.boolean(20, 'agents_retire_epochs'),
       destruction: m.optional(21, () => m.map(21, 'destruction', readDestruction)),
+      lease: m.optional(22, () => m.map(22, 'lease', readLease)),
     };
   });
 }
@@ -157,6 +168,13 @@ function readRoot(item: CborValue, field: string): RootEpoch {
     wrapped: asBytes(wrapped, `${field}.wrapped`, { max: 128 }),
     created: asInteger(created, `${field}.created`),
     confirmed: asInteger(confirmed, `${field}.confirmed`),
+  };
+}
+
+function readLease(m: MapReader): InstanceLease {
+  return {
+    instanceId: m.bytes(1, 'instance_id', { length: 32 }),
+    until: m.integer(2, 'until'),
   };
 }
 

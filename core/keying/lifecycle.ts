@@ -9,6 +9,7 @@ export type KeyOperation =
   | 'update'
   | 'suspend'
   | 'resume'
+  | 'take over'
   | 'mark compromised'
   | 'rotate'
   | 'retire epochs'
@@ -26,6 +27,7 @@ const nothing = (code: ErrorCode): Record<KeyOperation, Transition> => ({
   update: code,
   suspend: code,
   resume: code,
+  'take over': code,
   'mark compromised': code,
   rotate: code,
   'retire epochs': code,
@@ -44,6 +46,7 @@ export const keyLifecycle: Record<KeyState, Record<KeyOperation, Transition>> = 
     reallocate: 'pre-active',
     acquire: 'pre-active',
     confirm: 'active',
+    'take over': 'pre-active',
     'mark compromised': 'pre-active',
     destroy: 'destroy-pending',
   },
@@ -54,6 +57,7 @@ export const keyLifecycle: Record<KeyState, Record<KeyOperation, Transition>> = 
     confirm: 'active',
     update: 'active',
     suspend: 'suspended',
+    'take over': 'active',
     'mark compromised': 'active',
     rotate: 'active',
     'retire epochs': 'active',
@@ -63,6 +67,7 @@ export const keyLifecycle: Record<KeyState, Record<KeyOperation, Transition>> = 
     ...nothing('KEY_SUSPENDED'),
     suspend: 'suspended',
     resume: 'active',
+    'take over': 'suspended',
     'mark compromised': 'suspended',
     destroy: 'destroy-pending',
     'cancel destroy': 'KEY_STATE',

@@ -31,6 +31,8 @@ export interface KeyRules {
   /** Only the tenant raises floors, by `svnFloor`. */
   readonly tenantOnlyRaises: boolean;
   readonly leaseSeconds: number;
+  /** One running instance at a time has a key. */
+  readonly singleInstance: boolean;
 }
 
 /** Who must sign what is done under a policy; undefined: the tenant's signing key alone. */
@@ -57,6 +59,8 @@ export interface KeyingPolicy {
   /** Lowest SVN for new keys and floor of all existing ones. */
   readonly svnFloor: number;
   readonly keyRules: KeyRules;
+  /** Sessions that were attested before this version must attest again. */
+  readonly reattest: boolean;
   readonly quorums: Quorums;
   /** Between the order to destroy a key and its destruction. */
   readonly destroyDelaySeconds: number;

@@ -34,6 +34,17 @@ export function resume(record: KeyRecord, now: number): KeyRecord {
 }
 
 /**
+ * Takes the key from the instance that has it, for another one.
+ * @throws CvmpError KEY_DESTROYED, KEY_STATE
+ */
+export function takeOver(record: KeyRecord, now: number): KeyRecord {
+  nextState(record.state, 'take over');
+  const { lease } = record;
+  if (lease === undefined || lease.until === 0) return record;
+  return moved(record, now, { lease: { ...lease, until: 0 } });
+}
+
+/**
  * Marks every root key that there is. It is not taken back: a new root key is the way out.
  * @throws CvmpError KEY_DESTROYED
  */

@@ -46,6 +46,10 @@ export function keyAdminService({ keys, keyAdmin, identity, now }: Parts): Bound
       return { key: keyInfo(await keyAdmin.resume(orderOf(request, context))) };
     },
 
+    async takeOverKey(request, context) {
+      return { key: keyInfo(await keyAdmin.takeOver(orderOf(request, context))) };
+    },
+
     async markKeyCompromised(request, context) {
       return { key: keyInfo(await keyAdmin.markCompromised(orderOf(request, context))) };
     },
@@ -163,6 +167,8 @@ function keyInfo(key: KeyInfo): MessageInitShape<typeof KeyInfoSchema> {
       ...sometime('confirmed', root.confirmed),
     })),
     agentsRetireEpochs: key.agentsRetireEpochs,
+    instanceId: key.lease?.instanceId ?? new Uint8Array(),
+    ...sometime('leaseExpires', key.lease?.until ?? 0),
     ...sometime('activated', key.activated),
     ...sometime('compromisedSince', key.compromisedSince),
     ...sometime('destroyDue', key.destruction?.due ?? 0),

@@ -33,6 +33,10 @@ export type Notice =
 /** An attested session while its stream is open. */
 export interface LiveSession {
   readonly tenantId: string;
+  /** Of its last attestation. */
+  readonly grant: SessionGrant;
+  /** Keys that its requests named, KeyIDs in hex. */
+  readonly keys: ReadonlySet<string>;
   /** Passes on what concerns it. Must not throw. */
   tell(notice: Notice): void;
 }
@@ -66,10 +70,20 @@ export class NoticeBoard {
     return all;
   }
 
-  /** Tells the sessions of a tenant. Only after what it tells of is durable. */
-  publish(tenantId: string, notice: Notice): void {
+  /**
+   * Tells the sessions of a tenant. Only after what it tells of is durable.
+   * @returns their number
+   */
+  publish(tenantId: string, notice: Notice): number {
     const own = this.#sessions.get(tenantId);
-    if (own !== undefined) tellAll([...own], own, notice);
+    if (own === undefined) return 0;
+    tellAll([...own], own, notice);
+    return own.size;
+  }
+
+  /** Live sessions of a tenant. */
+  of(tenantId: string): readonly LiveSession[] {
+    return [...(this.#sessions.get(tenantId) ?? [])];
   }
 
   /** Tells every session. */

@@ -43,6 +43,11 @@ export function policyService(
       };
     },
 
+    async requireReattestation({ policyId }, context) {
+      const tenantId = tenantOf(context);
+      return { sessions: await policies.requireReattestation(tenantId, policyId, context) };
+    },
+
     async getKeyPolicy({ policyId, version }, context) {
       const stored = await policies.get(tenantOf(context), policyId, numberOf(version));
       return {

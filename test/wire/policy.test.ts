@@ -120,7 +120,9 @@ describe('a policy from its message', () => {
         keysMax: 1000,
         tenantOnlyRaises: false,
         leaseSeconds: 86_400,
+        singleInstance: false,
       },
+      reattest: false,
       destroyDelaySeconds: 604_800,
       quorums: { setPolicy: undefined, destroyKey: undefined },
     });
@@ -149,7 +151,9 @@ describe('a policy from its message', () => {
           keysMax: 5,
           tenantOnlyRaises: true,
           leaseSeconds: 60,
+          singleInstance: true,
         },
+        reattest: true,
       }),
     );
     expect(policy).toMatchObject({
@@ -162,7 +166,9 @@ describe('a policy from its message', () => {
         keysMax: 5,
         tenantOnlyRaises: true,
         leaseSeconds: 60,
+        singleInstance: true,
       },
+      reattest: true,
     });
     expect(policy.appraisal.allowSimulated).toBe(true);
     expect(policy.appraisal.formats.get('snp')).toMatchObject({

@@ -17,7 +17,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file cvmp/v1/key_admin.proto.
  */
 export const file_cvmp_v1_key_admin: GenFile = /*@__PURE__*/
-  fileDesc("Chdjdm1wL3YxL2tleV9hZG1pbi5wcm90bxIHY3ZtcC52MSLDBAoHS2V5SW5mbxIOCgZrZXlfaWQYASABKAwSIAoFc3RhdGUYAiABKA4yES5jdm1wLnYxLktleVN0YXRlEhEKCXN2bl9mbG9vchgDIAEoDRITCgtzdm5fcmV0aXJlZBgEIAEoDRINCgVlcG9jaBgFIAEoDRIkCgdwdXJwb3NlGAYgASgOMhMuY3ZtcC52MS5LZXlQdXJwb3NlEg4KBmxlbmd0aBgHIAEoDRIRCglwb2xpY3lfaWQYCCABKAkSEAoIY3ZtX25hbWUYCSABKAkSKwoHY3JlYXRlZBgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIcmVsZWFzZWQYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhAKCHJldmlzaW9uGAwgASgEEi8KC3N0YXRlX3NpbmNlGA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBItCglhY3RpdmF0ZWQYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiEKBmVwb2NocxgPIAMoCzIRLmN2bXAudjEuS2V5RXBvY2gSNQoRY29tcHJvbWlzZWRfc2luY2UYECABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhwKFGFnZW50c19yZXRpcmVfZXBvY2hzGBEgASgIEi8KC2Rlc3Ryb3lfZHVlGBIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKKAQoIS2V5RXBvY2gSDQoFZXBvY2gYASABKA0SKwoHY3JlYXRlZBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLQoJY29uZmlybWVkGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgtjb21wcm9taXNlZBgEIAEoCCIoCg1HZXRLZXlSZXF1ZXN0EhcKBmtleV9pZBgBIAEoDEIHukgEegJoECIvCg5HZXRLZXlSZXNwb25zZRIdCgNrZXkYASABKAsyEC5jdm1wLnYxLktleUluZm8iTAoPTGlzdEtleXNSZXF1ZXN0EhsKCXBhZ2Vfc2l6ZRgBIAEoDUIIukgFKgMY6AcSHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMYgAEiSwoQTGlzdEtleXNSZXNwb25zZRIeCgRrZXlzGAEgAygLMhAuY3ZtcC52MS5LZXlJbmZvEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJkChFTdXNwZW5kS2V5UmVxdWVzdBIXCgZrZXlfaWQYASABKAxCB7pIBHoCaBASGwoKcmVxdWVzdF9pZBgCIAEoDEIHukgEegJoEBIZChFleHBlY3RlZF9yZXZpc2lvbhgDIAEoBCIzChJTdXNwZW5kS2V5UmVzcG9uc2USHQoDa2V5GAEgASgLMhAuY3ZtcC52MS5LZXlJbmZvImMKEFJlc3VtZUtleVJlcXVlc3QSFwoGa2V5X2lkGAEgASgMQge6SAR6AmgQEhsKCnJlcXVlc3RfaWQYAiABKAxCB7pIBHoCaBASGQoRZXhwZWN0ZWRfcmV2aXNpb24YAyABKAQiMgoRUmVzdW1lS2V5UmVzcG9uc2USHQoDa2V5GAEgASgLMhAuY3ZtcC52MS5LZXlJbmZvImwKGU1hcmtLZXlDb21wcm9taXNlZFJlcXVlc3QSFwoGa2V5X2lkGAEgASgMQge6SAR6AmgQEhsKCnJlcXVlc3RfaWQYAiABKAxCB7pIBHoCaBASGQoRZXhwZWN0ZWRfcmV2aXNpb24YAyABKAQiOwoaTWFya0tleUNvbXByb21pc2VkUmVzcG9uc2USHQoDa2V5GAEgASgLMhAuY3ZtcC52MS5LZXlJbmZvIoEBChBSb3RhdGVLZXlSZXF1ZXN0EhcKBmtleV9pZBgBIAEoDEIHukgEegJoEBIbCgpyZXF1ZXN0X2lkGAIgASgMQge6SAR6AmgQEhkKEWV4cGVjdGVkX3JldmlzaW9uGAMgASgEEhwKFGFnZW50c19yZXRpcmVfZXBvY2hzGAQgASgIIjIKEVJvdGF0ZUtleVJlc3BvbnNlEh0KA2tleRgBIAEoCzIQLmN2bXAudjEuS2V5SW5mbyKBAQoWUmV0aXJlS2V5RXBvY2hzUmVxdWVzdBIXCgZrZXlfaWQYASABKAxCB7pIBHoCaBASGwoKcmVxdWVzdF9pZBgCIAEoDEIHukgEegJoEBIZChFleHBlY3RlZF9yZXZpc2lvbhgDIAEoBBIWCgViZWxvdxgEIAEoDUIHukgEKgIoAiI4ChdSZXRpcmVLZXlFcG9jaHNSZXNwb25zZRIdCgNrZXkYASABKAsyEC5jdm1wLnYxLktleUluZm8i1wEKE0tleURlc3RydWN0aW9uT3JkZXISHAoJdGVuYW50X2lkGAEgASgJQgm6SAZyBBABGD8SFwoGa2V5X2lkGAIgASgMQge6SAR6AmgQEiIKEWV4cGVjdGVkX3JldmlzaW9uGAMgASgEQge6SAQyAigBEhsKCnJlcXVlc3RfaWQYBCABKAxCB7pIBHoCaBASLgoKbm90X2JlZm9yZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGAoGcmVhc29uGAYgASgJQgi6SAVyAxiAAiI1ChFEZXN0cm95S2V5UmVxdWVzdBIgCgxzaWduZWRfb3JkZXIYASABKAxCCrpIB3oFEAEYgCAiMwoSRGVzdHJveUtleVJlc3BvbnNlEh0KA2tleRgBIAEoCzIQLmN2bXAudjEuS2V5SW5mbyJnChRDYW5jZWxEZXN0cm95UmVxdWVzdBIXCgZrZXlfaWQYASABKAxCB7pIBHoCaBASGwoKcmVxdWVzdF9pZBgCIAEoDEIHukgEegJoEBIZChFleHBlY3RlZF9yZXZpc2lvbhgDIAEoBCI2ChVDYW5jZWxEZXN0cm95UmVzcG9uc2USHQoDa2V5GAEgASgLMhAuY3ZtcC52MS5LZXlJbmZvIjgKEUdldFJlY2VpcHRSZXF1ZXN0EiMKB2tleV9pZHMYASADKAxCErpID5IBDAgBEGQYASIEegJoECIsChJHZXRSZWNlaXB0UmVzcG9uc2USFgoOc2lnbmVkX3JlY2VpcHQYASABKAwi0wEKEkRlc3RydWN0aW9uUmVjZWlwdBIRCgl0ZW5hbnRfaWQYASABKAkSIwoEa2V5cxgCIAMoCzIVLmN2bXAudjEuRGVzdHJveWVkS2V5EigKBHRpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmNoZWNrcG9pbnQYBCABKAwSNQoRdmF1bHRfbGFzdF9jb3BpZWQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhAKCGV4cG9ydGVkGAYgASgIIqICCgxEZXN0cm95ZWRLZXkSDgoGa2V5X2lkGAEgASgMEisKB2NyZWF0ZWQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCHJlbGVhc2VkGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIrCgdvcmRlcmVkGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIUCgxvcmRlcl9kaWdlc3QYBSABKAwSLQoJZGVzdHJveWVkGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZlcG9jaHMYByABKA0SJQoGbG9nZ2VkGAggASgLMhUuY3ZtcC52MS5Mb2dnZWRSZWNvcmQqpgEKCEtleVN0YXRlEhkKFUtFWV9TVEFURV9VTlNQRUNJRklFRBAAEhgKFEtFWV9TVEFURV9QUkVfQUNUSVZFEAESFAoQS0VZX1NUQVRFX0FDVElWRRACEhcKE0tFWV9TVEFURV9TVVNQRU5ERUQQAxIXChNLRVlfU1RBVEVfREVTVFJPWUVEEAQSHQoZS0VZX1NUQVRFX0RFU1RST1lfUEVORElORxAFMu8FCg9LZXlBZG1pblNlcnZpY2USOQoGR2V0S2V5EhYuY3ZtcC52MS5HZXRLZXlSZXF1ZXN0GhcuY3ZtcC52MS5HZXRLZXlSZXNwb25zZRI/CghMaXN0S2V5cxIYLmN2bXAudjEuTGlzdEtleXNSZXF1ZXN0GhkuY3ZtcC52MS5MaXN0S2V5c1Jlc3BvbnNlEkUKClN1c3BlbmRLZXkSGi5jdm1wLnYxLlN1c3BlbmRLZXlSZXF1ZXN0GhsuY3ZtcC52MS5TdXNwZW5kS2V5UmVzcG9uc2USQgoJUmVzdW1lS2V5EhkuY3ZtcC52MS5SZXN1bWVLZXlSZXF1ZXN0GhouY3ZtcC52MS5SZXN1bWVLZXlSZXNwb25zZRJdChJNYXJrS2V5Q29tcHJvbWlzZWQSIi5jdm1wLnYxLk1hcmtLZXlDb21wcm9taXNlZFJlcXVlc3QaIy5jdm1wLnYxLk1hcmtLZXlDb21wcm9taXNlZFJlc3BvbnNlEkIKCVJvdGF0ZUtleRIZLmN2bXAudjEuUm90YXRlS2V5UmVxdWVzdBoaLmN2bXAudjEuUm90YXRlS2V5UmVzcG9uc2USVAoPUmV0aXJlS2V5RXBvY2hzEh8uY3ZtcC52MS5SZXRpcmVLZXlFcG9jaHNSZXF1ZXN0GiAuY3ZtcC52MS5SZXRpcmVLZXlFcG9jaHNSZXNwb25zZRJFCgpEZXN0cm95S2V5EhouY3ZtcC52MS5EZXN0cm95S2V5UmVxdWVzdBobLmN2bXAudjEuRGVzdHJveUtleVJlc3BvbnNlEk4KDUNhbmNlbERlc3Ryb3kSHS5jdm1wLnYxLkNhbmNlbERlc3Ryb3lSZXF1ZXN0Gh4uY3ZtcC52MS5DYW5jZWxEZXN0cm95UmVzcG9uc2USRQoKR2V0UmVjZWlwdBIaLmN2bXAudjEuR2V0UmVjZWlwdFJlcXVlc3QaGy5jdm1wLnYxLkdldFJlY2VpcHRSZXNwb25zZWIGcHJvdG8z", [file_buf_validate_validate, file_cvmp_v1_audit, file_cvmp_v1_key, file_google_protobuf_timestamp]);
+  fileDesc("Chdjdm1wL3YxL2tleV9hZG1pbi5wcm90bxIHY3ZtcC52MSKLBQoHS2V5SW5mbxIOCgZrZXlfaWQYASABKAwSIAoFc3RhdGUYAiABKA4yES5jdm1wLnYxLktleVN0YXRlEhEKCXN2bl9mbG9vchgDIAEoDRITCgtzdm5fcmV0aXJlZBgEIAEoDRINCgVlcG9jaBgFIAEoDRIkCgdwdXJwb3NlGAYgASgOMhMuY3ZtcC52MS5LZXlQdXJwb3NlEg4KBmxlbmd0aBgHIAEoDRIRCglwb2xpY3lfaWQYCCABKAkSEAoIY3ZtX25hbWUYCSABKAkSKwoHY3JlYXRlZBgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIcmVsZWFzZWQYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhAKCHJldmlzaW9uGAwgASgEEi8KC3N0YXRlX3NpbmNlGA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBItCglhY3RpdmF0ZWQYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiEKBmVwb2NocxgPIAMoCzIRLmN2bXAudjEuS2V5RXBvY2gSNQoRY29tcHJvbWlzZWRfc2luY2UYECABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhwKFGFnZW50c19yZXRpcmVfZXBvY2hzGBEgASgIEi8KC2Rlc3Ryb3lfZHVlGBIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgtpbnN0YW5jZV9pZBgTIAEoDBIxCg1sZWFzZV9leHBpcmVzGBQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKKAQoIS2V5RXBvY2gSDQoFZXBvY2gYASABKA0SKwoHY3JlYXRlZBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLQoJY29uZmlybWVkGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgtjb21wcm9taXNlZBgEIAEoCCIoCg1HZXRLZXlSZXF1ZXN0EhcKBmtleV9pZBgBIAEoDEIHukgEegJoECIvCg5HZXRLZXlSZXNwb25zZRIdCgNrZXkYASABKAsyEC5jdm1wLnYxLktleUluZm8iTAoPTGlzdEtleXNSZXF1ZXN0EhsKCXBhZ2Vfc2l6ZRgBIAEoDUIIukgFKgMY6AcSHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMYgAEiSwoQTGlzdEtleXNSZXNwb25zZRIeCgRrZXlzGAEgAygLMhAuY3ZtcC52MS5LZXlJbmZvEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJkChFTdXNwZW5kS2V5UmVxdWVzdBIXCgZrZXlfaWQYASABKAxCB7pIBHoCaBASGwoKcmVxdWVzdF9pZBgCIAEoDEIHukgEegJoEBIZChFleHBlY3RlZF9yZXZpc2lvbhgDIAEoBCIzChJTdXNwZW5kS2V5UmVzcG9uc2USHQoDa2V5GAEgASgLMhAuY3ZtcC52MS5LZXlJbmZvImMKEFJlc3VtZUtleVJlcXVlc3QSFwoGa2V5X2lkGAEgASgMQge6SAR6AmgQEhsKCnJlcXVlc3RfaWQYAiABKAxCB7pIBHoCaBASGQoRZXhwZWN0ZWRfcmV2aXNpb24YAyABKAQiMgoRUmVzdW1lS2V5UmVzcG9uc2USHQoDa2V5GAEgASgLMhAuY3ZtcC52MS5LZXlJbmZvImUKElRha2VPdmVyS2V5UmVxdWVzdBIXCgZrZXlfaWQYASABKAxCB7pIBHoCaBASGwoKcmVxdWVzdF9pZBgCIAEoDEIHukgEegJoEBIZChFleHBlY3RlZF9yZXZpc2lvbhgDIAEoBCI0ChNUYWtlT3ZlcktleVJlc3BvbnNlEh0KA2tleRgBIAEoCzIQLmN2bXAudjEuS2V5SW5mbyJsChlNYXJrS2V5Q29tcHJvbWlzZWRSZXF1ZXN0EhcKBmtleV9pZBgBIAEoDEIHukgEegJoEBIbCgpyZXF1ZXN0X2lkGAIgASgMQge6SAR6AmgQEhkKEWV4cGVjdGVkX3JldmlzaW9uGAMgASgEIjsKGk1hcmtLZXlDb21wcm9taXNlZFJlc3BvbnNlEh0KA2tleRgBIAEoCzIQLmN2bXAudjEuS2V5SW5mbyKBAQoQUm90YXRlS2V5UmVxdWVzdBIXCgZrZXlfaWQYASABKAxCB7pIBHoCaBASGwoKcmVxdWVzdF9pZBgCIAEoDEIHukgEegJoEBIZChFleHBlY3RlZF9yZXZpc2lvbhgDIAEoBBIcChRhZ2VudHNfcmV0aXJlX2Vwb2NocxgEIAEoCCIyChFSb3RhdGVLZXlSZXNwb25zZRIdCgNrZXkYASABKAsyEC5jdm1wLnYxLktleUluZm8igQEKFlJldGlyZUtleUVwb2Noc1JlcXVlc3QSFwoGa2V5X2lkGAEgASgMQge6SAR6AmgQEhsKCnJlcXVlc3RfaWQYAiABKAxCB7pIBHoCaBASGQoRZXhwZWN0ZWRfcmV2aXNpb24YAyABKAQSFgoFYmVsb3cYBCABKA1CB7pIBCoCKAIiOAoXUmV0aXJlS2V5RXBvY2hzUmVzcG9uc2USHQoDa2V5GAEgASgLMhAuY3ZtcC52MS5LZXlJbmZvItcBChNLZXlEZXN0cnVjdGlvbk9yZGVyEhwKCXRlbmFudF9pZBgBIAEoCUIJukgGcgQQARg/EhcKBmtleV9pZBgCIAEoDEIHukgEegJoEBIiChFleHBlY3RlZF9yZXZpc2lvbhgDIAEoBEIHukgEMgIoARIbCgpyZXF1ZXN0X2lkGAQgASgMQge6SAR6AmgQEi4KCm5vdF9iZWZvcmUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhgKBnJlYXNvbhgGIAEoCUIIukgFcgMYgAIiNQoRRGVzdHJveUtleVJlcXVlc3QSIAoMc2lnbmVkX29yZGVyGAEgASgMQgq6SAd6BRABGIAgIjMKEkRlc3Ryb3lLZXlSZXNwb25zZRIdCgNrZXkYASABKAsyEC5jdm1wLnYxLktleUluZm8iZwoUQ2FuY2VsRGVzdHJveVJlcXVlc3QSFwoGa2V5X2lkGAEgASgMQge6SAR6AmgQEhsKCnJlcXVlc3RfaWQYAiABKAxCB7pIBHoCaBASGQoRZXhwZWN0ZWRfcmV2aXNpb24YAyABKAQiNgoVQ2FuY2VsRGVzdHJveVJlc3BvbnNlEh0KA2tleRgBIAEoCzIQLmN2bXAudjEuS2V5SW5mbyI4ChFHZXRSZWNlaXB0UmVxdWVzdBIjCgdrZXlfaWRzGAEgAygMQhK6SA+SAQwIARBkGAEiBHoCaBAiLAoSR2V0UmVjZWlwdFJlc3BvbnNlEhYKDnNpZ25lZF9yZWNlaXB0GAEgASgMItMBChJEZXN0cnVjdGlvblJlY2VpcHQSEQoJdGVuYW50X2lkGAEgASgJEiMKBGtleXMYAiADKAsyFS5jdm1wLnYxLkRlc3Ryb3llZEtleRIoCgR0aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpjaGVja3BvaW50GAQgASgMEjUKEXZhdWx0X2xhc3RfY29waWVkGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghleHBvcnRlZBgGIAEoCCKiAgoMRGVzdHJveWVkS2V5Eg4KBmtleV9pZBgBIAEoDBIrCgdjcmVhdGVkGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghyZWxlYXNlZBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKwoHb3JkZXJlZBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFAoMb3JkZXJfZGlnZXN0GAUgASgMEi0KCWRlc3Ryb3llZBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGZXBvY2hzGAcgASgNEiUKBmxvZ2dlZBgIIAEoCzIVLmN2bXAudjEuTG9nZ2VkUmVjb3JkKqYBCghLZXlTdGF0ZRIZChVLRVlfU1RBVEVfVU5TUEVDSUZJRUQQABIYChRLRVlfU1RBVEVfUFJFX0FDVElWRRABEhQKEEtFWV9TVEFURV9BQ1RJVkUQAhIXChNLRVlfU1RBVEVfU1VTUEVOREVEEAMSFwoTS0VZX1NUQVRFX0RFU1RST1lFRBAEEh0KGUtFWV9TVEFURV9ERVNUUk9ZX1BFTkRJTkcQBTK5BgoPS2V5QWRtaW5TZXJ2aWNlEjkKBkdldEtleRIWLmN2bXAudjEuR2V0S2V5UmVxdWVzdBoXLmN2bXAudjEuR2V0S2V5UmVzcG9uc2USPwoITGlzdEtleXMSGC5jdm1wLnYxLkxpc3RLZXlzUmVxdWVzdBoZLmN2bXAudjEuTGlzdEtleXNSZXNwb25zZRJFCgpTdXNwZW5kS2V5EhouY3ZtcC52MS5TdXNwZW5kS2V5UmVxdWVzdBobLmN2bXAudjEuU3VzcGVuZEtleVJlc3BvbnNlEkIKCVJlc3VtZUtleRIZLmN2bXAudjEuUmVzdW1lS2V5UmVxdWVzdBoaLmN2bXAudjEuUmVzdW1lS2V5UmVzcG9uc2USXQoSTWFya0tleUNvbXByb21pc2VkEiIuY3ZtcC52MS5NYXJrS2V5Q29tcHJvbWlzZWRSZXF1ZXN0GiMuY3ZtcC52MS5NYXJrS2V5Q29tcHJvbWlzZWRSZXNwb25zZRJCCglSb3RhdGVLZXkSGS5jdm1wLnYxLlJvdGF0ZUtleVJlcXVlc3QaGi5jdm1wLnYxLlJvdGF0ZUtleVJlc3BvbnNlElQKD1JldGlyZUtleUVwb2NocxIfLmN2bXAudjEuUmV0aXJlS2V5RXBvY2hzUmVxdWVzdBogLmN2bXAudjEuUmV0aXJlS2V5RXBvY2hzUmVzcG9uc2USRQoKRGVzdHJveUtleRIaLmN2bXAudjEuRGVzdHJveUtleVJlcXVlc3QaGy5jdm1wLnYxLkRlc3Ryb3lLZXlSZXNwb25zZRJOCg1DYW5jZWxEZXN0cm95Eh0uY3ZtcC52MS5DYW5jZWxEZXN0cm95UmVxdWVzdBoeLmN2bXAudjEuQ2FuY2VsRGVzdHJveVJlc3BvbnNlEkgKC1Rha2VPdmVyS2V5EhsuY3ZtcC52MS5UYWtlT3ZlcktleVJlcXVlc3QaHC5jdm1wLnYxLlRha2VPdmVyS2V5UmVzcG9uc2USRQoKR2V0UmVjZWlwdBIaLmN2bXAudjEuR2V0UmVjZWlwdFJlcXVlc3QaGy5jdm1wLnYxLkdldFJlY2VpcHRSZXNwb25zZWIGcHJvdG8z", [file_buf_validate_validate, file_cvmp_v1_audit, file_cvmp_v1_key, file_google_protobuf_timestamp]);
 
 /**
  * What is known of a key beside its secret.
@@ -150,6 +150,21 @@ export type KeyInfo = Message<"cvmp.v1.KeyInfo"> & {
    * @generated from field: google.protobuf.Timestamp destroy_due = 18;
    */
   destroyDue?: Timestamp | undefined;
+
+  /**
+   * Instance that has the key, where one at a time may: REPORT_ID or thumbprint of the agent's
+   * instance key; empty: none had it yet.
+   *
+   * @generated from field: bytes instance_id = 19;
+   */
+  instanceId: Uint8Array;
+
+  /**
+   * End of its lease; absent where the tenant took the key from it.
+   *
+   * @generated from field: google.protobuf.Timestamp lease_expires = 20;
+   */
+  leaseExpires?: Timestamp | undefined;
 };
 
 /**
@@ -412,6 +427,62 @@ export const ResumeKeyResponseSchema: GenMessage<ResumeKeyResponse> = /*@__PURE_
   messageDesc(file_cvmp_v1_key_admin, 9);
 
 /**
+ * Names a key to take over.
+ *
+ * @generated from message cvmp.v1.TakeOverKeyRequest
+ */
+export type TakeOverKeyRequest = Message<"cvmp.v1.TakeOverKeyRequest"> & {
+  /**
+   * KeyID.
+   *
+   * @generated from field: bytes key_id = 1;
+   */
+  keyId: Uint8Array;
+
+  /**
+   * Chosen by the caller.
+   *
+   * @generated from field: bytes request_id = 2;
+   */
+  requestId: Uint8Array;
+
+  /**
+   * Refused unless this is its revision now; 0: whatever it is.
+   *
+   * @generated from field: uint64 expected_revision = 3;
+   */
+  expectedRevision: bigint;
+};
+
+/**
+ * Describes the message cvmp.v1.TakeOverKeyRequest.
+ * Use `create(TakeOverKeyRequestSchema)` to create a new message.
+ */
+export const TakeOverKeyRequestSchema: GenMessage<TakeOverKeyRequest> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_key_admin, 10);
+
+/**
+ * The key as it is then.
+ *
+ * @generated from message cvmp.v1.TakeOverKeyResponse
+ */
+export type TakeOverKeyResponse = Message<"cvmp.v1.TakeOverKeyResponse"> & {
+  /**
+   * Its record.
+   *
+   * @generated from field: cvmp.v1.KeyInfo key = 1;
+   */
+  key?: KeyInfo | undefined;
+};
+
+/**
+ * Describes the message cvmp.v1.TakeOverKeyResponse.
+ * Use `create(TakeOverKeyResponseSchema)` to create a new message.
+ */
+export const TakeOverKeyResponseSchema: GenMessage<TakeOverKeyResponse> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_key_admin, 11);
+
+/**
  * Names a compromised key.
  *
  * @generated from message cvmp.v1.MarkKeyCompromisedRequest
@@ -444,7 +515,7 @@ export type MarkKeyCompromisedRequest = Message<"cvmp.v1.MarkKeyCompromisedReque
  * Use `create(MarkKeyCompromisedRequestSchema)` to create a new message.
  */
 export const MarkKeyCompromisedRequestSchema: GenMessage<MarkKeyCompromisedRequest> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_key_admin, 10);
+  messageDesc(file_cvmp_v1_key_admin, 12);
 
 /**
  * The key as it is then.
@@ -465,7 +536,7 @@ export type MarkKeyCompromisedResponse = Message<"cvmp.v1.MarkKeyCompromisedResp
  * Use `create(MarkKeyCompromisedResponseSchema)` to create a new message.
  */
 export const MarkKeyCompromisedResponseSchema: GenMessage<MarkKeyCompromisedResponse> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_key_admin, 11);
+  messageDesc(file_cvmp_v1_key_admin, 13);
 
 /**
  * Names a key that needs a new root key.
@@ -508,7 +579,7 @@ export type RotateKeyRequest = Message<"cvmp.v1.RotateKeyRequest"> & {
  * Use `create(RotateKeyRequestSchema)` to create a new message.
  */
 export const RotateKeyRequestSchema: GenMessage<RotateKeyRequest> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_key_admin, 12);
+  messageDesc(file_cvmp_v1_key_admin, 14);
 
 /**
  * The key as it is then.
@@ -529,7 +600,7 @@ export type RotateKeyResponse = Message<"cvmp.v1.RotateKeyResponse"> & {
  * Use `create(RotateKeyResponseSchema)` to create a new message.
  */
 export const RotateKeyResponseSchema: GenMessage<RotateKeyResponse> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_key_admin, 13);
+  messageDesc(file_cvmp_v1_key_admin, 15);
 
 /**
  * Names epochs that nobody needs any more.
@@ -571,7 +642,7 @@ export type RetireKeyEpochsRequest = Message<"cvmp.v1.RetireKeyEpochsRequest"> &
  * Use `create(RetireKeyEpochsRequestSchema)` to create a new message.
  */
 export const RetireKeyEpochsRequestSchema: GenMessage<RetireKeyEpochsRequest> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_key_admin, 14);
+  messageDesc(file_cvmp_v1_key_admin, 16);
 
 /**
  * The key as it is then.
@@ -592,7 +663,7 @@ export type RetireKeyEpochsResponse = Message<"cvmp.v1.RetireKeyEpochsResponse">
  * Use `create(RetireKeyEpochsResponseSchema)` to create a new message.
  */
 export const RetireKeyEpochsResponseSchema: GenMessage<RetireKeyEpochsResponse> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_key_admin, 15);
+  messageDesc(file_cvmp_v1_key_admin, 17);
 
 /**
  * Payload of a signed order. Bound to the revision of the key, it is good for one time: taken back,
@@ -649,7 +720,7 @@ export type KeyDestructionOrder = Message<"cvmp.v1.KeyDestructionOrder"> & {
  * Use `create(KeyDestructionOrderSchema)` to create a new message.
  */
 export const KeyDestructionOrderSchema: GenMessage<KeyDestructionOrder> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_key_admin, 16);
+  messageDesc(file_cvmp_v1_key_admin, 18);
 
 /**
  * Carries an order.
@@ -672,7 +743,7 @@ export type DestroyKeyRequest = Message<"cvmp.v1.DestroyKeyRequest"> & {
  * Use `create(DestroyKeyRequestSchema)` to create a new message.
  */
 export const DestroyKeyRequestSchema: GenMessage<DestroyKeyRequest> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_key_admin, 17);
+  messageDesc(file_cvmp_v1_key_admin, 19);
 
 /**
  * The key as it is then.
@@ -693,7 +764,7 @@ export type DestroyKeyResponse = Message<"cvmp.v1.DestroyKeyResponse"> & {
  * Use `create(DestroyKeyResponseSchema)` to create a new message.
  */
 export const DestroyKeyResponseSchema: GenMessage<DestroyKeyResponse> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_key_admin, 18);
+  messageDesc(file_cvmp_v1_key_admin, 20);
 
 /**
  * Names a key to keep.
@@ -728,7 +799,7 @@ export type CancelDestroyRequest = Message<"cvmp.v1.CancelDestroyRequest"> & {
  * Use `create(CancelDestroyRequestSchema)` to create a new message.
  */
 export const CancelDestroyRequestSchema: GenMessage<CancelDestroyRequest> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_key_admin, 19);
+  messageDesc(file_cvmp_v1_key_admin, 21);
 
 /**
  * The key as it is then.
@@ -749,7 +820,7 @@ export type CancelDestroyResponse = Message<"cvmp.v1.CancelDestroyResponse"> & {
  * Use `create(CancelDestroyResponseSchema)` to create a new message.
  */
 export const CancelDestroyResponseSchema: GenMessage<CancelDestroyResponse> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_key_admin, 20);
+  messageDesc(file_cvmp_v1_key_admin, 22);
 
 /**
  * Names destroyed keys.
@@ -770,7 +841,7 @@ export type GetReceiptRequest = Message<"cvmp.v1.GetReceiptRequest"> & {
  * Use `create(GetReceiptRequestSchema)` to create a new message.
  */
 export const GetReceiptRequestSchema: GenMessage<GetReceiptRequest> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_key_admin, 21);
+  messageDesc(file_cvmp_v1_key_admin, 23);
 
 /**
  * A receipt.
@@ -792,7 +863,7 @@ export type GetReceiptResponse = Message<"cvmp.v1.GetReceiptResponse"> & {
  * Use `create(GetReceiptResponseSchema)` to create a new message.
  */
 export const GetReceiptResponseSchema: GenMessage<GetReceiptResponse> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_key_admin, 22);
+  messageDesc(file_cvmp_v1_key_admin, 24);
 
 /**
  * What the Key Server says of keys that it destroyed.
@@ -849,7 +920,7 @@ export type DestructionReceipt = Message<"cvmp.v1.DestructionReceipt"> & {
  * Use `create(DestructionReceiptSchema)` to create a new message.
  */
 export const DestructionReceiptSchema: GenMessage<DestructionReceipt> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_key_admin, 23);
+  messageDesc(file_cvmp_v1_key_admin, 25);
 
 /**
  * A tombstone. Its KeyID is never used again.
@@ -919,7 +990,7 @@ export type DestroyedKey = Message<"cvmp.v1.DestroyedKey"> & {
  * Use `create(DestroyedKeySchema)` to create a new message.
  */
 export const DestroyedKeySchema: GenMessage<DestroyedKey> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_key_admin, 24);
+  messageDesc(file_cvmp_v1_key_admin, 26);
 
 /**
  * States of a key (protocol.md s.6.9; SP 800-57 part 1 s.7).
@@ -1083,6 +1154,17 @@ export const KeyAdminService: GenService<{
     methodKind: "unary";
     input: typeof CancelDestroyRequestSchema;
     output: typeof CancelDestroyResponseSchema;
+  },
+  /**
+   * Takes a key that one instance at a time has from the instance that has it: the next other one
+   * gets it, that one no more.
+   *
+   * @generated from rpc cvmp.v1.KeyAdminService.TakeOverKey
+   */
+  takeOverKey: {
+    methodKind: "unary";
+    input: typeof TakeOverKeyRequestSchema;
+    output: typeof TakeOverKeyResponseSchema;
   },
   /**
    * What proves that keys are destroyed.

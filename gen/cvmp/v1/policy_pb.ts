@@ -27,7 +27,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file cvmp/v1/policy.proto.
  */
 export const file_cvmp_v1_policy: GenFile = /*@__PURE__*/
-  fileDesc("ChRjdm1wL3YxL3BvbGljeS5wcm90bxIHY3ZtcC52MSJKChNTZXRLZXlQb2xpY3lSZXF1ZXN0EiIKDXNpZ25lZF9wb2xpY3kYASABKAxCC7pICHoGEAEYgIAQEg8KB2RyeV9ydW4YAiABKAgiYQoUU2V0S2V5UG9saWN5UmVzcG9uc2USFwoPc2lnbmVkX3Jlc3BvbnNlGAEgASgMEjAKD3BvbGljeV9yZXNwb25zZRgCIAEoCzIXLmN2bXAudjEuUG9saWN5UmVzcG9uc2UiZgoTR2V0S2V5UG9saWN5UmVxdWVzdBI+Cglwb2xpY3lfaWQYASABKAlCK7pIKHImMiReW2EtejAtOV0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPyQSDwoHdmVyc2lvbhgCIAEoBCJkChRHZXRLZXlQb2xpY3lSZXNwb25zZRIVCg1zaWduZWRfcG9saWN5GAEgASgMEiUKBnBvbGljeRgCIAEoCzIVLmN2bXAudjEuU2V0S2V5UG9saWN5Eg4KBmRpZ2VzdBgDIAEoDCJTChZMaXN0S2V5UG9saWNpZXNSZXF1ZXN0EhsKCXBhZ2Vfc2l6ZRgBIAEoDUIIukgFKgMY6AcSHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMYgAEiXAoXTGlzdEtleVBvbGljaWVzUmVzcG9uc2USKAoIcG9saWNpZXMYASADKAsyFi5jdm1wLnYxLlBvbGljeVN1bW1hcnkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJImYKDVBvbGljeVN1bW1hcnkSEQoJcG9saWN5X2lkGAEgASgJEg8KB3ZlcnNpb24YAiABKAQSDgoGZGlnZXN0GAMgASgMEhEKCXN2bl9mbG9vchgEIAEoDRIOCgZsZXZlbHMYBSABKA0i/gQKDFNldEtleVBvbGljeRI+Cgl0ZW5hbnRfaWQYASABKAlCK7pIKHImMiReW2EtejAtOV0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPyQSPgoJcG9saWN5X2lkGAIgASgJQiu6SChyJjIkXlthLXowLTldKFthLXowLTktXXswLDYxfVthLXowLTldKT8kEhgKB3ZlcnNpb24YAyABKARCB7pIBDICKAESHwoLcHJldl9kaWdlc3QYBCABKAxCCrpIB9gBAXoCaCASLgoKbm90X2JlZm9yZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLQoJbm90X2FmdGVyGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBJeCgljdm1fbmFtZXMYByADKAlCS7pISJIBRQgBEIACGAEiPHI6MjheKFthLXowLTldKFthLXowLTktXXswLDYxfVthLXowLTldKT98W2EtejAtOS1dezAsNjJ9XCopJBIzCglhcHByYWlzYWwYCCABKAsyGC5jdm1wLnYxLkFwcHJhaXNhbFBvbGljeUIGukgDyAEBEi0KBmxldmVscxgJIAMoCzIRLmN2bXAudjEuU3ZuTGV2ZWxCCrpIB5IBBAgBEEASHAoJc3ZuX2Zsb29yGAogASgNQgm6SAYqBBhAKAESJAoJa2V5X3J1bGVzGAsgASgLMhEuY3ZtcC52MS5LZXlSdWxlcxIhCgdxdW9ydW1zGAwgASgLMhAuY3ZtcC52MS5RdW9ydW1zEikKFWRlc3Ryb3lfZGVsYXlfc2Vjb25kcxgNIAEoDUIKukgHKgUYgOeEDyJUCgdRdW9ydW1zEiMKCnNldF9wb2xpY3kYASABKAsyDy5jdm1wLnYxLlF1b3J1bRIkCgtkZXN0cm95X2tleRgCIAEoCzIPLmN2bXAudjEuUXVvcnVtIk4KBlF1b3J1bRImCgdzaWduZXJzGAEgAygMQhW6SBKSAQ8IARAQGAEiB3oFEAEYgAISHAoJdGhyZXNob2xkGAIgASgNQgm6SAYqBBgQKAEi/gIKD0FwcHJhaXNhbFBvbGljeRIXCg9hbGxvd19zaW11bGF0ZWQYASABKAgSOgoPY2hhbm5lbF9iaW5kaW5nGAIgASgOMhcuY3ZtcC52MS5DaGFubmVsQmluZGluZ0IIukgFggECEAESHgoDc25wGAMgASgLMhEuY3ZtcC52MS5TbnBSdWxlcxIeCgN0ZHgYBCABKAsyES5jdm1wLnYxLlRkeFJ1bGVzEh4KA3RwbRgFIAEoCzIRLmN2bXAudjEuVHBtUnVsZXMSKQoJYXp1cmVfc25wGAYgASgLMhYuY3ZtcC52MS5BenVyZVNucFJ1bGVzEikKCWF6dXJlX3RkeBgHIAEoCzIWLmN2bXAudjEuQXp1cmVUZHhSdWxlcxIeCgNjY2EYCCABKAsyES5jdm1wLnYxLkNjYVJ1bGVzEiAKBHN2c20YCiABKAsyEi5jdm1wLnYxLlN2c21SdWxlcxIeCgNlYXIYFCABKAsyES5jdm1wLnYxLkVhclJ1bGVzIqkBCglTdnNtUnVsZXMSKwoIaGFyZHdhcmUYASABKAsyES5jdm1wLnYxLlNucFJ1bGVzQga6SAPIAQESTQoIc2VydmljZXMYAiADKAlCO7pIOJIBNRBAGAEiL3ItMiteWzAtOWEtZl17OH0oLVswLTlhLWZdezR9KXszfS1bMC05YS1mXXsxMn0kEiAKBGJvb3QYAyABKAsyEi5jdm1wLnYxLkJvb3RSdWxlcyJmCg1BenVyZVNucFJ1bGVzEisKCGhhcmR3YXJlGAEgASgLMhEuY3ZtcC52MS5TbnBSdWxlc0IGukgDyAEBEigKBGJvb3QYAiABKAsyEi5jdm1wLnYxLkJvb3RSdWxlc0IGukgDyAEBImYKDUF6dXJlVGR4UnVsZXMSKwoIaGFyZHdhcmUYASABKAsyES5jdm1wLnYxLlRkeFJ1bGVzQga6SAPIAQESKAoEYm9vdBgCIAEoCzISLmN2bXAudjEuQm9vdFJ1bGVzQga6SAPIAQEiWgoUUmVmZXJlbmNlTWVhc3VyZW1lbnQSFwoGZGlnZXN0GAEgASgMQge6SAR6AmgwEhEKCWltYWdlX3N2bhgCIAEoDRIWCgRuYW1lGAMgASgJQgi6SAVyAxiAASKvBgoIU25wUnVsZXMSQAoMbWVhc3VyZW1lbnRzGAEgAygLMh0uY3ZtcC52MS5SZWZlcmVuY2VNZWFzdXJlbWVudEILukgIkgEFCAEQgAgSFQoEdm1wbBgCIAEoDUIHukgEKgIYAxIkCghwcm9kdWN0cxgDIAMoCUISukgPkgEMEBAYASIGcgQQARggEiUKCmNoaXBfYWxsb3cYBCADKAxCEbpIDpIBCxCAICIGegQQCBhAEiQKCWNoaXBfZGVueRgFIAMoDEIRukgOkgELEIAgIgZ6BBAIGEASGQoRZ3Vlc3RfcG9saWN5X21hc2sYBiABKAQSGgoSZ3Vlc3RfcG9saWN5X3ZhbHVlGAcgASgEEhoKEnBsYXRmb3JtX2luZm9fbWFzaxgIIAEoBBIbChNwbGF0Zm9ybV9pbmZvX3ZhbHVlGAkgASgEEiIKB2NzcF9pZHMYCiADKAlCEbpIDpIBCxBAIgdyBRABGIACEhcKD2FsbG93X3JlcG9ydF92MhgLIAEoCBIoChBtaWdyYXRpb25fYWdlbnRzGAwgAygMQg66SAuSAQgQQCIEegJoIBImCg5pZF9rZXlfZGlnZXN0cxgNIAMoDEIOukgLkgEIEEAiBHoCaDASKgoSYXV0aG9yX2tleV9kaWdlc3RzGA4gAygMQg66SAuSAQgQQCIEegJoMBIdCglmYW1pbHlfaWQYDyABKAxCCrpIB9gBAXoCaBASHAoIaW1hZ2VfaWQYECABKAxCCrpIB9gBAXoCaBASIgoaYWxsb3dfcHJvdmlzaW9uYWxfZmlybXdhcmUYESABKAgSKQoNcHJvZHVjdHNfZGVueRgSIAMoCUISukgPkgEMEBAYASIGcgQQARggEhwKFGFsbG93X25vX2FsaWFzX2NoZWNrGBMgASgIEi0KDWd1ZXN0X2FiaV9taW4YFCABKAsyFi5jdm1wLnYxLlNucEFiaVZlcnNpb24SIQoJaWRfYmxvY2tzGBUgAygMQg66SAuSAQgQQCIEegJoYBITCgtyZXF1aXJlX2NybBgWIAEoCBIbChNjcmxfYWdlX3NlY29uZHNfbWF4GBcgASgNIkEKDVNucEFiaVZlcnNpb24SFwoFbWFqb3IYASABKA1CCLpIBSoDGP8BEhcKBW1pbm9yGAIgASgNQgi6SAUqAxj/ASLQAgoIU3ZuTGV2ZWwSFAoBbhgBIAEoDUIJukgGKgQYQCgBEh4KA3NucBgCIAEoCzIRLmN2bXAudjEuU25wTGV2ZWwSFgoEbmFtZRgDIAEoCUIIukgFcgMYgAESHgoDdGR4GAQgASgLMhEuY3ZtcC52MS5UZHhMZXZlbBIeCgN0cG0YBSABKAsyES5jdm1wLnYxLlRwbUxldmVsEikKCWF6dXJlX3NucBgGIAEoCzIWLmN2bXAudjEuQXp1cmVTbnBMZXZlbBIpCglhenVyZV90ZHgYByABKAsyFi5jdm1wLnYxLkF6dXJlVGR4TGV2ZWwSHgoDY2NhGAggASgLMhEuY3ZtcC52MS5DY2FMZXZlbBIgCgRzdnNtGAogASgLMhIuY3ZtcC52MS5TdnNtTGV2ZWwSHgoDZWFyGBQgASgLMhEuY3ZtcC52MS5FYXJMZXZlbCJRCglTdnNtTGV2ZWwSIwoIaGFyZHdhcmUYASABKAsyES5jdm1wLnYxLlNucExldmVsEh8KBGJvb3QYAiABKAsyES5jdm1wLnYxLlRwbUxldmVsIlUKDUF6dXJlU25wTGV2ZWwSIwoIaGFyZHdhcmUYASABKAsyES5jdm1wLnYxLlNucExldmVsEh8KBGJvb3QYAiABKAsyES5jdm1wLnYxLlRwbUxldmVsIlUKDUF6dXJlVGR4TGV2ZWwSIwoIaGFyZHdhcmUYASABKAsyES5jdm1wLnYxLlRkeExldmVsEh8KBGJvb3QYAiABKAsyES5jdm1wLnYxLlRwbUxldmVsIrkBCghTbnBMZXZlbBIxCgd0Y2JfbWluGAEgAygLMhYuY3ZtcC52MS5TbnBQcm9kdWN0VGNiQgi6SAWSAQIQEBIVCg1ndWVzdF9zdm5fbWluGAIgASgNEhUKDWltYWdlX3N2bl9taW4YAyABKA0SGQoRbWl0aWdhdGlvbl92ZWN0b3IYBCABKAQSMQoMZmlybXdhcmVfbWluGAUgASgLMhsuY3ZtcC52MS5TbnBGaXJtd2FyZVZlcnNpb24iXwoSU25wRmlybXdhcmVWZXJzaW9uEhcKBW1ham9yGAEgASgNQgi6SAUqAxj/ARIXCgVtaW5vchgCIAEoDUIIukgFKgMY/wESFwoFYnVpbGQYAyABKA1CCLpIBSoDGP8BIpYBCg1TbnBQcm9kdWN0VGNiEhoKB3Byb2R1Y3QYASABKAlCCbpIBnIEEAEYIBIkCgN0Y2IYAiABKAsyDy5jdm1wLnYxLlNucFRjYkIGukgDyAEBEiIKCWNvbW1pdHRlZBgDIAEoCzIPLmN2bXAudjEuU25wVGNiEh8KBmxhdW5jaBgEIAEoCzIPLmN2bXAudjEuU25wVGNiIqIBCghLZXlSdWxlcxI6CghwdXJwb3NlcxgBIAMoDjITLmN2bXAudjEuS2V5UHVycG9zZUITukgQkgENEAgYASIHggEEEAEgABIbCghrZXlzX21heBgCIAEoDUIJukgGKgQYwIQ9EhoKEnRlbmFudF9vbmx5X3JhaXNlcxgDIAEoCBIhCg1sZWFzZV9zZWNvbmRzGAQgASgNQgq6SAcqBRiAmp4BIvUBCg5Qb2xpY3lSZXNwb25zZRIRCglwb2xpY3lfaWQYASABKAkSDwoHdmVyc2lvbhgCIAEoBBIOCgZkaWdlc3QYAyABKAwSEAoIYWNjZXB0ZWQYBCABKAgSEQoJc3ZuX2Zsb29yGAUgASgNEhMKC2tleXNfcmFpc2VkGAYgASgNEhAKCHdhcm5pbmdzGAcgAygJEigKBHRpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmNoZWNrcG9pbnQYCSABKAwSJQoGbG9nZ2VkGAogASgLMhUuY3ZtcC52MS5Mb2dnZWRSZWNvcmQqTwoOQ2hhbm5lbEJpbmRpbmcSHwobQ0hBTk5FTF9CSU5ESU5HX1VOU1BFQ0lGSUVEEAASHAoYQ0hBTk5FTF9CSU5ESU5HX1JFUVVJUkVEEAEy/wEKDVBvbGljeVNlcnZpY2USSwoMU2V0S2V5UG9saWN5EhwuY3ZtcC52MS5TZXRLZXlQb2xpY3lSZXF1ZXN0Gh0uY3ZtcC52MS5TZXRLZXlQb2xpY3lSZXNwb25zZRJLCgxHZXRLZXlQb2xpY3kSHC5jdm1wLnYxLkdldEtleVBvbGljeVJlcXVlc3QaHS5jdm1wLnYxLkdldEtleVBvbGljeVJlc3BvbnNlElQKD0xpc3RLZXlQb2xpY2llcxIfLmN2bXAudjEuTGlzdEtleVBvbGljaWVzUmVxdWVzdBogLmN2bXAudjEuTGlzdEtleVBvbGljaWVzUmVzcG9uc2ViBnByb3RvMw", [file_buf_validate_validate, file_cvmp_v1_audit, file_cvmp_v1_cca_rules, file_cvmp_v1_ear_rules, file_cvmp_v1_evidence, file_cvmp_v1_key, file_cvmp_v1_tdx_rules, file_cvmp_v1_tpm_rules, file_google_protobuf_timestamp]);
+  fileDesc("ChRjdm1wL3YxL3BvbGljeS5wcm90bxIHY3ZtcC52MSJKChNTZXRLZXlQb2xpY3lSZXF1ZXN0EiIKDXNpZ25lZF9wb2xpY3kYASABKAxCC7pICHoGEAEYgIAQEg8KB2RyeV9ydW4YAiABKAgiYQoUU2V0S2V5UG9saWN5UmVzcG9uc2USFwoPc2lnbmVkX3Jlc3BvbnNlGAEgASgMEjAKD3BvbGljeV9yZXNwb25zZRgCIAEoCzIXLmN2bXAudjEuUG9saWN5UmVzcG9uc2UiZgoTR2V0S2V5UG9saWN5UmVxdWVzdBI+Cglwb2xpY3lfaWQYASABKAlCK7pIKHImMiReW2EtejAtOV0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPyQSDwoHdmVyc2lvbhgCIAEoBCJkChRHZXRLZXlQb2xpY3lSZXNwb25zZRIVCg1zaWduZWRfcG9saWN5GAEgASgMEiUKBnBvbGljeRgCIAEoCzIVLmN2bXAudjEuU2V0S2V5UG9saWN5Eg4KBmRpZ2VzdBgDIAEoDCJTChZMaXN0S2V5UG9saWNpZXNSZXF1ZXN0EhsKCXBhZ2Vfc2l6ZRgBIAEoDUIIukgFKgMY6AcSHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMYgAEiXAoXTGlzdEtleVBvbGljaWVzUmVzcG9uc2USKAoIcG9saWNpZXMYASADKAsyFi5jdm1wLnYxLlBvbGljeVN1bW1hcnkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIl0KG1JlcXVpcmVSZWF0dGVzdGF0aW9uUmVxdWVzdBI+Cglwb2xpY3lfaWQYASABKAlCK7pIKHImMiReW2EtejAtOV0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPyQiMAocUmVxdWlyZVJlYXR0ZXN0YXRpb25SZXNwb25zZRIQCghzZXNzaW9ucxgBIAEoDSJmCg1Qb2xpY3lTdW1tYXJ5EhEKCXBvbGljeV9pZBgBIAEoCRIPCgd2ZXJzaW9uGAIgASgEEg4KBmRpZ2VzdBgDIAEoDBIRCglzdm5fZmxvb3IYBCABKA0SDgoGbGV2ZWxzGAUgASgNIpAFCgxTZXRLZXlQb2xpY3kSPgoJdGVuYW50X2lkGAEgASgJQiu6SChyJjIkXlthLXowLTldKFthLXowLTktXXswLDYxfVthLXowLTldKT8kEj4KCXBvbGljeV9pZBgCIAEoCUIrukgociYyJF5bYS16MC05XShbYS16MC05LV17MCw2MX1bYS16MC05XSk/JBIYCgd2ZXJzaW9uGAMgASgEQge6SAQyAigBEh8KC3ByZXZfZGlnZXN0GAQgASgMQgq6SAfYAQF6AmggEi4KCm5vdF9iZWZvcmUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi0KCW5vdF9hZnRlchgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASXgoJY3ZtX25hbWVzGAcgAygJQku6SEiSAUUIARCAAhgBIjxyOjI4XihbYS16MC05XShbYS16MC05LV17MCw2MX1bYS16MC05XSk/fFthLXowLTktXXswLDYyfVwqKSQSMwoJYXBwcmFpc2FsGAggASgLMhguY3ZtcC52MS5BcHByYWlzYWxQb2xpY3lCBrpIA8gBARItCgZsZXZlbHMYCSADKAsyES5jdm1wLnYxLlN2bkxldmVsQgq6SAeSAQQIARBAEhwKCXN2bl9mbG9vchgKIAEoDUIJukgGKgQYQCgBEiQKCWtleV9ydWxlcxgLIAEoCzIRLmN2bXAudjEuS2V5UnVsZXMSIQoHcXVvcnVtcxgMIAEoCzIQLmN2bXAudjEuUXVvcnVtcxIpChVkZXN0cm95X2RlbGF5X3NlY29uZHMYDSABKA1CCrpIByoFGIDnhA8SEAoIcmVhdHRlc3QYDiABKAgiVAoHUXVvcnVtcxIjCgpzZXRfcG9saWN5GAEgASgLMg8uY3ZtcC52MS5RdW9ydW0SJAoLZGVzdHJveV9rZXkYAiABKAsyDy5jdm1wLnYxLlF1b3J1bSJOCgZRdW9ydW0SJgoHc2lnbmVycxgBIAMoDEIVukgSkgEPCAEQEBgBIgd6BRABGIACEhwKCXRocmVzaG9sZBgCIAEoDUIJukgGKgQYECgBIv4CCg9BcHByYWlzYWxQb2xpY3kSFwoPYWxsb3dfc2ltdWxhdGVkGAEgASgIEjoKD2NoYW5uZWxfYmluZGluZxgCIAEoDjIXLmN2bXAudjEuQ2hhbm5lbEJpbmRpbmdCCLpIBYIBAhABEh4KA3NucBgDIAEoCzIRLmN2bXAudjEuU25wUnVsZXMSHgoDdGR4GAQgASgLMhEuY3ZtcC52MS5UZHhSdWxlcxIeCgN0cG0YBSABKAsyES5jdm1wLnYxLlRwbVJ1bGVzEikKCWF6dXJlX3NucBgGIAEoCzIWLmN2bXAudjEuQXp1cmVTbnBSdWxlcxIpCglhenVyZV90ZHgYByABKAsyFi5jdm1wLnYxLkF6dXJlVGR4UnVsZXMSHgoDY2NhGAggASgLMhEuY3ZtcC52MS5DY2FSdWxlcxIgCgRzdnNtGAogASgLMhIuY3ZtcC52MS5TdnNtUnVsZXMSHgoDZWFyGBQgASgLMhEuY3ZtcC52MS5FYXJSdWxlcyKpAQoJU3ZzbVJ1bGVzEisKCGhhcmR3YXJlGAEgASgLMhEuY3ZtcC52MS5TbnBSdWxlc0IGukgDyAEBEk0KCHNlcnZpY2VzGAIgAygJQju6SDiSATUQQBgBIi9yLTIrXlswLTlhLWZdezh9KC1bMC05YS1mXXs0fSl7M30tWzAtOWEtZl17MTJ9JBIgCgRib290GAMgASgLMhIuY3ZtcC52MS5Cb290UnVsZXMiZgoNQXp1cmVTbnBSdWxlcxIrCghoYXJkd2FyZRgBIAEoCzIRLmN2bXAudjEuU25wUnVsZXNCBrpIA8gBARIoCgRib290GAIgASgLMhIuY3ZtcC52MS5Cb290UnVsZXNCBrpIA8gBASJmCg1BenVyZVRkeFJ1bGVzEisKCGhhcmR3YXJlGAEgASgLMhEuY3ZtcC52MS5UZHhSdWxlc0IGukgDyAEBEigKBGJvb3QYAiABKAsyEi5jdm1wLnYxLkJvb3RSdWxlc0IGukgDyAEBIloKFFJlZmVyZW5jZU1lYXN1cmVtZW50EhcKBmRpZ2VzdBgBIAEoDEIHukgEegJoMBIRCglpbWFnZV9zdm4YAiABKA0SFgoEbmFtZRgDIAEoCUIIukgFcgMYgAEirwYKCFNucFJ1bGVzEkAKDG1lYXN1cmVtZW50cxgBIAMoCzIdLmN2bXAudjEuUmVmZXJlbmNlTWVhc3VyZW1lbnRCC7pICJIBBQgBEIAIEhUKBHZtcGwYAiABKA1CB7pIBCoCGAMSJAoIcHJvZHVjdHMYAyADKAlCErpID5IBDBAQGAEiBnIEEAEYIBIlCgpjaGlwX2FsbG93GAQgAygMQhG6SA6SAQsQgCAiBnoEEAgYQBIkCgljaGlwX2RlbnkYBSADKAxCEbpIDpIBCxCAICIGegQQCBhAEhkKEWd1ZXN0X3BvbGljeV9tYXNrGAYgASgEEhoKEmd1ZXN0X3BvbGljeV92YWx1ZRgHIAEoBBIaChJwbGF0Zm9ybV9pbmZvX21hc2sYCCABKAQSGwoTcGxhdGZvcm1faW5mb192YWx1ZRgJIAEoBBIiCgdjc3BfaWRzGAogAygJQhG6SA6SAQsQQCIHcgUQARiAAhIXCg9hbGxvd19yZXBvcnRfdjIYCyABKAgSKAoQbWlncmF0aW9uX2FnZW50cxgMIAMoDEIOukgLkgEIEEAiBHoCaCASJgoOaWRfa2V5X2RpZ2VzdHMYDSADKAxCDrpIC5IBCBBAIgR6AmgwEioKEmF1dGhvcl9rZXlfZGlnZXN0cxgOIAMoDEIOukgLkgEIEEAiBHoCaDASHQoJZmFtaWx5X2lkGA8gASgMQgq6SAfYAQF6AmgQEhwKCGltYWdlX2lkGBAgASgMQgq6SAfYAQF6AmgQEiIKGmFsbG93X3Byb3Zpc2lvbmFsX2Zpcm13YXJlGBEgASgIEikKDXByb2R1Y3RzX2RlbnkYEiADKAlCErpID5IBDBAQGAEiBnIEEAEYIBIcChRhbGxvd19ub19hbGlhc19jaGVjaxgTIAEoCBItCg1ndWVzdF9hYmlfbWluGBQgASgLMhYuY3ZtcC52MS5TbnBBYmlWZXJzaW9uEiEKCWlkX2Jsb2NrcxgVIAMoDEIOukgLkgEIEEAiBHoCaGASEwoLcmVxdWlyZV9jcmwYFiABKAgSGwoTY3JsX2FnZV9zZWNvbmRzX21heBgXIAEoDSJBCg1TbnBBYmlWZXJzaW9uEhcKBW1ham9yGAEgASgNQgi6SAUqAxj/ARIXCgVtaW5vchgCIAEoDUIIukgFKgMY/wEi0AIKCFN2bkxldmVsEhQKAW4YASABKA1CCbpIBioEGEAoARIeCgNzbnAYAiABKAsyES5jdm1wLnYxLlNucExldmVsEhYKBG5hbWUYAyABKAlCCLpIBXIDGIABEh4KA3RkeBgEIAEoCzIRLmN2bXAudjEuVGR4TGV2ZWwSHgoDdHBtGAUgASgLMhEuY3ZtcC52MS5UcG1MZXZlbBIpCglhenVyZV9zbnAYBiABKAsyFi5jdm1wLnYxLkF6dXJlU25wTGV2ZWwSKQoJYXp1cmVfdGR4GAcgASgLMhYuY3ZtcC52MS5BenVyZVRkeExldmVsEh4KA2NjYRgIIAEoCzIRLmN2bXAudjEuQ2NhTGV2ZWwSIAoEc3ZzbRgKIAEoCzISLmN2bXAudjEuU3ZzbUxldmVsEh4KA2VhchgUIAEoCzIRLmN2bXAudjEuRWFyTGV2ZWwiUQoJU3ZzbUxldmVsEiMKCGhhcmR3YXJlGAEgASgLMhEuY3ZtcC52MS5TbnBMZXZlbBIfCgRib290GAIgASgLMhEuY3ZtcC52MS5UcG1MZXZlbCJVCg1BenVyZVNucExldmVsEiMKCGhhcmR3YXJlGAEgASgLMhEuY3ZtcC52MS5TbnBMZXZlbBIfCgRib290GAIgASgLMhEuY3ZtcC52MS5UcG1MZXZlbCJVCg1BenVyZVRkeExldmVsEiMKCGhhcmR3YXJlGAEgASgLMhEuY3ZtcC52MS5UZHhMZXZlbBIfCgRib290GAIgASgLMhEuY3ZtcC52MS5UcG1MZXZlbCK5AQoIU25wTGV2ZWwSMQoHdGNiX21pbhgBIAMoCzIWLmN2bXAudjEuU25wUHJvZHVjdFRjYkIIukgFkgECEBASFQoNZ3Vlc3Rfc3ZuX21pbhgCIAEoDRIVCg1pbWFnZV9zdm5fbWluGAMgASgNEhkKEW1pdGlnYXRpb25fdmVjdG9yGAQgASgEEjEKDGZpcm13YXJlX21pbhgFIAEoCzIbLmN2bXAudjEuU25wRmlybXdhcmVWZXJzaW9uIl8KElNucEZpcm13YXJlVmVyc2lvbhIXCgVtYWpvchgBIAEoDUIIukgFKgMY/wESFwoFbWlub3IYAiABKA1CCLpIBSoDGP8BEhcKBWJ1aWxkGAMgASgNQgi6SAUqAxj/ASKWAQoNU25wUHJvZHVjdFRjYhIaCgdwcm9kdWN0GAEgASgJQgm6SAZyBBABGCASJAoDdGNiGAIgASgLMg8uY3ZtcC52MS5TbnBUY2JCBrpIA8gBARIiCgljb21taXR0ZWQYAyABKAsyDy5jdm1wLnYxLlNucFRjYhIfCgZsYXVuY2gYBCABKAsyDy5jdm1wLnYxLlNucFRjYiK7AQoIS2V5UnVsZXMSOgoIcHVycG9zZXMYASADKA4yEy5jdm1wLnYxLktleVB1cnBvc2VCE7pIEJIBDRAIGAEiB4IBBBABIAASGwoIa2V5c19tYXgYAiABKA1CCbpIBioEGMCEPRIaChJ0ZW5hbnRfb25seV9yYWlzZXMYAyABKAgSIQoNbGVhc2Vfc2Vjb25kcxgEIAEoDUIKukgHKgUYgJqeARIXCg9zaW5nbGVfaW5zdGFuY2UYBSABKAgi9QEKDlBvbGljeVJlc3BvbnNlEhEKCXBvbGljeV9pZBgBIAEoCRIPCgd2ZXJzaW9uGAIgASgEEg4KBmRpZ2VzdBgDIAEoDBIQCghhY2NlcHRlZBgEIAEoCBIRCglzdm5fZmxvb3IYBSABKA0SEwoLa2V5c19yYWlzZWQYBiABKA0SEAoId2FybmluZ3MYByADKAkSKAoEdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKY2hlY2twb2ludBgJIAEoDBIlCgZsb2dnZWQYCiABKAsyFS5jdm1wLnYxLkxvZ2dlZFJlY29yZCpPCg5DaGFubmVsQmluZGluZxIfChtDSEFOTkVMX0JJTkRJTkdfVU5TUEVDSUZJRUQQABIcChhDSEFOTkVMX0JJTkRJTkdfUkVRVUlSRUQQATLkAgoNUG9saWN5U2VydmljZRJLCgxTZXRLZXlQb2xpY3kSHC5jdm1wLnYxLlNldEtleVBvbGljeVJlcXVlc3QaHS5jdm1wLnYxLlNldEtleVBvbGljeVJlc3BvbnNlEksKDEdldEtleVBvbGljeRIcLmN2bXAudjEuR2V0S2V5UG9saWN5UmVxdWVzdBodLmN2bXAudjEuR2V0S2V5UG9saWN5UmVzcG9uc2USVAoPTGlzdEtleVBvbGljaWVzEh8uY3ZtcC52MS5MaXN0S2V5UG9saWNpZXNSZXF1ZXN0GiAuY3ZtcC52MS5MaXN0S2V5UG9saWNpZXNSZXNwb25zZRJjChRSZXF1aXJlUmVhdHRlc3RhdGlvbhIkLmN2bXAudjEuUmVxdWlyZVJlYXR0ZXN0YXRpb25SZXF1ZXN0GiUuY3ZtcC52MS5SZXF1aXJlUmVhdHRlc3RhdGlvblJlc3BvbnNlYgZwcm90bzM", [file_buf_validate_validate, file_cvmp_v1_audit, file_cvmp_v1_cca_rules, file_cvmp_v1_ear_rules, file_cvmp_v1_evidence, file_cvmp_v1_key, file_cvmp_v1_tdx_rules, file_cvmp_v1_tpm_rules, file_google_protobuf_timestamp]);
 
 /**
  * Carries a signed policy.
@@ -208,6 +208,48 @@ export const ListKeyPoliciesResponseSchema: GenMessage<ListKeyPoliciesResponse> 
   messageDesc(file_cvmp_v1_policy, 5);
 
 /**
+ * Names a policy.
+ *
+ * @generated from message cvmp.v1.RequireReattestationRequest
+ */
+export type RequireReattestationRequest = Message<"cvmp.v1.RequireReattestationRequest"> & {
+  /**
+   * Of the calling tenant.
+   *
+   * @generated from field: string policy_id = 1;
+   */
+  policyId: string;
+};
+
+/**
+ * Describes the message cvmp.v1.RequireReattestationRequest.
+ * Use `create(RequireReattestationRequestSchema)` to create a new message.
+ */
+export const RequireReattestationRequestSchema: GenMessage<RequireReattestationRequest> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_policy, 6);
+
+/**
+ * What was ordered.
+ *
+ * @generated from message cvmp.v1.RequireReattestationResponse
+ */
+export type RequireReattestationResponse = Message<"cvmp.v1.RequireReattestationResponse"> & {
+  /**
+   * Sessions that this server told.
+   *
+   * @generated from field: uint32 sessions = 1;
+   */
+  sessions: number;
+};
+
+/**
+ * Describes the message cvmp.v1.RequireReattestationResponse.
+ * Use `create(RequireReattestationResponseSchema)` to create a new message.
+ */
+export const RequireReattestationResponseSchema: GenMessage<RequireReattestationResponse> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_policy, 7);
+
+/**
  * One policy in a list.
  *
  * @generated from message cvmp.v1.PolicySummary
@@ -254,7 +296,7 @@ export type PolicySummary = Message<"cvmp.v1.PolicySummary"> & {
  * Use `create(PolicySummarySchema)` to create a new message.
  */
 export const PolicySummarySchema: GenMessage<PolicySummary> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 6);
+  messageDesc(file_cvmp_v1_policy, 8);
 
 /**
  * A Keying Policy: who may obtain keys, and at which SVN. It can only narrow what code enforces.
@@ -353,6 +395,13 @@ export type SetKeyPolicy = Message<"cvmp.v1.SetKeyPolicy"> & {
    * @generated from field: uint32 destroy_delay_seconds = 13;
    */
   destroyDelaySeconds: number;
+
+  /**
+   * Sessions that were attested before this version came into force must attest again.
+   *
+   * @generated from field: bool reattest = 14;
+   */
+  reattest: boolean;
 };
 
 /**
@@ -360,7 +409,7 @@ export type SetKeyPolicy = Message<"cvmp.v1.SetKeyPolicy"> & {
  * Use `create(SetKeyPolicySchema)` to create a new message.
  */
 export const SetKeyPolicySchema: GenMessage<SetKeyPolicy> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 7);
+  messageDesc(file_cvmp_v1_policy, 9);
 
 /**
  * Who must sign, by what is done. An action without a quorum needs the tenant's signing key alone.
@@ -390,7 +439,7 @@ export type Quorums = Message<"cvmp.v1.Quorums"> & {
  * Use `create(QuorumsSchema)` to create a new message.
  */
 export const QuorumsSchema: GenMessage<Quorums> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 8);
+  messageDesc(file_cvmp_v1_policy, 10);
 
 /**
  * m of n signers.
@@ -418,7 +467,7 @@ export type Quorum = Message<"cvmp.v1.Quorum"> & {
  * Use `create(QuorumSchema)` to create a new message.
  */
 export const QuorumSchema: GenMessage<Quorum> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 9);
+  messageDesc(file_cvmp_v1_policy, 11);
 
 /**
  * Rules for evidence, format by format. A format without rules is not admitted.
@@ -502,7 +551,7 @@ export type AppraisalPolicy = Message<"cvmp.v1.AppraisalPolicy"> & {
  * Use `create(AppraisalPolicySchema)` to create a new message.
  */
 export const AppraisalPolicySchema: GenMessage<AppraisalPolicy> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 10);
+  messageDesc(file_cvmp_v1_policy, 12);
 
 /**
  * Rules for evidence by a Secure VM Service Module (SVSM) at VMPL 0 of an SNP guest: a report over
@@ -538,7 +587,7 @@ export type SvsmRules = Message<"cvmp.v1.SvsmRules"> & {
  * Use `create(SvsmRulesSchema)` to create a new message.
  */
 export const SvsmRulesSchema: GenMessage<SvsmRules> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 11);
+  messageDesc(file_cvmp_v1_policy, 13);
 
 /**
  * Rules for the composite evidence of an Azure CVM on AMD SEV-SNP: hardware report, HCL report and
@@ -567,7 +616,7 @@ export type AzureSnpRules = Message<"cvmp.v1.AzureSnpRules"> & {
  * Use `create(AzureSnpRulesSchema)` to create a new message.
  */
 export const AzureSnpRulesSchema: GenMessage<AzureSnpRules> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 12);
+  messageDesc(file_cvmp_v1_policy, 14);
 
 /**
  * Rules for the composite evidence of an Azure CVM on Intel TDX; see AzureSnpRules.
@@ -595,7 +644,7 @@ export type AzureTdxRules = Message<"cvmp.v1.AzureTdxRules"> & {
  * Use `create(AzureTdxRulesSchema)` to create a new message.
  */
 export const AzureTdxRulesSchema: GenMessage<AzureTdxRules> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 13);
+  messageDesc(file_cvmp_v1_policy, 15);
 
 /**
  * A launch measurement that a tenant admits.
@@ -630,7 +679,7 @@ export type ReferenceMeasurement = Message<"cvmp.v1.ReferenceMeasurement"> & {
  * Use `create(ReferenceMeasurementSchema)` to create a new message.
  */
 export const ReferenceMeasurementSchema: GenMessage<ReferenceMeasurement> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 14);
+  messageDesc(file_cvmp_v1_policy, 16);
 
 /**
  * Rules for an SNP attestation report (SEV-SNP ABI, ATTESTATION_REPORT). Debug, unsigned and
@@ -809,7 +858,7 @@ export type SnpRules = Message<"cvmp.v1.SnpRules"> & {
  * Use `create(SnpRulesSchema)` to create a new message.
  */
 export const SnpRulesSchema: GenMessage<SnpRules> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 15);
+  messageDesc(file_cvmp_v1_policy, 17);
 
 /**
  * ABI version in the guest POLICY: firmware below it cannot launch the guest.
@@ -837,7 +886,7 @@ export type SnpAbiVersion = Message<"cvmp.v1.SnpAbiVersion"> & {
  * Use `create(SnpAbiVersionSchema)` to create a new message.
  */
 export const SnpAbiVersionSchema: GenMessage<SnpAbiVersion> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 16);
+  messageDesc(file_cvmp_v1_policy, 18);
 
 /**
  * One SVN level. Every rule that is given must hold, in addition to those of the levels below.
@@ -921,7 +970,7 @@ export type SvnLevel = Message<"cvmp.v1.SvnLevel"> & {
  * Use `create(SvnLevelSchema)` to create a new message.
  */
 export const SvnLevelSchema: GenMessage<SvnLevel> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 17);
+  messageDesc(file_cvmp_v1_policy, 19);
 
 /**
  * What evidence by an SVSM must show to be of a level.
@@ -949,7 +998,7 @@ export type SvsmLevel = Message<"cvmp.v1.SvsmLevel"> & {
  * Use `create(SvsmLevelSchema)` to create a new message.
  */
 export const SvsmLevelSchema: GenMessage<SvsmLevel> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 18);
+  messageDesc(file_cvmp_v1_policy, 20);
 
 /**
  * What the evidence of an Azure CVM on AMD SEV-SNP must show to be of a level.
@@ -977,7 +1026,7 @@ export type AzureSnpLevel = Message<"cvmp.v1.AzureSnpLevel"> & {
  * Use `create(AzureSnpLevelSchema)` to create a new message.
  */
 export const AzureSnpLevelSchema: GenMessage<AzureSnpLevel> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 19);
+  messageDesc(file_cvmp_v1_policy, 21);
 
 /**
  * What the evidence of an Azure CVM on Intel TDX must show to be of a level.
@@ -1005,7 +1054,7 @@ export type AzureTdxLevel = Message<"cvmp.v1.AzureTdxLevel"> & {
  * Use `create(AzureTdxLevelSchema)` to create a new message.
  */
 export const AzureTdxLevelSchema: GenMessage<AzureTdxLevel> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 20);
+  messageDesc(file_cvmp_v1_policy, 22);
 
 /**
  * What an SNP report must show to be of a level.
@@ -1054,7 +1103,7 @@ export type SnpLevel = Message<"cvmp.v1.SnpLevel"> & {
  * Use `create(SnpLevelSchema)` to create a new message.
  */
 export const SnpLevelSchema: GenMessage<SnpLevel> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 21);
+  messageDesc(file_cvmp_v1_policy, 23);
 
 /**
  * Version of the SNP firmware (CURRENT_MAJOR, CURRENT_MINOR, CURRENT_BUILD).
@@ -1089,7 +1138,7 @@ export type SnpFirmwareVersion = Message<"cvmp.v1.SnpFirmwareVersion"> & {
  * Use `create(SnpFirmwareVersionSchema)` to create a new message.
  */
 export const SnpFirmwareVersionSchema: GenMessage<SnpFirmwareVersion> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 22);
+  messageDesc(file_cvmp_v1_policy, 24);
 
 /**
  * Lowest TCB of a product, each component by itself: REPORTED, COMMITTED and LAUNCH must reach it.
@@ -1131,7 +1180,7 @@ export type SnpProductTcb = Message<"cvmp.v1.SnpProductTcb"> & {
  * Use `create(SnpProductTcbSchema)` to create a new message.
  */
 export const SnpProductTcbSchema: GenMessage<SnpProductTcb> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 23);
+  messageDesc(file_cvmp_v1_policy, 25);
 
 /**
  * What agents may ask for.
@@ -1166,6 +1215,14 @@ export type KeyRules = Message<"cvmp.v1.KeyRules"> & {
    * @generated from field: uint32 lease_seconds = 4;
    */
   leaseSeconds: number;
+
+  /**
+   * One running instance at a time has a key: another one is refused until the lease of the first is
+   * over, or the tenant takes the key over.
+   *
+   * @generated from field: bool single_instance = 5;
+   */
+  singleInstance: boolean;
 };
 
 /**
@@ -1173,7 +1230,7 @@ export type KeyRules = Message<"cvmp.v1.KeyRules"> & {
  * Use `create(KeyRulesSchema)` to create a new message.
  */
 export const KeyRulesSchema: GenMessage<KeyRules> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 24);
+  messageDesc(file_cvmp_v1_policy, 26);
 
 /**
  * What became of a policy; signed by the Key Server.
@@ -1257,7 +1314,7 @@ export type PolicyResponse = Message<"cvmp.v1.PolicyResponse"> & {
  * Use `create(PolicyResponseSchema)` to create a new message.
  */
 export const PolicyResponseSchema: GenMessage<PolicyResponse> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_policy, 25);
+  messageDesc(file_cvmp_v1_policy, 27);
 
 /**
  * How a session is bound to its TLS connection (protocol.md s.6.2).
@@ -1328,6 +1385,16 @@ export const PolicyService: GenService<{
     methodKind: "unary";
     input: typeof ListKeyPoliciesRequestSchema;
     output: typeof ListKeyPoliciesResponseSchema;
+  },
+  /**
+   * Has every open session under a policy attest again before its next request.
+   *
+   * @generated from rpc cvmp.v1.PolicyService.RequireReattestation
+   */
+  requireReattestation: {
+    methodKind: "unary";
+    input: typeof RequireReattestationRequestSchema;
+    output: typeof RequireReattestationResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_cvmp_v1_policy, 0);

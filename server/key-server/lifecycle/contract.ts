@@ -26,6 +26,8 @@ export interface Tombstone extends KeyInfo {
 export interface KeyAdmin {
   suspend(order: KeyOrder): Promise<KeyInfo>;
   resume(order: KeyOrder): Promise<KeyInfo>;
+  /** For the next other instance; the one that has it is refused from now on. */
+  takeOver(order: KeyOrder): Promise<KeyInfo>;
   markCompromised(order: KeyOrder): Promise<KeyInfo>;
   /** @throws CvmpError QUOTA */
   rotate(order: KeyOrder & { readonly agentsRetireEpochs: boolean }): Promise<KeyInfo>;

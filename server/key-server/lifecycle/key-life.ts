@@ -57,6 +57,13 @@ export class KeyLife implements KeyAdmin {
     }));
   }
 
+  takeOver(order: KeyOrder): Promise<KeyInfo> {
+    return this.#changes.apply(asked('key_take_over', order), (record, { now }) => ({
+      next: rules.takeOver(record, now),
+      done: () => this.#tell('key-taken-over', order),
+    }));
+  }
+
   markCompromised(order: KeyOrder): Promise<KeyInfo> {
     return this.#changes.apply(asked('key_mark_compromised', order), (record, { now }) => ({
       next: rules.markCompromised(record, now),
@@ -169,7 +176,7 @@ export class KeyLife implements KeyAdmin {
   }
 
   #tell(
-    kind: 'key-suspended' | 'key-resumed' | 'key-destroyed' | 'rekey-advised',
+    kind: 'key-suspended' | 'key-resumed' | 'key-destroyed' | 'key-taken-over' | 'rekey-advised',
     { tenantId, keyId }: { readonly tenantId: string; readonly keyId: Uint8Array },
   ): void {
     this.#notices.publish(tenantId, { kind, keyId });

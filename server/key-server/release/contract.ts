@@ -3,6 +3,7 @@ import type { CvmpError } from '#core/errors.js';
 import type { KeyRecord, RootEpoch } from '#core/keying/key-record.js';
 import type { KeyingPolicy, KeyPurpose } from '#core/keying/policy.js';
 import type { LogEvent } from '#core/log/record.js';
+import type { FailedCheck } from '#core/rats/attestation-result.js';
 import type { TenantChange, TenantRegistry } from '#server/host/callers/tenants.js';
 import type { Span } from '#server/host/observe/trace.js';
 import type { Page, PageRequest } from '#server/host/paging.js';
@@ -11,6 +12,7 @@ import type { LogReading } from '../log/reading.js';
 import type { RollbackGuard } from '../log/rollback.js';
 import type { NoticeBoard } from '../notices.js';
 import type { Receipt } from '../store/journal.js';
+import type { TenantPolicies } from './tenant-policies.js';
 
 /**
  * What the services of the Key Server build on. Times are milliseconds since the epoch.
@@ -44,6 +46,8 @@ export interface StoredPolicy {
   readonly signed: Uint8Array;
   /** SHA-256 of `signed`. */
   readonly digest: Uint8Array;
+  /** Rises with each order that sessions under it attest again. */
+  readonly generation: number;
 }
 
 /** What became of a policy. */
@@ -55,6 +59,13 @@ export interface PolicyOutcome extends StoredPolicy {
   /** Sentences for a careful tenant. */
   readonly warnings: readonly string[];
   readonly time: number;
+}
+
+/** A policy that was not set, and what covers which CVM without it and with it. */
+export interface TriedOut {
+  readonly outcome: PolicyOutcome;
+  readonly before: Pick<TenantPolicies, 'covering'>;
+  readonly after: Pick<TenantPolicies, 'covering'>;
 }
 
 export interface Policies {
@@ -72,6 +83,14 @@ export interface Policies {
     call: CallContext,
     options?: { readonly dryRun?: boolean; readonly told?: Told },
   ): Promise<PolicyOutcome>;
+  /** What would be in force with this version: checked as by `set`, nothing is stored. @throws as set */
+  tryOut(tenantId: string, signed: Uint8Array): Promise<TriedOut>;
+  /**
+   * Has the sessions under a policy attest again before their next request.
+   * @returns number of sessions that were told
+   * @throws CvmpError NOT_FOUND
+   */
+  requireReattestation(tenantId: string, policyId: string, call: CallContext): Promise<number>;
   /** @param version 0: the current one. @throws CvmpError NOT_FOUND */
   get(tenantId: string, policyId: string, version: number): Promise<StoredPolicy>;
   /** Current versions, in the order of their ids. */
@@ -96,6 +115,13 @@ export function actorOf({ caller }: CallContext): string | undefined {
   return caller.actor === undefined ? caller.role : `${caller.role} ${caller.actor}`;
 }
 
+/** What claims prove under a policy. */
+export interface Appraised {
+  readonly level: number;
+  /** None where they are accepted. */
+  readonly failures: readonly FailedCheck[];
+}
+
 /** What an accepted session may build on. Held by the session, made by the verifier. */
 export interface SessionGrant {
   readonly tenantId: string;
@@ -117,10 +143,9 @@ export interface SessionGrant {
   readonly leaseExpires: number;
   /**
    * Appraises the verified claims of this session again, after the tenant has set another policy.
-   * @returns the level, 0 where not even level 1 holds
-   * @throws CvmpError POLICY_*
+   * @returns the level, 0 where not even level 1 holds, and every check that failed
    */
-  appraise(policy: StoredPolicy): number;
+  appraise(policy: StoredPolicy): Appraised;
 }
 
 export interface AllocRequest {
@@ -243,6 +268,7 @@ export type AuditOperation =
   | 'key_confirm'
   | 'key_suspend'
   | 'key_resume'
+  | 'key_take_over'
   | 'key_mark_compromised'
   | 'key_rotate'
   | 'key_retire_epochs'
@@ -250,6 +276,7 @@ export type AuditOperation =
   | 'key_cancel_destroy'
   | 'key_destroy'
   | 'set_key_policy'
+  | 'require_reattestation'
   | 'register_tenant'
   | TenantChange
   | 'rollback_accepted';

@@ -1,5 +1,6 @@
 import { CvmpError } from '#core/errors.js';
 import { purposeNumbers, rootKeyLength } from '#core/keying/derivation.js';
+import { leasedTo } from '#core/keying/instance-lease.js';
 import type { KeyRecord } from '#core/keying/key-record.js';
 import * as rules from '#core/keying/rules.js';
 import type { Page, PageRequest } from '#server/host/paging.js';
@@ -136,11 +137,12 @@ export class KeyRelease implements contract.Keys {
     const asked = { operation, grant, requestId, keyId, svn, digest, told };
     return this.#decide(asked, (matter) => {
       const held = existing(matter);
-      const release = rules.confirmable(held.value, matter.proven, svn, epoch);
-      const expected = derive(matter.keys, held.value, release);
+      const record = leased(matter, held.value);
+      const release = rules.confirmable(record, matter.proven, svn, epoch);
+      const expected = derive(matter.keys, record, release);
       expected.securityKey.fill(0);
       const at = { epoch: release.epoch, now: matter.now };
-      const next = rules.confirm(held.value, kcv, expected.kcv, at);
+      const next = rules.confirm(record, kcv, expected.kcv, at);
       const answer = () => release.svnFloor;
       if (next === held.value) return { unchanged: basis(matter, held), answer };
       return this.#write(matter, held, next, { puts: [], answer });
@@ -252,7 +254,7 @@ export class KeyRelease implements contract.Keys {
     const wrapped = keys.wrapRootKey(rootKey, { tenantId, keyId, epoch: 1 }, erase);
     rootKey.fill(0);
     erase.key.fill(0);
-    const record: KeyRecord = {
+    const unleased: KeyRecord = {
       keyId,
       tenantId,
       policyId: policy.policy.policyId,
@@ -274,7 +276,9 @@ export class KeyRelease implements contract.Keys {
       compromisedSince: 0,
       agentsRetireEpochs: false,
       destruction: undefined,
+      lease: undefined,
     };
+    const record = leased(matter, unleased);
     event.keyId = keyId;
     event.svn = release.svn;
     event.svnFloor = release.svnFloor;
@@ -291,7 +295,7 @@ export class KeyRelease implements contract.Keys {
   #reallocate(matter: Matter, svn: number | undefined): Decision<contract.ReleasedKey> {
     const { now, proven, event } = matter;
     const held = existing(matter);
-    const { next, release } = rules.reallocate(held.value, proven, svn);
+    const { next, release } = rules.reallocate(leased(matter, held.value), proven, svn);
     event.svn = release.svn;
     const record = { ...next, released: now };
     return this.#write(matter, held, record, {
@@ -310,18 +314,20 @@ export class KeyRelease implements contract.Keys {
     const { now, proven, event } = matter;
     const held = existing(matter);
     const release = rules.acquire(held.value, proven, svn, epoch);
+    const record = leased(matter, held.value);
     event.svn = release.svn;
-    event.keyId = held.value.keyId;
+    event.keyId = record.keyId;
     const answer = () => reveal(matter, held.value, release);
-    if (now - held.value.released < releasedEvery) {
+    if (record === held.value && now - record.released < releasedEvery) {
       return { unchanged: basis(matter, held), answer };
     }
-    return this.#write(matter, held, { ...held.value, released: now }, { puts: [], answer });
+    return this.#write(matter, held, { ...record, released: now }, { puts: [], answer });
   }
 
   #raise(matter: Matter, request: contract.UpdateRequest): Decision<contract.UpdateResult> {
     const held = existing(matter);
-    const { next, oldFloor, changed } = rules.update(held.value, matter.proven, request);
+    const record = leased(matter, held.value);
+    const { next, oldFloor, changed } = rules.update(record, matter.proven, request);
     const { svnFloor: newFloor, svnRetired } = next;
     const result = { oldFloor, newFloor, svnRetired, changed };
     const lowestEpoch = next.roots[0]?.epoch ?? 0;
@@ -378,6 +384,11 @@ export class KeyRelease implements contract.Keys {
 /** What a decision that writes nothing was built on. */
 function basis(matter: Matter, held: Held<KeyRecord>) {
   return [unchanged(matter.policies.index), unchanged(held)];
+}
+
+/** The key once this session's instance has it. @throws CvmpError INSTANCE_CONFLICT, POLICY_REFUSED */
+function leased({ proven, grant, now }: Matter, record: KeyRecord): KeyRecord {
+  return leasedTo(record, proven.policy.keyRules, grant, now);
 }
 
 /**

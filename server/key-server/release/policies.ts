@@ -10,7 +10,7 @@ import { knownFormats, readSignedPolicy } from '#wire/policy.js';
 import type { NoticeBoard } from '../notices.js';
 import type { Journal } from '../store/journal.js';
 import type { Keyring } from '../store/keyring.js';
-import type { LatePut } from '../store/seal.js';
+import type { LatePut, RecordSealer } from '../store/seal.js';
 import {
   type AuditEvent,
   actorOf,
@@ -19,6 +19,7 @@ import {
   type PolicyOutcome,
   type StoredPolicy,
   type Told,
+  type TriedOut,
 } from './contract.js';
 import { type Decision, deciding } from './deciding.js';
 import { countsKey, type KeyCounts, noKeys, raisedTo } from './key-counts.js';
@@ -93,10 +94,53 @@ export class PolicyStore implements Policies {
     return outcome;
   }
 
+  async tryOut(tenantId: string, signed: Uint8Array): Promise<TriedOut> {
+    const { answer } = await this.#plan(tenantId, signed);
+    const outcome = { ...(await answer(undefined)), accepted: false };
+    const before = await this.of(tenantId);
+    return {
+      outcome,
+      before,
+      after: new TenantPolicies(before.index, before.currentWith(outcome)),
+    };
+  }
+
+  async requireReattestation(
+    tenantId: string,
+    policyId: string,
+    call: CallContext,
+  ): Promise<number> {
+    const { journal, keyring } = this.#tools;
+    const event: AuditEvent = {
+      operation: 'require_reattestation',
+      tenantId,
+      actor: actorOf(call),
+      requestId: call.requestId,
+    };
+    return deciding(journal, event, {
+      load: async () => ({
+        own: await this.of(tenantId),
+        records: (await keyring.of(tenantId)).records,
+      }),
+      decide: ({ own: loaded, records }, record) => {
+        const own = this.peek(tenantId) ?? loaded;
+        const current = own.current.get(policyId);
+        if (current === undefined) {
+          throw new CvmpError('NOT_FOUND', `tenant ${tenantId} has no such policy`);
+        }
+        record.policyDigest = current.digest;
+        const ordered = { ...current, generation: current.generation + 1 };
+        const { put, submitted } = this.#indexed(tenantId, ordered, own, records);
+        return { puts: [put], submitted, answer: () => this.#tell(tenantId, policyId) };
+      },
+      forget: () => this.forget(tenantId),
+    });
+  }
+
   /** Running sessions of CVMs that the policy covers learn what it means to them. */
-  #tell(tenantId: string, policyId: string): void {
+  #tell(tenantId: string, policyId: string): number {
     const { notices, now } = this.#tools;
-    notices.publish(tenantId, {
+    return notices.publish(tenantId, {
       kind: 'policy-changed',
       standing: (grant) => {
         const own = this.peek(tenantId);
@@ -142,8 +186,8 @@ export class PolicyStore implements Policies {
     const { records } = await keyring.of(tenantId);
     const index = (await this.#index.read(key, records)) ?? none;
     const current = new Map<string, StoredPolicy>();
-    for (const { policyId, version, digest } of index.value) {
-      const policy = await this.#load(tenantId, policyId, version);
+    for (const { policyId, version, digest, generation } of index.value) {
+      const policy = { ...(await this.#load(tenantId, policyId, version)), generation };
       if (!equalBytes(policy.digest, digest)) {
         throw new CvmpError('STORE_CORRUPT', `policy ${policyId} is not the one of the index`);
       }
@@ -182,7 +226,7 @@ export class PolicyStore implements Policies {
     const { records } = await keyring.of(tenantId);
     const signed = records.open(key, stored);
     const policy = await readSignedPolicy(signed, everyKey(await this.#tenant(tenantId)));
-    return { policy, signed, digest: crypto.hash('sha256', signed) };
+    return { policy, signed, digest: crypto.hash('sha256', signed), generation: 0 };
   }
 
   async #tenant(tenantId: string): Promise<Tenant> {
@@ -200,9 +244,11 @@ export class PolicyStore implements Policies {
       const what = `policy.tenant_id is ${policy.tenantId}, not the signer's ${tenantId}`;
       throw new CvmpError('INVALID_FIELD', what, { field: 'policy.tenant_id' });
     }
-    const stored = { policy, signed, digest: crypto.hash('sha256', signed) };
     const own = await this.of(tenantId);
     const current = own.current.get(policy.policyId);
+    const digest = crypto.hash('sha256', signed);
+    const generation = (current?.generation ?? 0) + (policy.reattest ? 1 : 0);
+    const stored = { policy, signed, digest, generation };
     const outcome = (keysRaised: number): PolicyOutcome => ({
       ...stored,
       accepted: true,
@@ -234,17 +280,28 @@ export class PolicyStore implements Policies {
   ): Promise<{ readonly put: readonly LatePut[]; readonly submitted: () => void }> {
     const { policyId, version } = stored.policy;
     const { records } = await this.#tools.keyring.of(tenantId);
-    const index = own.indexWith({ policyId, version, digest: stored.digest });
     const place = versionKey(tenantId, policyId, version);
-    const indexPut = this.#index.put(own.index.key, own.index.version, index, records);
+    const { put, submitted } = this.#indexed(tenantId, stored, own, records);
+    return { put: [records.put(place, 0, stored.signed), put], submitted };
+  }
+
+  /** The index with what is in force of a policy from now on. */
+  #indexed(
+    tenantId: string,
+    stored: StoredPolicy,
+    own: TenantPolicies,
+    records: RecordSealer,
+  ): { readonly put: LatePut; readonly submitted: () => void } {
+    const { digest, generation } = stored;
+    const { policyId, version } = stored.policy;
+    const index = own.indexWith({ policyId, version, digest, generation });
+    const put = this.#index.put(own.index.key, own.index.version, index, records);
     return {
-      put: [records.put(place, 0, stored.signed), indexPut],
+      put,
       submitted: () => {
-        this.#index.submitted(indexPut, index);
-        const held = { key: indexPut.key, value: index, version: indexPut.version };
-        const entries = [...own.current, [policyId, stored] as const];
-        const sorted = new Map(entries.sort(([a], [b]) => (a < b ? -1 : 1)));
-        this.#remember(tenantId, held, sorted.set(policyId, stored));
+        this.#index.submitted(put, index);
+        const held = { key: put.key, value: index, version: put.version };
+        this.#remember(tenantId, held, own.currentWith(stored));
       },
     };
   }

@@ -54,10 +54,20 @@ function inForce(
   event.policyId = policy.policy.policyId;
   event.policyVersion = policy.policy.version;
   checkValidity(policy.policy, now);
+  if (isOrdered(grant.policy, policy)) {
+    throw new CvmpError('REATTEST_REQUIRED', 'the tenant asks for fresh evidence');
+  }
   if (now >= grant.leaseExpires) {
     throw new CvmpError('REATTEST_REQUIRED', 'the lease of this session is over');
   }
   return policy;
+}
+
+/** Whether the tenant ordered since this attestation that sessions attest again. */
+function isOrdered(attested: StoredPolicy, { policy, generation }: StoredPolicy): boolean {
+  return attested.policy.policyId === policy.policyId
+    ? generation > attested.generation
+    : policy.reattest;
 }
 
 /** What the next request of the session would be decided on. */
@@ -76,7 +86,9 @@ function levelUnder(grant: SessionGrant, policy: StoredPolicy): number {
   if (isSame(policy, grant.policy)) return grant.level;
   const known = appraised.get(grant);
   if (known !== undefined && isSame(policy, known.policy)) return known.level;
-  const level = grant.appraise(policy);
+  const { level, failures } = grant.appraise(policy);
+  const [first] = failures;
+  if (first !== undefined) throw new CvmpError(first.code, `${first.check}: ${first.message}`);
   appraised.set(grant, { policy, level });
   return level;
 }

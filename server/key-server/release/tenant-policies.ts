@@ -13,20 +13,23 @@ export type PolicyIndex = readonly {
   readonly version: number;
   /** SHA-256 of the signed policy. */
   readonly digest: Uint8Array;
+  /** Rises with each order that sessions under it attest again. */
+  readonly generation: number;
 }[];
 
 export const policiesMax = 256;
 
 export const policyIndexCodec = {
   encode: (index: PolicyIndex) =>
-    encode(index.map(({ policyId, version, digest }) => [policyId, version, digest])),
+    encode(index.map((row) => [row.policyId, row.version, row.digest, row.generation])),
   decode: (bytes: Uint8Array): PolicyIndex =>
     asArray(decode(bytes), 'policies', { max: policiesMax }).map((item) => {
-      const [policyId, version, digest] = asArray(item, 'policies', { length: 3 });
+      const [policyId, version, digest, generation] = asArray(item, 'policies', { length: 4 });
       return {
         policyId: asText(policyId, 'policies.policy_id'),
         version: asInteger(version, 'policies.version', { min: 1 }),
         digest: asBytes(digest, 'policies.digest', { length: 32 }),
+        generation: asInteger(generation, 'policies.generation'),
       };
     }),
 };
@@ -59,6 +62,14 @@ export class TenantPolicies {
   /** Policies other than this one. */
   others(policyId: string): readonly KeyingPolicy[] {
     return [...this.current.values()].map((p) => p.policy).filter((p) => p.policyId !== policyId);
+  }
+
+  /** All of them in the order of their ids, with another version of one. */
+  currentWith(next: StoredPolicy): ReadonlyMap<string, StoredPolicy> {
+    const { policyId } = next.policy;
+    const rest = [...this.current].filter(([id]) => id !== policyId);
+    const entries = [...rest, [policyId, next] as const];
+    return new Map(entries.sort(([a], [b]) => (a < b ? -1 : 1)));
   }
 
   /** The index with another version of a policy, in the order of their ids. */

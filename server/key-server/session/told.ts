@@ -37,6 +37,10 @@ export class ToldSession implements LiveSession {
     this.#send = send;
   }
 
+  get grant(): SessionGrant {
+    return this.#grant;
+  }
+
   /** The session has attested again. */
   set grant(grant: SessionGrant) {
     this.#grant = grant;

@@ -168,7 +168,7 @@ export class Verifier {
       evidenceFormat: verified.scheme.format,
       evidenceDigest,
       leaseExpires: this.#options.now() + leaseSeconds * 1000,
-      appraise: (later) => accepted(appraise(verified, appraisalPolicy(later))),
+      appraise: (later) => appraise(verified, appraisalPolicy(later)),
     };
     return { grant, keys, simulated: result.simulated };
   }

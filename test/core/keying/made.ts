@@ -38,7 +38,14 @@ export function madePolicy(changes: Partial<KeyingPolicy> = {}): KeyingPolicy {
     },
     levels: madeLevels({ min: 1 }, { min: 2 }, { min: 3 }, { min: 4 }),
     svnFloor: 1,
-    keyRules: { purposes: ['disk'], keysMax: 1000, tenantOnlyRaises: false, leaseSeconds: 86_400 },
+    keyRules: {
+      purposes: ['disk'],
+      keysMax: 1000,
+      tenantOnlyRaises: false,
+      leaseSeconds: 86_400,
+      singleInstance: false,
+    },
+    reattest: false,
     quorums: { setPolicy: undefined, destroyKey: undefined },
     destroyDelaySeconds: 604_800,
     ...changes,
@@ -76,6 +83,7 @@ export function madeRecord(changes: Partial<KeyRecord> = {}): KeyRecord {
     compromisedSince: 0,
     agentsRetireEpochs: false,
     destruction: undefined,
+    lease: undefined,
     ...changes,
   };
 }

@@ -132,6 +132,8 @@ describe('notices: running sessions learn of a change without asking (protocol.m
 describe('the notice board costs little, whatever its size', () => {
   const session = (tenantId: string, told: string[], name: string): LiveSession => ({
     tenantId,
+    grant: grantOf({ policy: { tenantId } } as StoredPolicy, 1),
+    keys: new Set(),
     tell: ({ kind }) => void told.push(`${name} ${kind}`),
   });
 

@@ -39,7 +39,7 @@ afterEach(() => state.close());
 
 function listen(): void {
   const tell = (notice: Notice) => told.push(notice.kind);
-  state.notices.register({ tenantId: 'acme', tell });
+  state.notices.register({ tenantId: 'acme', grant: grantOf(policy, 1), keys: new Set(), tell });
 }
 
 async function reopen(): Promise<void> {

@@ -1,6 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { toHex } from '#core/bytes.js';
-import { CvmpError } from '#core/errors.js';
 import type {
   KeyServerState,
   SessionGrant,
@@ -196,7 +195,7 @@ describe('the policy in force decides, not the one at the begin of the session',
     const grant = grantOf(policy, 2, {
       appraise: () => {
         appraisals++;
-        return 1;
+        return { level: 1, failures: [] };
       },
     });
     const { keyId } = await activeKey(grant);
@@ -209,9 +208,10 @@ describe('the policy in force decides, not the one at the begin of the session',
 
   it('a session that the new policy does not admit is refused with its reason', async () => {
     const grant = grantOf(policy, 2, {
-      appraise: () => {
-        throw new CvmpError('POLICY_MEASUREMENT', 'withdrawn');
-      },
+      appraise: () => ({
+        level: 0,
+        failures: [{ code: 'POLICY_MEASUREMENT', check: 'snp.measurement', message: 'withdrawn' }],
+      }),
     });
     const { keyId } = await activeKey(grant);
     await nextPolicy(state);
