@@ -71,6 +71,52 @@ export interface KeyRecord {
   readonly lease: InstanceLease | undefined;
 }
 
+type Allocated = Pick<
+  KeyRecord,
+  'keyId' | 'tenantId' | 'policyId' | 'cvmName' | 'purpose' | 'length' | 'appContext'
+>;
+
+/** A key as it begins: pre-active, with its first root key (`wrapped`). */
+export function newKeyRecord(
+  {
+    keyId,
+    tenantId,
+    policyId,
+    cvmName,
+    purpose,
+    length,
+    appContext,
+    wrapped,
+  }: Allocated & Pick<RootEpoch, 'wrapped'>,
+  { svnFloor, svnRetired }: Pick<KeyRecord, 'svnFloor' | 'svnRetired'>,
+  now: number,
+): KeyRecord {
+  return {
+    keyId,
+    tenantId,
+    policyId,
+    cvmName,
+    purpose,
+    length,
+    appContext,
+    epoch: 1,
+    roots: [{ epoch: 1, wrapped, created: now, confirmed: 0 }],
+    svnFloor,
+    svnRetired,
+    state: 'pre-active',
+    revision: 1,
+    created: now,
+    activated: 0,
+    stateSince: now,
+    released: now,
+    compromisedEpoch: 0,
+    compromisedSince: 0,
+    agentsRetireEpochs: false,
+    destruction: undefined,
+    lease: undefined,
+  };
+}
+
 /** Root keys that a key may have at once: the newest and what is not retired yet. */
 export const rootsMax = 4;
 

@@ -1,7 +1,7 @@
 import { CvmpError } from '#core/errors.js';
 import { purposeNumbers, rootKeyLength } from '#core/keying/derivation.js';
 import { leasedTo } from '#core/keying/instance-lease.js';
-import type { KeyRecord } from '#core/keying/key-record.js';
+import { type KeyRecord, newKeyRecord } from '#core/keying/key-record.js';
 import * as rules from '#core/keying/rules.js';
 import type { Page, PageRequest } from '#server/host/paging.js';
 import type { Journal } from '../store/journal.js';
@@ -254,30 +254,9 @@ export class KeyRelease implements contract.Keys {
     const wrapped = keys.wrapRootKey(rootKey, { tenantId, keyId, epoch: 1 }, erase);
     rootKey.fill(0);
     erase.key.fill(0);
-    const unleased: KeyRecord = {
-      keyId,
-      tenantId,
-      policyId: policy.policy.policyId,
-      cvmName,
-      purpose: request.purpose,
-      length: request.length,
-      appContext: request.appContext,
-      epoch: 1,
-      roots: [{ epoch: 1, wrapped, created: now, confirmed: 0 }],
-      svnFloor: release.svnFloor,
-      svnRetired: release.svnRetired,
-      state: 'pre-active',
-      revision: 1,
-      created: now,
-      activated: 0,
-      stateSince: now,
-      released: now,
-      compromisedEpoch: 0,
-      compromisedSince: 0,
-      agentsRetireEpochs: false,
-      destruction: undefined,
-      lease: undefined,
-    };
+    const { policyId } = policy.policy;
+    const named = { ...request, keyId, tenantId, policyId, cvmName, wrapped };
+    const unleased = newKeyRecord(named, release, now);
     const record = leased(matter, unleased);
     event.keyId = keyId;
     event.svn = release.svn;
