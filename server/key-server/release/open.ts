@@ -128,10 +128,10 @@ export async function stateOver(
   const parts = { store, journal, keyring, policies, requests, records, counts, now };
   const tools = { ...parts, randomBytes, erase };
   // What a crash came between: tombstones are durable, their erase keys are still there.
-  await erase();
+  if (store.anchored) await erase();
   const guard = await RollbackGuard.open(logTools);
   const keyAdmin = new KeyLife(tools, notices, tenants);
-  keyAdmin.start();
+  if (store.anchored) keyAdmin.start();
   const pruning = setInterval(() => void prune(requests, now), pruneEvery).unref();
   return {
     identity,

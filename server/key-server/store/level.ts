@@ -124,6 +124,11 @@ export class LevelStore implements Store {
     return found.map(([key, bytes]) => ({ key, ...stored(key, bytes) }));
   }
 
+  /** See {@link Database.verify}. */
+  verify(): Generator<number, void> {
+    return this.#db.verify();
+  }
+
   commit(change: Change): Promise<void> {
     // One after the other, so that the versions that one leaves are those that the next finds.
     const done = this.#last.then(() => this.#commit(change));
