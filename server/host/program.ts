@@ -27,16 +27,28 @@ export interface ProgramCommand<C> {
   readonly summary: string;
   /** Options with a value, each repeatable: what each means, by its name. */
   readonly options?: Readonly<Record<string, string>>;
+  /** Options without a value: what each does, by its name. */
+  readonly flags?: Readonly<Record<string, string>>;
   /** What its positionals are ("FILE..."); absent: it takes none. */
   readonly positionals?: string;
   /** Gives lines for the person who called it. */
   readonly run: (config: C, given: CommandArguments) => Promise<readonly string[]>;
 }
 
-export interface CommandArguments {
+/** How a command speaks with the person who called it, while it runs. */
+export interface Dialog {
+  /** One line on the standard output. */
+  readonly print: (line: string) => void;
+  /** One line about how far it is, on the standard error. */
+  readonly progress: (line: string) => void;
+}
+
+export interface CommandArguments extends Dialog {
   readonly positionals: readonly string[];
   /** Values of an option; none where it was not given. */
   readonly option: (name: string) => readonly string[];
+  /** Whether an option without a value was given. */
+  readonly flag: (name: string) => boolean;
 }
 
 export interface InitOptions {
@@ -80,7 +92,7 @@ export interface ProgramProcess {
 /** @returns the exit code: 0 done, 1 failed, 2 wrong usage */
 export async function runProgram<C>(program: Program<C>, process: ProgramProcess): Promise<number> {
   try {
-    const command = readCommand(program, process.arguments);
+    const command = readCommand(program, process);
     if (command === undefined) {
       process.stdout(usage(program));
       return 0;
@@ -149,11 +161,13 @@ interface Command extends InitOptions {
 type Named = Pick<Program<never>, 'name' | 'initFlags' | 'commands'>;
 
 /** @returns undefined where help is asked. @throws CvmpError USAGE */
-function readCommand(program: Named, args: readonly string[]): Command | undefined {
-  const flagNames = Object.keys(program.initFlags ?? {});
+function readCommand(program: Named, process: ProgramProcess): Command | undefined {
+  const { arguments: args, stdout, stderr } = process;
+  const initFlagNames = Object.keys(program.initFlags ?? {});
   const commands = program.commands ?? {};
   const optionNames = Object.values(commands).flatMap(({ options = {} }) => Object.keys(options));
-  const { values, positionals } = parse(args, flagNames, optionNames);
+  const flagNames = Object.values(commands).flatMap(({ flags = {} }) => Object.keys(flags));
+  const { values, positionals } = parse(args, [...initFlagNames, ...flagNames], optionNames);
   if (values.help) return undefined;
   const words = commands[positionals.slice(0, 2).join(' ')] === undefined ? 1 : 2;
   const verb = positionals.slice(0, words).join(' ');
@@ -162,9 +176,12 @@ function readCommand(program: Named, args: readonly string[]): Command | undefin
   const once = commands[verb];
   const known = verb === 'init' || verb === 'serve' || once !== undefined;
   const given: Readonly<Record<string, unknown>> = values;
-  const foreign = optionNames.some(
-    (name) => given[name] !== undefined && once?.options?.[name] === undefined,
-  );
+  const isForeign = (name: string, own: object | undefined) =>
+    given[name] !== undefined && (own === undefined || !Object.hasOwn(own, name));
+  const foreign =
+    optionNames.some((name) => isForeign(name, once?.options)) ||
+    (once !== undefined && initFlagNames.some((name) => isForeign(name, once.flags))) ||
+    flagNames.some((name) => isForeign(name, once?.flags ?? program.initFlags));
   const tooMany = rest.length > 0 && once?.positionals === undefined;
   if (!known || tooMany || foreign || configFile === undefined) {
     throw new CvmpError('USAGE', `wrong usage\n${usage(program)}`);
@@ -174,10 +191,13 @@ function readCommand(program: Named, args: readonly string[]): Command | undefin
     configFile,
     printConfig: values['print-config'],
     selfSignedNames: values['self-signed'],
-    flags: new Set(flagNames.filter((name) => given[name] === true)),
+    flags: new Set(initFlagNames.filter((name) => given[name] === true)),
     given: {
+      print: (line) => stdout(`${line}\n`),
+      progress: (line) => stderr(`${line}\n`),
       positionals: rest,
       option: (name) => [given[name] ?? []].flat().map(String),
+      flag: (name) => given[name] === true,
     },
   };
 }
@@ -225,11 +245,16 @@ function usage({ name, initFlags = {}, commands = {} }: Named): string {
     `  ${name} init --config FILE --self-signed localhost   make store, keys and a certificate`,
     `  ${name} serve --config FILE                          serve until SIGTERM or Ctrl-C; SIGHUP reloads`,
     `  ${name} serve --config FILE --print-config           show every setting and its reason`,
-    ...Object.entries(commands).flatMap(([verb, { summary, options = {}, positionals }]) => {
-      const values = Object.entries(options).map(([option, help]) => `[--${option} ${help}]...`);
-      const words = [name, verb, '--config FILE', ...values, positionals].filter(Boolean);
-      return [`  ${words.join(' ')}`, `      ${summary}`];
-    }),
+    ...Object.entries(commands).flatMap(
+      ([verb, { summary, options = {}, flags = {}, positionals }]) => {
+        const values = Object.entries(options).map(([option, help]) => `[--${option} ${help}]...`);
+        const marks = Object.keys(flags).map((flag) => `[--${flag}]`);
+        const words = [name, verb, '--config FILE', ...values, ...marks, positionals].filter(
+          Boolean,
+        );
+        return [`  ${words.join(' ')}`, `      ${summary}`];
+      },
+    ),
     '',
     'options:',
     '  --config FILE        configuration, YAML',

@@ -33,6 +33,7 @@ import { initState, openState } from './release/open.js';
 import type { SessionLimits } from './session/stream.js';
 import { createMasterKeyFile, readMasterKeyFile } from './store/master-key.js';
 import { tenantFacts } from './tenants/facts.js';
+import { upkeepCommands } from './upkeep/commands.js';
 import { trustAnchors } from './verifier/anchors.js';
 import { Verifier, type VerifierOptions } from './verifier/attest.js';
 import { heldEndorsements } from './verifier/held.js';
@@ -47,6 +48,12 @@ export function keyServer(now: () => number): Program<KeyServerSettings> {
     serve: (settings, control) => serve(settings, control, now),
     commands: {
       ...operatorCommands((settings) => settings.operatorSocket.path),
+      ...upkeepCommands(({ store: { masterKeyFile, ...place } }: KeyServerSettings) => ({
+        ...place,
+        masterKey: readMasterKeyFile(masterKeyFile),
+        now,
+        randomBytes: crypto.randomBytes,
+      })),
       ...endorsementCommands((settings) => ({
         settings: settings.endorsements,
         anchors: anchorsOf(settings),

@@ -9,7 +9,7 @@ import { CvmpError } from '#core/errors.js';
 import type { KeyServerState } from '#server/key-server/release/contract.js';
 import { openPlace, type Place } from '../server/key-server/state.js';
 import { kinds, type Report, type Task, worldFromJson } from './disk-tasks.js';
-import { copyStore, lost, operations, seen, type World } from './operations.js';
+import { copyStore, lost, operations, problemsOf, seen, type World } from './operations.js';
 
 const [controlFile = '', copies = '', worldFile = ''] = process.argv.slice(2);
 const world: World = worldFromJson(readFileSync(worldFile, 'utf8'));
@@ -132,6 +132,7 @@ async function look(place: Place, answers: readonly string[]) {
       await sequence(state, answers.length, async () => undefined);
       if ((await snapshot(state)) !== expected.at(-1)![0]) problems.push('it cannot go on');
     });
+    problems.push(...(await problemsOf(place)));
     return { reopened: 'served', problems };
   } catch (error) {
     return { reopened: codeOf(error), problems };

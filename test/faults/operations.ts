@@ -7,7 +7,16 @@ import type {
   ReleasedKey,
   SessionGrant,
 } from '#server/key-server/release/contract.js';
-import { call, grantOf, newKey, type Place, requestId } from '../server/key-server/state.js';
+import { checkStore } from '#server/key-server/upkeep/check.js';
+import { withStoreAtRest } from '#server/key-server/upkeep/open.js';
+import {
+  call,
+  grantOf,
+  newKey,
+  optionsOf,
+  type Place,
+  requestId,
+} from '../server/key-server/state.js';
 
 export const levelCount = 6;
 
@@ -176,3 +185,10 @@ export const operations: readonly Operation[] = [
     },
   },
 ];
+
+/** What `store check` finds wrong with a store that is closed. */
+export async function problemsOf(place: Place): Promise<readonly string[]> {
+  const options = optionsOf(place);
+  const { problems } = await withStoreAtRest(place.folder, options, (store) => checkStore(store));
+  return problems.map(({ key, what }) => `${key} ${what}`);
+}

@@ -6,7 +6,7 @@ import { openLevelStore } from '#server/key-server/store/level.js';
 import { openVault } from '#server/key-server/store/vault/file-vault.js';
 import { type Fault, FaultyStore, faults } from '../fakes/faulty-store.js';
 import { openPlace, optionsOf, type Place, requestId } from '../server/key-server/state.js';
-import { lost, type Operation, operations, seen, type World } from './operations.js';
+import { lost, type Operation, operations, problemsOf, seen, type World } from './operations.js';
 import { copyOf, makeWorld } from './world.js';
 
 // Every commit of every operation, with the process ending or the disk failing before or after it is
@@ -70,6 +70,7 @@ describe.each(operations)('$name: a fault at each of its commits', (operation) =
       const { place, id, end } = await disturbed(operation, at, fault);
       // Nothing is acknowledged that may be lost.
       expect(end).toBe(fault.startsWith('dies') ? 'died' : 'STORE_WRITE');
+      expect(await problemsOf(place)).toEqual([]);
       const [found, first] = await using(place, async (state) => {
         const now = await seen(state);
         expect(await lost(world, state)).toEqual([]);
@@ -80,6 +81,7 @@ describe.each(operations)('$name: a fault at each of its commits', (operation) =
         const now = await seen(state);
         return [now, await operation.run(state, world, id)] as const;
       });
+      expect(await problemsOf(place)).toEqual([]);
       // The same request again: the same answer, and where it was durable nothing more happens.
       expect(second).toEqual(first);
       if (at === commits && fault.endsWith('after')) expect(after).toEqual(found);

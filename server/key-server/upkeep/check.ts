@@ -75,7 +75,7 @@ export async function checkStore(
   progress: (records: number) => void = () => undefined,
 ): Promise<CheckReport> {
   const tally = new Tally();
-  for (const _ of opened.store.verify());
+  verifyAll(opened.store.verify());
   let after: string | undefined;
   for (let count = 0; ; ) {
     const range = { prefix: '', limit: pageSize, ...(after === undefined ? {} : { after }) };
@@ -93,6 +93,11 @@ export async function checkStore(
   }
   const { records, problems, problemCount, log } = tally;
   return { records, problems, problemCount, logSize: log.frontier.size };
+}
+
+/** @throws CvmpError STORE_CORRUPT */
+function verifyAll(running: Generator<number, void>): void {
+  while (!running.next().done);
 }
 
 async function checkOne(entry: Entry, opened: StoreAtRest, tally: Tally): Promise<void> {
