@@ -154,6 +154,21 @@ export function bindService<S extends DescService>(
   return { service, methods };
 }
 
+/** The same service, whose every call is refused while there is a reason to. */
+export function gated(bound: BoundService, refusal: () => CvmpError | undefined): BoundService {
+  const guard = <A extends unknown[], R>(handler: (...args: A) => R) => {
+    return (...args: A): R => {
+      const error = refusal();
+      if (error !== undefined) throw error;
+      return handler(...args);
+    };
+  };
+  const methods = bound.methods.map(
+    (method) => ({ ...method, handler: guard(method.handler as never) }) as BoundMethod,
+  );
+  return { ...bound, methods };
+}
+
 /** "cvmp.v1.CvmService/CVMFeature", as gRPC's path without its leading slash. */
 export function methodName(method: DescMethod): string {
   return `${method.parent.typeName}/${method.name}`;

@@ -24,6 +24,8 @@ export const logField = {
   cvmIds: 'cvm_ids',
   operation: 'operation',
   endorsement: 'endorsement',
+  shownSize: 'shown_size',
+  ownSize: 'own_size',
   settings: 'settings',
 } as const;
 

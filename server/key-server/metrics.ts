@@ -62,6 +62,9 @@ export class KeyServerMetrics implements JournalObserver<AuditEvent> {
     metrics.gauge('cvmp_sessions', 'Session streams that are open.', open);
     const holds = (code: string) => (readiness.reasons.some((reason) => reason === code) ? 1 : 0);
     metrics.gauge('cvmp_sealed', '1: waits for its master key.', () => holds('SEALED'));
+    metrics.gauge('cvmp_rolled_back', '1: was shown a checkpoint from its future.', () =>
+      holds('SERVER_ROLLBACK'),
+    );
     metrics.gauge('cvmp_store_failed', '1: could not write; must be started again.', () =>
       holds('STORE_WRITE'),
     );

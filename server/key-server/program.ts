@@ -12,9 +12,10 @@ import {
   writeNewFile,
 } from '#server/host/config/files.js';
 import { hostOptions, liveHostOptions } from '#server/host/config/settings.js';
+import { gated } from '#server/host/handlers.js';
 import { type Host, startHost } from '#server/host/host.js';
 import { type LocalSocket, listenLocal } from '#server/host/local-socket.js';
-import { createLog } from '#server/host/log.js';
+import { createLog, logField } from '#server/host/log.js';
 import { createObservation, type Observation } from '#server/host/observe/observation.js';
 import type { Control, InitOptions, Program, Running } from '#server/host/program.js';
 import { auditService } from './audit-service.js';
@@ -24,6 +25,7 @@ import { endorsementCommands } from './endorsements/commands.js';
 import { openEndorsements } from './endorsements/open.js';
 import { keyAdminService } from './key-admin-service.js';
 import { keyService } from './key-service.js';
+import type { Rollback } from './log/rollback.js';
 import { KeyServerMetrics } from './metrics.js';
 import { operatorCommands } from './operator/commands.js';
 import { operatorService } from './operator/service.js';
@@ -103,7 +105,14 @@ async function serve(
   const masterKey = readMasterKeyFile(settings.store.masterKeyFile);
   const { randomBytes } = crypto;
   const { folder, ...places } = settings.store;
-  const options = { ...places, masterKey, now, randomBytes, observer: metrics };
+  const options = {
+    ...places,
+    masterKey,
+    now,
+    randomBytes,
+    observer: metrics,
+    alarm: alarmTo(log),
+  };
   const state = await openState(folder, options);
   const endorsements = openEndorsements(
     settings.endorsements,
@@ -114,7 +123,7 @@ async function serve(
   try {
     local = await listenLocal({
       path: settings.operatorSocket.path,
-      services: [operatorService({ failure: state.failure, started: now(), reload })],
+      services: [operatorService({ ...state, started: now(), reload })],
       log,
       now,
       unarySecondsMax: settings.host.unarySecondsMax,
@@ -227,7 +236,21 @@ function listen(
     tenantService(tenants, facts),
     accessService(tenants, facts, now),
   ];
-  return startHost(hostOptions(settings.host, { services, tenants, observation, log, now }));
+  // A server whose store was rolled back answers nobody, whatever is asked.
+  const open = services.map((service) => gated(service, () => state.guard.refusal()));
+  return startHost(hostOptions(settings.host, { services: open, tenants, observation, log, now }));
+}
+
+function alarmTo(log: Logger): (rollback: Rollback) => void {
+  return ({ shown, own }) =>
+    log.fatal(
+      {
+        [logField.code]: 'SERVER_ROLLBACK',
+        [logField.shownSize]: shown.size,
+        [logField.ownSize]: own.size,
+      },
+      'a peer keeps a checkpoint from the future: this store was rolled back',
+    );
 }
 
 const healthMilliseconds = 1000;
@@ -236,6 +259,7 @@ const healthMilliseconds = 1000;
 function followHealth({ readiness }: Host, state: KeyServerState): NodeJS.Timeout {
   return setInterval(() => {
     const code = state.failure()?.code;
+    readiness.set('SERVER_ROLLBACK', state.guard.rollback !== undefined);
     if (code !== undefined) readiness.set(code, true);
   }, healthMilliseconds).unref();
 }

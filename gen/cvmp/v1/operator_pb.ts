@@ -4,6 +4,7 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_buf_validate_validate } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
@@ -12,7 +13,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file cvmp/v1/operator.proto.
  */
 export const file_cvmp_v1_operator: GenFile = /*@__PURE__*/
-  fileDesc("ChZjdm1wL3YxL29wZXJhdG9yLnByb3RvEgdjdm1wLnYxIhUKE1NlcnZlclN0YXR1c1JlcXVlc3QieAoUU2VydmVyU3RhdHVzUmVzcG9uc2USIwoFc3RhdGUYASABKA4yFC5jdm1wLnYxLlNlcnZlclN0YXRlEg4KBnJlYXNvbhgCIAEoCRIrCgdzdGFydGVkGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIVChNSZWxvYWRTZXJ2ZXJSZXF1ZXN0Ij0KFFJlbG9hZFNlcnZlclJlc3BvbnNlEg8KB2FwcGxpZWQYASADKAkSFAoMbmVlZF9yZXN0YXJ0GAIgAygJKncKC1NlcnZlclN0YXRlEhwKGFNFUlZFUl9TVEFURV9VTlNQRUNJRklFRBAAEhgKFFNFUlZFUl9TVEFURV9TRVJWSU5HEAESFwoTU0VSVkVSX1NUQVRFX1NFQUxFRBACEhcKE1NFUlZFUl9TVEFURV9GQUlMRUQQAzKrAQoPT3BlcmF0b3JTZXJ2aWNlEksKDFNlcnZlclN0YXR1cxIcLmN2bXAudjEuU2VydmVyU3RhdHVzUmVxdWVzdBodLmN2bXAudjEuU2VydmVyU3RhdHVzUmVzcG9uc2USSwoMUmVsb2FkU2VydmVyEhwuY3ZtcC52MS5SZWxvYWRTZXJ2ZXJSZXF1ZXN0Gh0uY3ZtcC52MS5SZWxvYWRTZXJ2ZXJSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_timestamp]);
+  fileDesc("ChZjdm1wL3YxL29wZXJhdG9yLnByb3RvEgdjdm1wLnYxIhUKE1NlcnZlclN0YXR1c1JlcXVlc3QieAoUU2VydmVyU3RhdHVzUmVzcG9uc2USIwoFc3RhdGUYASABKA4yFC5jdm1wLnYxLlNlcnZlclN0YXRlEg4KBnJlYXNvbhgCIAEoCRIrCgdzdGFydGVkGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIVChNSZWxvYWRTZXJ2ZXJSZXF1ZXN0Ij0KFFJlbG9hZFNlcnZlclJlc3BvbnNlEg8KB2FwcGxpZWQYASADKAkSFAoMbmVlZF9yZXN0YXJ0GAIgAygJIhUKE1Nob3dSb2xsYmFja1JlcXVlc3QibQoUU2hvd1JvbGxiYWNrUmVzcG9uc2USDwoHbm90aWNlZBgBIAEoCBIoCgR0aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVzaG93bhgDIAEoDBILCgNvd24YBCABKAwiKwoVQWNjZXB0Um9sbGJhY2tSZXF1ZXN0EhIKCnNob3duX3NpemUYASABKAQiGAoWQWNjZXB0Um9sbGJhY2tSZXNwb25zZSJEChBFeHBvcnRMb2dSZXF1ZXN0EhMKC2FmdGVyX2luZGV4GAEgASgEEhsKCXBhZ2Vfc2l6ZRgCIAEoDUIIukgFKgMY6AciOAoRRXhwb3J0TG9nUmVzcG9uc2USDwoHcmVjb3JkcxgBIAMoDBISCgpjaGVja3BvaW50GAIgASgMKncKC1NlcnZlclN0YXRlEhwKGFNFUlZFUl9TVEFURV9VTlNQRUNJRklFRBAAEhgKFFNFUlZFUl9TVEFURV9TRVJWSU5HEAESFwoTU0VSVkVSX1NUQVRFX1NFQUxFRBACEhcKE1NFUlZFUl9TVEFURV9GQUlMRUQQAzKPAwoPT3BlcmF0b3JTZXJ2aWNlEksKDFNlcnZlclN0YXR1cxIcLmN2bXAudjEuU2VydmVyU3RhdHVzUmVxdWVzdBodLmN2bXAudjEuU2VydmVyU3RhdHVzUmVzcG9uc2USSwoMUmVsb2FkU2VydmVyEhwuY3ZtcC52MS5SZWxvYWRTZXJ2ZXJSZXF1ZXN0Gh0uY3ZtcC52MS5SZWxvYWRTZXJ2ZXJSZXNwb25zZRJLCgxTaG93Um9sbGJhY2sSHC5jdm1wLnYxLlNob3dSb2xsYmFja1JlcXVlc3QaHS5jdm1wLnYxLlNob3dSb2xsYmFja1Jlc3BvbnNlElEKDkFjY2VwdFJvbGxiYWNrEh4uY3ZtcC52MS5BY2NlcHRSb2xsYmFja1JlcXVlc3QaHy5jdm1wLnYxLkFjY2VwdFJvbGxiYWNrUmVzcG9uc2USQgoJRXhwb3J0TG9nEhkuY3ZtcC52MS5FeHBvcnRMb2dSZXF1ZXN0GhouY3ZtcC52MS5FeHBvcnRMb2dSZXNwb25zZWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_timestamp]);
 
 /**
  * Asks for the server's status.
@@ -108,6 +109,155 @@ export const ReloadServerResponseSchema: GenMessage<ReloadServerResponse> = /*@_
   messageDesc(file_cvmp_v1_operator, 3);
 
 /**
+ * Asks what was noticed.
+ *
+ * @generated from message cvmp.v1.ShowRollbackRequest
+ */
+export type ShowRollbackRequest = Message<"cvmp.v1.ShowRollbackRequest"> & {
+};
+
+/**
+ * Describes the message cvmp.v1.ShowRollbackRequest.
+ * Use `create(ShowRollbackRequestSchema)` to create a new message.
+ */
+export const ShowRollbackRequestSchema: GenMessage<ShowRollbackRequest> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_operator, 4);
+
+/**
+ * What was noticed.
+ *
+ * @generated from message cvmp.v1.ShowRollbackResponse
+ */
+export type ShowRollbackResponse = Message<"cvmp.v1.ShowRollbackResponse"> & {
+  /**
+   * Whether there is anything; all else is empty where not.
+   *
+   * @generated from field: bool noticed = 1;
+   */
+  noticed: boolean;
+
+  /**
+   * When, by the server's clock.
+   *
+   * @generated from field: google.protobuf.Timestamp time = 2;
+   */
+  time?: Timestamp | undefined;
+
+  /**
+   * Checkpoint as the peer showed it, COSE_Sign1 by this server's identity key.
+   *
+   * @generated from field: bytes shown = 3;
+   */
+  shown: Uint8Array;
+
+  /**
+   * The server's own at that moment.
+   *
+   * @generated from field: bytes own = 4;
+   */
+  own: Uint8Array;
+};
+
+/**
+ * Describes the message cvmp.v1.ShowRollbackResponse.
+ * Use `create(ShowRollbackResponseSchema)` to create a new message.
+ */
+export const ShowRollbackResponseSchema: GenMessage<ShowRollbackResponse> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_operator, 5);
+
+/**
+ * Takes the loss.
+ *
+ * @generated from message cvmp.v1.AcceptRollbackRequest
+ */
+export type AcceptRollbackRequest = Message<"cvmp.v1.AcceptRollbackRequest"> & {
+  /**
+   * Size of the checkpoint that was shown: who names it has looked.
+   *
+   * @generated from field: uint64 shown_size = 1;
+   */
+  shownSize: bigint;
+};
+
+/**
+ * Describes the message cvmp.v1.AcceptRollbackRequest.
+ * Use `create(AcceptRollbackRequestSchema)` to create a new message.
+ */
+export const AcceptRollbackRequestSchema: GenMessage<AcceptRollbackRequest> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_operator, 6);
+
+/**
+ * It serves again.
+ *
+ * @generated from message cvmp.v1.AcceptRollbackResponse
+ */
+export type AcceptRollbackResponse = Message<"cvmp.v1.AcceptRollbackResponse"> & {
+};
+
+/**
+ * Describes the message cvmp.v1.AcceptRollbackResponse.
+ * Use `create(AcceptRollbackResponseSchema)` to create a new message.
+ */
+export const AcceptRollbackResponseSchema: GenMessage<AcceptRollbackResponse> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_operator, 7);
+
+/**
+ * Asks for records.
+ *
+ * @generated from message cvmp.v1.ExportLogRequest
+ */
+export type ExportLogRequest = Message<"cvmp.v1.ExportLogRequest"> & {
+  /**
+   * Only records after this one.
+   *
+   * @generated from field: uint64 after_index = 1;
+   */
+  afterIndex: bigint;
+
+  /**
+   * At most 1000; 0 means 100.
+   *
+   * @generated from field: uint32 page_size = 2;
+   */
+  pageSize: number;
+};
+
+/**
+ * Describes the message cvmp.v1.ExportLogRequest.
+ * Use `create(ExportLogRequestSchema)` to create a new message.
+ */
+export const ExportLogRequestSchema: GenMessage<ExportLogRequest> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_operator, 8);
+
+/**
+ * Some records.
+ *
+ * @generated from message cvmp.v1.ExportLogResponse
+ */
+export type ExportLogResponse = Message<"cvmp.v1.ExportLogResponse"> & {
+  /**
+   * As they are hashed, without a gap, at least one unless there are no more.
+   *
+   * @generated from field: repeated bytes records = 1;
+   */
+  records: Uint8Array[];
+
+  /**
+   * Of the log up to its newest record.
+   *
+   * @generated from field: bytes checkpoint = 2;
+   */
+  checkpoint: Uint8Array;
+};
+
+/**
+ * Describes the message cvmp.v1.ExportLogResponse.
+ * Use `create(ExportLogResponseSchema)` to create a new message.
+ */
+export const ExportLogResponseSchema: GenMessage<ExportLogResponse> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_operator, 9);
+
+/**
  * What a server does.
  *
  * @generated from enum cvmp.v1.ServerState
@@ -181,6 +331,36 @@ export const OperatorService: GenService<{
     methodKind: "unary";
     input: typeof ReloadServerRequestSchema;
     output: typeof ReloadServerResponseSchema;
+  },
+  /**
+   * Tells of a checkpoint from the future that a peer showed (docs/operating/audit.md).
+   *
+   * @generated from rpc cvmp.v1.OperatorService.ShowRollback
+   */
+  showRollback: {
+    methodKind: "unary";
+    input: typeof ShowRollbackRequestSchema;
+    output: typeof ShowRollbackResponseSchema;
+  },
+  /**
+   * Takes the loss that such a checkpoint told of: the server serves again.
+   *
+   * @generated from rpc cvmp.v1.OperatorService.AcceptRollback
+   */
+  acceptRollback: {
+    methodKind: "unary";
+    input: typeof AcceptRollbackRequestSchema;
+    output: typeof AcceptRollbackResponseSchema;
+  },
+  /**
+   * The records of all tenants, oldest first.
+   *
+   * @generated from rpc cvmp.v1.OperatorService.ExportLog
+   */
+  exportLog: {
+    methodKind: "unary";
+    input: typeof ExportLogRequestSchema;
+    output: typeof ExportLogResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_cvmp_v1_operator, 0);

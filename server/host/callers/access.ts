@@ -77,6 +77,9 @@ export const accessTable: Readonly<Record<string, Access>> = {
 
   'cvmp.v1.OperatorService/ServerStatus': local,
   'cvmp.v1.OperatorService/ReloadServer': local,
+  'cvmp.v1.OperatorService/ShowRollback': local,
+  'cvmp.v1.OperatorService/AcceptRollback': local,
+  'cvmp.v1.OperatorService/ExportLog': local,
 
   'cvmp.v1.GuestService/GuestEvidence': guest,
   'cvmp.v1.GuestService/GuestStatus': guest,

@@ -126,6 +126,24 @@ export class LogReading {
     return { records, more: found.length > pageSize, signedHead };
   }
 
+  /** Records of all tenants after an index, as they are hashed: for the operator alone. */
+  async exportAll(after: number, count: number): Promise<readonly Uint8Array[]> {
+    const { store, sealer } = this.#tools;
+    const begin = { prefix: blockPrefix, after: blockKey(after + 2), reverse: true, limit: 1 };
+    const [first] = await store.list(begin);
+    const bodies: Uint8Array[] = [];
+    let page = first === undefined ? [] : [first];
+    while (page.length > 0 && bodies.length < count) {
+      for (const { key, ...stored } of page) {
+        const from = Number.parseInt(key.slice(blockPrefix.length), 16);
+        const skipped = Math.max(0, after + 1 - from);
+        bodies.push(...openBlock(key, stored, sealer).bodies.slice(skipped));
+      }
+      page = [...(await store.list({ prefix: blockPrefix, after: page.at(-1)!.key, limit: 20 }))];
+    }
+    return bodies.slice(0, count);
+  }
+
   /** Keys of the blocks that hold records of a tenant after an index, and perhaps one before. */
   async *#blocksAfter(tenantId: string, index: number): AsyncGenerator<string> {
     const { store } = this.#tools;

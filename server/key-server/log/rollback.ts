@@ -84,9 +84,14 @@ export class RollbackGuard {
     return guard;
   }
 
-  /** Why nobody is served; undefined while all is well. */
+  /** What was noticed; undefined while all is well. */
   get rollback(): Rollback | undefined {
     return this.#alarm;
+  }
+
+  /** Why nobody is served; undefined while all is well. */
+  refusal(): CvmpError | undefined {
+    return this.#alarm && rolledBack(this.#alarm);
   }
 
   /**

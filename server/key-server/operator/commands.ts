@@ -2,6 +2,7 @@ import { timestampDate } from '@bufbuild/protobuf/wkt';
 import { ServerState } from '#gen/cvmp/v1/operator_pb.js';
 import type { ProgramCommand } from '#server/host/program.js';
 import { callOperator } from './client.js';
+import { rollbackCommands } from './log.js';
 
 const states: Readonly<Record<ServerState, string>> = {
   [ServerState.UNSPECIFIED]: 'unknown',
@@ -15,6 +16,7 @@ export function operatorCommands<C>(
   socketOf: (config: C) => string,
 ): Readonly<Record<string, ProgramCommand<C>>> {
   return {
+    ...rollbackCommands(socketOf),
     reload: {
       summary: 'Have the running server read its configuration and certificates again.',
       run: async (config) => {
