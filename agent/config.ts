@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { fromHex, toHex } from '#core/bytes.js';
 import {
@@ -55,6 +56,8 @@ export interface AgentConfig {
   readonly rekey: 'auto' | 'advise';
   /** Volatile folder for private copies of disk headers. */
   readonly stateDir: string;
+  /** Keeps what Key Servers said of their logs, to hold them to it at the next boot. */
+  readonly checkpointFile: string;
   /** PEM certificates that the Key Server's TLS certificate must chain to; undefined: not asked,
    *  because the Challenge signature and the TLS exporter identify the server. */
   readonly tlsCaFile: string | undefined;
@@ -73,6 +76,7 @@ const keyServerPattern = /^(\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})$
 export function parseAgentConfig(text: string, folder: string): AgentConfig {
   const root = Section.parse(text, folder);
   const disk = root.section('disk');
+  const stateDir = root.path('state_dir', '/run/cvmp');
   const config: AgentConfig = {
     keyServer: readKeyServer(root),
     configDocumentFile: root.path('config_document_file'),
@@ -85,7 +89,8 @@ export function parseAgentConfig(text: string, folder: string): AgentConfig {
     purpose: root.choice('purpose', ['disk', 'data'], 'disk'),
     deliver: readDeliver(root.section('deliver')),
     rekey: root.choice('rekey', ['auto', 'advise'], 'auto'),
-    stateDir: root.path('state_dir', '/run/cvmp'),
+    stateDir,
+    checkpointFile: root.optionalPath('checkpoint_file') ?? join(stateDir, 'checkpoints'),
     tlsCaFile: root.optionalPath('tls_ca_file'),
     retry: readRetry(root.section('retry')),
     allowPersistentFiles:
@@ -125,6 +130,7 @@ export function printAgentConfig(config: AgentConfig): string {
     deliver: config.deliver,
     rekey: config.rekey,
     state_dir: config.stateDir,
+    checkpoint_file: config.checkpointFile,
     tls_ca_file: config.tlsCaFile,
     retry: {
       initial_ms: config.retry.initialMs,

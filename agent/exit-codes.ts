@@ -13,6 +13,7 @@ export const exitCodes = {
   unavailable: 15,
   delivery: 16,
   stopped: 17,
+  rollback: 18,
 } as const;
 
 /** Every code that is not the Key Server's refusal has its row; the rest are refusals. */
@@ -23,6 +24,9 @@ const rows: Partial<Record<ErrorCode, number>> = {
   // not signed by the tenant named there, or it sent what no honest Key Server sends.
   SERVER_UNTRUSTED: exitCodes.serverUntrusted,
   KCV_MISMATCH: exitCodes.serverUntrusted,
+  // Its log does not continue what it said before, or it noticed so itself.
+  LOG_INCONSISTENT: exitCodes.rollback,
+  SERVER_ROLLBACK: exitCodes.rollback,
   CONFIG_MISMATCH: exitCodes.configMismatch,
   DISK: exitCodes.disk,
   HEADER_REFUSED: exitCodes.disk,

@@ -1,4 +1,5 @@
 import { mkdir, readFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { CvmpError, errorTable } from '#core/errors.js';
 import { decodeConfigDocument } from '#core/rats/config-document.js';
 import { type Attester, checkOwnReport, openAttester } from './attester/attester.js';
@@ -13,6 +14,7 @@ import { codedError, errorFields, type Logger, logField } from './log.js';
 import { isPassing, withBackoff } from './provision/backoff.js';
 import { type ExchangeOptions, exchange, type KeyInUse } from './provision/exchange.js';
 import { renewalDelay } from './provision/lease.js';
+import { CheckpointKeeper } from './session/checkpoints.js';
 import { connectSession } from './session/client.js';
 import { StatusBoard } from './status.js';
 
@@ -43,6 +45,7 @@ interface Agent {
   readonly status: StatusBoard;
   readonly configDocument: Uint8Array;
   readonly attester: Attester;
+  readonly checkpoints: CheckpointKeeper;
 }
 
 /**
@@ -79,7 +82,16 @@ async function openAgent(config: AgentConfig, io: AgentIo, status: StatusBoard):
   const { randomBytes, sleep, monotonic } = io;
   const attester = await openAttester(config, { configDocument, randomBytes, sleep, monotonic });
   io.log.info({ [logField.evidence]: attester.profiles.join(' ') }, 'attester ready');
-  return { config, io, status, configDocument, attester };
+  const checkpoints = await openCheckpoints(config, io);
+  return { config, io, status, configDocument, attester, checkpoints };
+}
+
+/** @throws CvmpError CONFIG */
+async function openCheckpoints(config: AgentConfig, io: AgentIo): Promise<CheckpointKeeper> {
+  await mkdir(dirname(config.checkpointFile), { recursive: true, mode: 0o700 });
+  return CheckpointKeeper.open(config.checkpointFile, (error) => {
+    io.log.warn(errorFields(error), 'kept checkpoints are damaged: begins to keep anew');
+  });
 }
 
 /** @throws CvmpError CONFIG where there is none, CONFIG_MISMATCH where it is not one */
@@ -119,7 +131,7 @@ async function openDisk({ config, io }: Agent): Promise<Disk | undefined> {
 }
 
 function exchangeOptions(agent: Agent, disk: Disk | undefined): ExchangeOptions {
-  const { config, io, status, configDocument, attester } = agent;
+  const { config, io, status, configDocument, attester, checkpoints } = agent;
   const { randomBytes, agentBuild } = io;
   return {
     config,
@@ -132,7 +144,15 @@ function exchangeOptions(agent: Agent, disk: Disk | undefined): ExchangeOptions 
     connect: async () => {
       const ca = config.tlsCaFile === undefined ? undefined : await readCa(config.tlsCaFile);
       const { keyServer } = config;
-      return connectSession({ keyServer, ca, attester, configDocument, agentBuild, randomBytes });
+      return connectSession({
+        keyServer,
+        ca,
+        attester,
+        configDocument,
+        agentBuild,
+        randomBytes,
+        checkpoints,
+      });
     },
   };
 }

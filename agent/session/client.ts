@@ -1,7 +1,8 @@
 import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { toHex } from '#core/bytes.js';
+import type { EcPublicKey } from '#core/cose/key.js';
 import { CvmpError } from '#core/errors.js';
-import { AgentSession } from '#core/session/agent.js';
+import { AgentSession, type AgentSessionOptions } from '#core/session/agent.js';
 import {
   AgentMessageSchema,
   type ServerMessage,
@@ -10,6 +11,7 @@ import {
 import { sessionCodec } from '#wire/session.js';
 import type { Attester } from '../attester/attester.js';
 import type { AgentConfig } from '../config.js';
+import type { CheckpointKeeper } from './checkpoints.js';
 import { openConnection } from './connection.js';
 import { type Frame, FrameStream, type ResponseCase, within } from './frame-stream.js';
 import { checkGrant } from './grant.js';
@@ -40,6 +42,8 @@ export interface ConnectOptions {
   readonly configDocument: Uint8Array;
   readonly agentBuild: string;
   readonly randomBytes: (length: number) => Uint8Array;
+  /** What Key Servers said of their logs; absent: they are held to nothing. */
+  readonly checkpoints?: CheckpointKeeper;
 }
 
 type Request = NonNullable<MessageInitShape<typeof AgentMessageSchema>['request']>;
@@ -63,10 +67,13 @@ export async function connectSession(options: ConnectOptions): Promise<KeySessio
       exportKeyingMaterial: connection.exportKeyingMaterial,
       evidenceProfiles: options.attester.profiles,
       randomBytes: options.randomBytes,
+      ...shownBy(options),
     });
-    await session.accept(await attest(session, stream, options));
-    const grant = readGrant(session.open((await stream.nextOf(['sealed'])).value));
-    return new OpenSession(stream, session, grant, options);
+    const { accept, keyServer } = await attest(session, stream, options);
+    await session.accept(accept);
+    const first = readServerMessage(session.open((await stream.nextOf(['sealed'])).value));
+    await keepCheckpoint(first, keyServer, options);
+    return new OpenSession(stream, session, { grant: readGrant(first), keyServer }, options);
   } catch (error) {
     session?.close();
     stream.close();
@@ -98,6 +105,7 @@ class OpenSession implements KeySession {
   readonly #notices = new Notices();
   #tellEnd: (error: CvmpError) => void = () => {};
   #session: AgentSession;
+  #keyServer: EcPublicKey;
   #grant: Grant;
   #reattesting: Promise<Grant> | undefined;
   #again: Again | undefined;
@@ -105,7 +113,13 @@ class OpenSession implements KeySession {
   #quiet: Promise<void> | undefined;
   #lost: CvmpError | undefined;
 
-  constructor(stream: FrameStream, session: AgentSession, grant: Grant, options: ConnectOptions) {
+  constructor(
+    stream: FrameStream,
+    session: AgentSession,
+    { grant, keyServer }: { readonly grant: Grant; readonly keyServer: EcPublicKey },
+    options: ConnectOptions,
+  ) {
+    this.#keyServer = keyServer;
     this.#stream = stream;
     this.#session = session;
     this.#grant = grant;
@@ -168,7 +182,7 @@ class OpenSession implements KeySession {
     const [spoken, speak] = signal<void>();
     this.#again = { frames, switched, onGrant };
     try {
-      const next = this.#session.again();
+      const next = this.#session.again(shownBy(this.#options));
       const wire: HandshakeWire = {
         send: (kind, value) => this.#stream.send(kind, value),
         nextOf: (kinds) => frames.nextOf(kinds),
@@ -176,12 +190,15 @@ class OpenSession implements KeySession {
       const onEvidence = () => {
         this.#quiet = spoken;
       };
-      const accept = await attest(next, wire, { ...this.#options, onEvidence });
+      const { accept, keyServer } = await attest(next, wire, { ...this.#options, onEvidence });
       await next.accept(accept);
       this.#session.close();
       this.#session = next;
+      this.#keyServer = keyServer;
       onSwitched();
-      const grant = readGrant(next.open(await within(sealed)));
+      const first = readServerMessage(next.open(await within(sealed)));
+      await keepCheckpoint(first, keyServer, this.#options);
+      const grant = readGrant(first);
       await checkGrant(grant, this.#options.configDocument);
       this.#grant = grant;
       return grant;
@@ -240,7 +257,7 @@ class OpenSession implements KeySession {
     try {
       for (;;) {
         const frame = await this.#stream.wheneverOf(frameKinds);
-        if (frame.kind === 'sealed') this.#opened(this.#session.open(frame.value));
+        if (frame.kind === 'sealed') await this.#opened(this.#session.open(frame.value));
         else await this.#handshakeFrame(frame);
       }
     } catch (error) {
@@ -248,8 +265,11 @@ class OpenSession implements KeySession {
     }
   }
 
-  #opened(plaintext: Uint8Array): void {
-    const { requestId, response } = readServerMessage(plaintext);
+  /** What the server says of its log is kept before its answer is used. */
+  async #opened(plaintext: Uint8Array): Promise<void> {
+    const message = readServerMessage(plaintext);
+    await keepCheckpoint(message, this.#keyServer, this.#options);
+    const { requestId, response } = message;
     if (response.case === 'notice') this.#notices.received(response.value);
     else this.#waiting.get(toHex(requestId))?.resolve(response);
   }
@@ -280,6 +300,19 @@ class OpenSession implements KeySession {
   }
 }
 
+/** Checkpoints that the next ClientInit shows. */
+function shownBy({ checkpoints }: ConnectOptions): Pick<AgentSessionOptions, 'lastCheckpoints'> {
+  return checkpoints === undefined ? {} : { lastCheckpoints: checkpoints.all };
+}
+
+async function keepCheckpoint(
+  { checkpoint }: ServerMessage,
+  keyServer: EcPublicKey,
+  { checkpoints }: ConnectOptions,
+): Promise<void> {
+  if (checkpoint.length > 0) await checkpoints?.keep(checkpoint, keyServer);
+}
+
 function readServerMessage(bytes: Uint8Array): ServerMessage {
   try {
     return fromBinary(ServerMessageSchema, bytes);
@@ -289,8 +322,7 @@ function readServerMessage(bytes: Uint8Array): ServerMessage {
 }
 
 /** Always the first sealed frame. */
-function readGrant(bytes: Uint8Array): Grant {
-  const { response } = readServerMessage(bytes);
+function readGrant({ response }: ServerMessage): Grant {
   if (response.case === 'grant') return sessionGrant(response.value);
   throw new CvmpError('PROTOCOL_ORDER', `the first sealed frame is ${response.case}, no grant`);
 }

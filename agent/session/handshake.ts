@@ -1,6 +1,8 @@
+import type { EcPublicKey } from '#core/cose/key.js';
 import { CvmpError } from '#core/errors.js';
 import type { AgentSession } from '#core/session/agent.js';
 import type { Attester } from '../attester/attester.js';
+import type { CheckpointKeeper } from './checkpoints.js';
 import { type Frame, type RequestCase, type ResponseCase, within } from './frame-stream.js';
 
 /** Where the frames of a handshake go to and come from. */
@@ -13,30 +15,40 @@ export interface HandshakeWire {
 interface Attesting {
   readonly attester: Attester;
   readonly agentBuild: string;
+  /** What the server is held to; it is told of the checkpoint that the challenge shows. */
+  readonly checkpoints?: Pick<CheckpointKeeper, 'keep'> | undefined;
   /** Told right before the evidence leaves: nothing may be sealed from then to the accept. */
   readonly onEvidence?: () => void;
 }
 
+/** A server that took the evidence. */
+export interface AcceptedBy {
+  readonly accept: Uint8Array;
+  readonly keyServer: EcPublicKey;
+}
+
 /**
  * The handshake up to the accept frame, which is for the caller to take (protocol.md s.6.2).
- * @returns the accept frame
+ * @returns the accept frame, and who sent it
  * @throws CvmpError SERVER_UNTRUSTED, TSM_*, TPM_*, UNSUPPORTED_EVIDENCE, UNAVAILABLE
  */
 export async function attest(
   session: AgentSession,
   wire: HandshakeWire,
-  { attester, agentBuild, onEvidence }: Attesting,
-): Promise<Uint8Array> {
+  { attester, agentBuild, checkpoints, onEvidence }: Attesting,
+): Promise<AcceptedBy> {
   wire.send('clientInit', session.clientInit());
   const challenge = await wire.nextOf(['challenge']);
   const demand = await session.challenge(challenge.value);
+  const { keyServer, checkpoint } = demand;
+  if (checkpoint !== undefined) await checkpoints?.keep(checkpoint.signed, keyServer);
   const evidence = await attester.evidence(demand.reportData);
   onEvidence?.();
   wire.send('evidence', session.evidence(evidence, agentBuild));
   const { kind, value } = await wire.nextOf(['credential', 'accept']);
-  if (kind === 'accept') return value;
+  if (kind === 'accept') return { accept: value, keyServer };
   await activate(session, wire, attester, value);
-  return (await wire.nextOf(['accept'])).value;
+  return { accept: (await wire.nextOf(['accept'])).value, keyServer };
 }
 
 /** @throws CvmpError UNSUPPORTED_EVIDENCE where this CVM has no TPM to ask */

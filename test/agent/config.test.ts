@@ -42,6 +42,7 @@ describe('agent config file', () => {
       deliver: { kind: 'disk' },
       rekey: 'auto',
       stateDir: '/run/cvmp',
+      checkpointFile: '/run/cvmp/checkpoints',
       tlsCaFile: undefined,
       retry: { initialMs: 500, maxMs: 30_000, deadlineMs: 3_600_000 },
       allowPersistentFiles: false,

@@ -229,6 +229,29 @@ export const svn: Conformance = {
         'QUOTA',
       ],
     ],
+    'server/key-server/log/rollback.test.ts': [
+      [
+        's.6.4',
+        'A server that is shown its own checkpoint from the future serves nobody.',
+        'one from the future: nobody is served any more, and the alarm is raised',
+        'SERVER_ROLLBACK',
+      ],
+    ],
+    'agent/session/checkpoints.test.ts': [
+      [
+        's.6.4',
+        'An agent refuses a server that does not prove consistency with the checkpoint it keeps.',
+        'a server whose log %s is refused before any evidence leaves',
+        'LOG_INCONSISTENT',
+      ],
+    ],
+    'core/log/proofs.test.ts': [
+      [
+        's.6.4',
+        'Inclusion and consistency proofs are those of RFC 9162.',
+        'are those of the definition, and verify, between every two sizes',
+      ],
+    ],
     'core/keying/derivation.test.ts': [
       [
         's.6.3',

@@ -6,7 +6,7 @@ import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { Code, ConnectError, createContextKey, createContextValues } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
 import type { KeySession } from '#agent/session/key-session.js';
-import { equalBytes } from '#core/bytes.js';
+import { equalBytes, toHex } from '#core/bytes.js';
 import { ecPublicKey, encodeCoseKey, thumbprint } from '#core/cose/key.js';
 import type { EcPrivateKey } from '#core/crypto.js';
 import { CvmpError } from '#core/errors.js';
@@ -33,6 +33,7 @@ import type { TlsIdentity } from '#server/host/tls.js';
 import { sessionCodec } from '#wire/session.js';
 import { policyType, signTyped } from '#wire/signed-policy.js';
 import { FakeKeyServer } from './key-server.js';
+import { FakeLog } from './log.js';
 
 type Response = NonNullable<MessageInitShape<typeof ServerMessageSchema>['response']>;
 
@@ -45,6 +46,8 @@ export interface FakePolicy {
 
 /** What a test changes about an honest Key Server. */
 export interface Misbehaviour {
+  /** In place of the checkpoint of an answer. */
+  checkpoint?: Uint8Array | undefined;
   /** Refuses the evidence with this error. */
   refuse?: CvmpError | undefined;
   /** Sees each request and may answer it in the place of the server; throws to break the stream. */
@@ -55,6 +58,7 @@ export interface Misbehaviour {
   grant?: MessageInitShape<typeof SessionGrantSchema> | undefined;
 }
 
+const nothing = new Uint8Array();
 const socketKey = createContextKey<TLSSocket | undefined>(undefined);
 
 /**
@@ -69,6 +73,7 @@ export class SessionServer {
   readonly misbehaviour: Misbehaviour = {};
   policy: FakePolicy = { tenantId: 'acme', cvmNames: ['web*'], allowSimulated: true };
   leaseMs = 3_600_000;
+  log: FakeLog;
   readonly sessions = new Set<ServerHttp2Session>();
   /** Streams that were opened. */
   handshakes = 0;
@@ -89,6 +94,7 @@ export class SessionServer {
     now: () => number,
   ) {
     this.identity = identity;
+    this.log = new FakeLog(identity);
     this.tenant = tenant;
     this.tls = tls;
     this.#now = now;
@@ -184,14 +190,15 @@ export class SessionServer {
       exportKeyingMaterial: (label, context, length) =>
         new Uint8Array(socket.exportKeyingMaterial(length, label, Buffer.from(context))),
       evidenceProfiles: ['snp'],
+      continueFrom: (shown) => this.log.continueFrom(shown),
     });
     let session: ServerSession | undefined;
     const send = (kind: 'challenge' | 'accept' | 'sealed', value: Uint8Array) =>
       outgoing.put({
         frame: { case: kind, value: this.misbehaviour.frame?.(kind, value) ?? value },
       });
-    const seal = (requestId: Uint8Array, response: Response) => {
-      const message = create(ServerMessageSchema, { requestId, response });
+    const seal = (requestId: Uint8Array, response: Response, checkpoint: Uint8Array = nothing) => {
+      const message = create(ServerMessageSchema, { requestId, response, checkpoint });
       send('sealed', session!.seal(toBinary(ServerMessageSchema, message)));
     };
     const tell = (value: MessageInitShape<typeof SessionNoticeSchema>) =>
@@ -213,7 +220,9 @@ export class SessionServer {
           const message = fromBinary(AgentMessageSchema, session!.open(frame.value!));
           const keys = this.keys.session(this.level);
           const answer = this.misbehaviour.answer?.(message) ?? (await answerOf(keys, message));
-          seal(message.requestId, answer);
+          this.log.add(`decision for ${toHex(message.requestId)}`);
+          const checkpoint = this.misbehaviour.checkpoint ?? (await this.log.newest()).signed;
+          seal(message.requestId, answer, checkpoint);
         }
       }
     } finally {
