@@ -1,4 +1,4 @@
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { toHex } from '#core/bytes.js';
 import { CvmpError } from '#core/errors.js';
@@ -43,9 +43,11 @@ export class TpmTools {
     randomBytes,
     programs = '',
   }: TpmToolsOptions): Promise<TpmTools> {
-    const folder = join(stateDir, `tpm-${toHex(randomBytes(8))}`);
+    const folder = join(stateDir, `tpm-${process.pid}-${toHex(randomBytes(8))}`);
     try {
       await mkdir(folder, { recursive: true, mode: 0o700 });
+      openFolders.add(folder);
+      await removeLeftFolders(stateDir);
     } catch (cause) {
       const message = `no folder for the tools in ${stateDir}`;
       throw new CvmpError('TPM_UNAVAILABLE', message, { cause, field: 'state_dir' });
@@ -100,5 +102,30 @@ export class TpmTools {
 
   async close(): Promise<void> {
     await rm(this.#folder, { recursive: true, force: true });
+    openFolders.delete(this.#folder);
+  }
+}
+
+/** Of this process. */
+const openFolders = new Set<string>();
+const folderPattern = /^tpm-([0-9]+)-[0-9a-f]{16}$/;
+
+/** An agent that was killed took nothing away. */
+async function removeLeftFolders(stateDir: string): Promise<void> {
+  for (const name of await readdir(stateDir)) {
+    const pid = Number(folderPattern.exec(name)?.[1]);
+    const folder = join(stateDir, name);
+    if (Number.isNaN(pid) || openFolders.has(folder)) continue;
+    if (pid === process.pid || !isRunning(pid)) await rm(folder, { recursive: true, force: true });
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    // EPERM: it runs as somebody else.
+    return (error as NodeJS.ErrnoException).code !== 'ESRCH';
   }
 }

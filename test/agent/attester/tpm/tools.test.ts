@@ -1,4 +1,4 @@
-import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { TpmTools } from '#agent/attester/tpm/tools.js';
@@ -57,5 +57,24 @@ describe('tpm2-tools as child processes', () => {
     const { randomBytes } = crypto;
     const opened = TpmTools.open({ tcti: '', stateDir, randomBytes });
     expect(await refusalOf(opened)).toBe('TPM_UNAVAILABLE');
+  });
+
+  test('folders of agents that were killed are taken away, those of others that run are not', async () => {
+    const stateDir = temporaryFolder('tpm-tools');
+    const { randomBytes } = crypto;
+    const open = () => TpmTools.open({ tcti: 'none', stateDir, randomBytes });
+    const first = await open();
+    const left = ['tpm-4194305-0123456789abcdef', `tpm-${process.pid}-0123456789abcdef`];
+    const others = ['tpm-1-0123456789abcdef', 'tpm-notes', 'disk'];
+    for (const name of [...left, ...others]) mkdirSync(join(stateDir, name));
+    await first.write('nv', Uint8Array.of(1));
+    const second = await open();
+    const found = readdirSync(stateDir);
+    expect(found).toEqual(expect.arrayContaining(others));
+    expect(found.filter((name) => left.includes(name))).toEqual([]);
+    expect(await first.take('nv')).toEqual(Uint8Array.of(1));
+    await first.close();
+    await second.close();
+    expect(readdirSync(stateDir).sort()).toEqual(others.sort());
   });
 });
