@@ -5,9 +5,14 @@ import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { Code, ConnectError, type ConnectRouter } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
 import { CvmpError, errorTable, type RpcCode } from '#core/errors.js';
-import { tenantVerifyReportData } from '#core/rats/tenant-verify.js';
+import { tenantActivationProof, tenantVerifyReportData } from '#core/rats/tenant-verify.js';
 import { ErrorDetailSchema } from '#gen/cvmp/v1/error_pb.js';
-import { AgentPhase, GuestEvidenceRequestSchema, GuestService } from '#gen/cvmp/v1/guest_pb.js';
+import {
+  AgentPhase,
+  GuestActivateRequestSchema,
+  GuestEvidenceRequestSchema,
+  GuestService,
+} from '#gen/cvmp/v1/guest_pb.js';
 import { validate } from '#wire/validate.js';
 import { type Attester, hardwareOf } from './attester/attester.js';
 import type { AgentStatus, StatusBoard } from './status.js';
@@ -16,7 +21,7 @@ import type { AgentStatus, StatusBoard } from './status.js';
 const waitingMax = 8;
 /** Relays at once; the platform needs one. */
 const connectionsMax = 16;
-/** Every request is a nonce or empty. */
+/** Every request is a nonce, a credential or empty. */
 const requestBytesMax = 4096;
 /** A relay that does not read is not waited for. */
 const lastWordMs = 500;
@@ -42,24 +47,40 @@ export interface GuestServiceOptions {
 export function guestRoutes(options: GuestServiceOptions): (router: ConnectRouter) => void {
   const { attester, configDocument, agentBuild, status } = options;
   let waiting = 0;
+  const inTurn = <T>(work: () => Promise<T>): Promise<T> =>
+    reported(async () => {
+      if (waiting >= waitingMax) {
+        throw new CvmpError('RATE', `${waitingMax} reports are being waited for`);
+      }
+      waiting += 1;
+      try {
+        return await work();
+      } finally {
+        waiting -= 1;
+      }
+    });
   return (router) => {
     router.service(GuestService, {
-      async guestEvidence(request) {
-        return reported(async () => {
+      guestEvidence: (request) =>
+        inTurn(async () => {
           validate(GuestEvidenceRequestSchema, request);
-          if (waiting >= waitingMax) {
-            throw new CvmpError('RATE', `${waitingMax} reports are being waited for`);
+          const reportData = tenantVerifyReportData(request.nonce, configDocument);
+          const cmwCollection = await hardwareOf(attester).evidence(reportData);
+          return { evidence: { configDocument, cmwCollection, agentBuild } };
+        }),
+      guestActivate: (request) =>
+        inTurn(async () => {
+          validate(GuestActivateRequestSchema, request);
+          const { nonce, credentialBlob, encryptedSecret } = request;
+          const tpm = hardwareOf(attester);
+          const secret = await tpm.activateCredential?.(credentialBlob, encryptedSecret);
+          if (secret === undefined) {
+            throw new CvmpError('AK_UNTRUSTED', 'the evidence has no AK to activate');
           }
-          waiting += 1;
-          try {
-            const reportData = tenantVerifyReportData(request.nonce, configDocument);
-            const cmwCollection = await hardwareOf(attester).evidence(reportData);
-            return { evidence: { configDocument, cmwCollection, agentBuild } };
-          } finally {
-            waiting -= 1;
-          }
-        });
-      },
+          const proof = tenantActivationProof(secret, nonce, { credentialBlob, encryptedSecret });
+          secret.fill(0);
+          return { proof };
+        }),
       async *guestStatus(_, { signal }) {
         for await (const { phase, code, time, ...rest } of status.watch(signal)) {
           yield {

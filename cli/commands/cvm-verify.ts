@@ -8,7 +8,7 @@ import { crypto } from '#crypto';
 import type { CvmEvidence } from '#gen/cvmp/v1/evidence_pb.js';
 import { errorReport } from '../api.js';
 import { type CommandContext, command } from '../command.js';
-import { requireClaimedLaunch, verifyCvmEvidence } from '../cvm/cvm-evidence.js';
+import { activationBy, requireClaimedLaunch, verifyCvmEvidence } from '../cvm/cvm-evidence.js';
 import { appraisalJson, appraisalText, appraiseByFile } from '../evidence/appraisal.js';
 import type { ErrorReport, Output } from '../terminal/output.js';
 import { readTypedBytes } from '../terminal/typed.js';
@@ -102,7 +102,8 @@ export const cvmVerify = command({
       }
       await keep(options.out, evidence, context);
       const cvmName = name === cvm.cvmId ? cvm.name : name;
-      const expected = { profile, cvmName, at: context.now() };
+      const activate = activationBy(cvms, name, nonce);
+      const expected = { profile, cvmName, at: context.now(), activate };
       const verified = await verifyCvmEvidence(evidence, nonce, expected);
       const launch = await requireClaimedLaunch(verified, cvm, cvms, firmware);
       const result =

@@ -2,9 +2,10 @@ import { readFile } from 'node:fs/promises';
 import type { Client } from '@connectrpc/connect';
 import { equalBytes, toHex } from '#core/bytes.js';
 import { CvmpError } from '#core/errors.js';
+import type { Activate } from '#core/rats/activation.js';
 import { decodeConfigDocument } from '#core/rats/config-document.js';
 import { noEndorsements, type TrustAnchor } from '#core/rats/endorsements.js';
-import { tenantVerifyReportData } from '#core/rats/tenant-verify.js';
+import { tenantActivationProof, tenantVerifyReportData } from '#core/rats/tenant-verify.js';
 import { type VerifiedEvidence, verifyEvidence } from '#core/rats/verify.js';
 import { schemes } from '#core/schemes.js';
 import { launchMeasurement } from '#core/snp/launch/measure.js';
@@ -36,19 +37,45 @@ export async function profileAnchors(profile: Profile): Promise<readonly TrustAn
 export async function verifyCvmEvidence(
   evidence: CvmEvidence,
   nonce: Uint8Array,
-  expected: { readonly profile: Profile; readonly cvmName: string; readonly at: number },
+  expected: {
+    readonly profile: Profile;
+    readonly cvmName: string;
+    readonly at: number;
+    /** Runs both credential legs through the platform. */
+    readonly activate: Activate;
+  },
 ): Promise<VerifiedEvidence> {
-  const { profile, cvmName, at } = expected;
+  const { profile, cvmName, at, activate } = expected;
   const { configDocument: found, cmwCollection: collection } = evidence;
   const anchors = await profileAnchors(profile);
   const reportData = tenantVerifyReportData(nonce, found);
   const verified = await verifyEvidence(
     { collection, configDocument: found, reportData },
-    { schemes, endorsements: noEndorsements, anchors, at },
+    { schemes, endorsements: noEndorsements, anchors, at, activate },
   );
   const ours = await configDocument(profile, cvmName);
   if (!equalBytes(found, ours)) throw otherDocument(found, ours);
   return verified;
+}
+
+/**
+ * Both legs of AK trust a (protocol.md s.4) with a running CVM: the credential is made here, opened by
+ * its TPM, and the platform only relays.
+ */
+export function activationBy(
+  cvms: Client<typeof CvmService>,
+  cvm: string,
+  nonce: Uint8Array,
+): Activate {
+  return async (key) => {
+    const secret = crypto.randomBytes(32);
+    const credential = await key.seal(secret);
+    const expected = tenantActivationProof(secret, nonce, credential);
+    secret.fill(0);
+    const { proof } = await cvms.cVMActivate({ cvm, nonce, ...credential });
+    if (equalBytes(proof, expected)) return;
+    throw new CvmpError('AK_UNTRUSTED', 'the TPM of the EK did not open the credential');
+  };
 }
 
 /** Names what is different: a CVM of somebody else, or one that would ask another Key Server. */

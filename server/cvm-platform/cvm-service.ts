@@ -128,6 +128,13 @@ export function cvmService(parts: CvmServiceParts): BoundService {
       return { evidence: await guests.evidence(cvm, request.nonce, context.signal) };
     },
 
+    async cVMActivate(request, context) {
+      const cvm = named(request, context);
+      const { nonce, credentialBlob, encryptedSecret } = request;
+      const credential = { nonce, credentialBlob, encryptedSecret };
+      return { proof: await guests.activate(cvm, credential, context.signal) };
+    },
+
     async cVMImage(request) {
       const image = images.get(request.digest, 'digest');
       return { image: imageMessage(image), firmware: await images.firmwareOf(image) };

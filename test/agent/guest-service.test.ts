@@ -8,7 +8,7 @@ import { type GuestListener, guestRoutes, listenForGuests } from '#agent/guest-s
 import { StatusBoard } from '#agent/status.js';
 import { CvmpError } from '#core/errors.js';
 import { decodeCmw } from '#core/rats/cmw.js';
-import { tenantVerifyReportData } from '#core/rats/tenant-verify.js';
+import { tenantActivationProof, tenantVerifyReportData } from '#core/rats/tenant-verify.js';
 import { parseSnpCollection } from '#core/snp/evidence.js';
 import { crypto } from '#crypto';
 import { ErrorDetailSchema } from '#gen/cvmp/v1/error_pb.js';
@@ -101,6 +101,42 @@ describe('GuestService.GuestEvidence', () => {
     for (const resolve of waiting) resolve(new Uint8Array(1));
     await Promise.all(calls);
   });
+});
+
+describe('GuestService.GuestActivate', () => {
+  const credential = {
+    nonce: crypto.randomBytes(32),
+    credentialBlob: crypto.randomBytes(70),
+    encryptedSecret: crypto.randomBytes(66),
+  };
+
+  test('proves that the TPM opened the credential, and gives the secret to nobody', async () => {
+    const secret = crypto.randomBytes(32);
+    const given = secret.slice();
+    const { service } = await serve({
+      ...genuineAttester(),
+      activateCredential: async () => given,
+    });
+    const { proof } = await service.guestActivate(credential);
+    const { nonce, ...sealed } = credential;
+    expect(new Uint8Array(proof)).toEqual(tenantActivationProof(secret, nonce, sealed));
+    expect(given).toEqual(new Uint8Array(32));
+  });
+
+  test('a CVM without such a TPM is AK_UNTRUSTED', async () => {
+    const { service } = await serve();
+    const error = await errorOf(service.guestActivate(credential));
+    expect(error.findDetails(ErrorDetailSchema)[0]?.code).toBe('AK_UNTRUSTED');
+  });
+
+  test.each([{ nonce: new Uint8Array(31) }, { credentialBlob: new Uint8Array(1025) }])(
+    'a field of a wrong length is INVALID_FIELD',
+    async (wrong) => {
+      const { service } = await serve();
+      const error = await errorOf(service.guestActivate({ ...credential, ...wrong }));
+      expect(error.findDetails(ErrorDetailSchema)[0]?.code).toBe('INVALID_FIELD');
+    },
+  );
 });
 
 describe('GuestService.GuestStatus', () => {

@@ -5,11 +5,16 @@ import { readKeyFile } from '#cli/profile/key-file.js';
 import type { Profile } from '#cli/profile/profile.js';
 import { toHex } from '#core/bytes.js';
 import { ecPublicKey, thumbprint } from '#core/cose/key.js';
+import { encodeCmw } from '#core/rats/cmw.js';
 import { decodeConfigDocument, encodeConfigDocument } from '#core/rats/config-document.js';
+import { tenantActivationProof, tenantVerifyReportData } from '#core/rats/tenant-verify.js';
 import { parseIdBlock, snpKeyDigest, verifyIdBlock } from '#core/snp/launch/id-block.js';
 import { reportFields } from '#core/snp/layout.js';
 import { toPem } from '#core/x509/pem.js';
+import type { CVMActivateRequest } from '#gen/cvmp/v1/platform_pb.js';
 import { simulatedFirmware } from '#sim/firmware.js';
+import { ekMachine } from '../fakes/machines.js';
+import { FakeTpm } from '../fakes/tpm.js';
 import { commandLine } from './command-line.js';
 import { authority, FakePlatform, fakeNow } from './fake-platform.js';
 import { type FakeTenant, fakeServers, fakeTenant } from './fake-servers.js';
@@ -309,6 +314,48 @@ describe('cvm verify (draft-00 s.2.4)', () => {
     await run('cvm create web --image sample-v1');
     const { json } = await run('cvm verify web --json', tenant.profile);
     expect(json()).toMatchObject({ verdict: 'not-a-cvm', reason: { code: 'UNTRUSTED_ROOT' } });
+  });
+
+  describe('a TPM whose EK alone is certified (protocol.md s.4, AK trust a)', async () => {
+    const machine = await ekMachine();
+    beforeEach(async () => {
+      await run('cvm create web --image sample-v1');
+      platform.cvm!.launchInputs = undefined;
+      const { configDocument } = platform.requests[0]!;
+      const { collection } = machine.evidence(configDocument);
+      platform.evidence = async (nonce) => ({
+        configDocument,
+        cmwCollection: encodeCmw(await collection(tenantVerifyReportData(nonce, configDocument))),
+      });
+    });
+    const opened = (tpm: FakeTpm) => async (request: CVMActivateRequest) => {
+      const { nonce, credentialBlob, encryptedSecret } = request;
+      const secret = await machine.ek.activate(tpm.akName(), credentialBlob, encryptedSecret);
+      return secret === undefined
+        ? new Uint8Array(32)
+        : tenantActivationProof(secret, nonce, { credentialBlob, encryptedSecret });
+    };
+    const verify = () => {
+      const root = file('tpm-maker.pem', machine.files.tpmMakers![0]!.bytes);
+      return run('cvm verify web --json', { ...profile, trustAnchors: [root] });
+    };
+
+    test('opens a credential of the tenant: is a CVM', async () => {
+      platform.activate = opened(machine.tpm);
+      const { code, json } = await verify();
+      expect([code, json()]).toEqual([0, expect.objectContaining({ verdict: 'cvm' })]);
+    });
+
+    test('does not open it, as another AK is in it: is not', async () => {
+      platform.activate = opened(new FakeTpm());
+      const { code, json } = await verify();
+      expect(code).toBe(1);
+      expect(json()).toMatchObject({ verdict: 'not-a-cvm', reason: { code: 'AK_UNTRUSTED' } });
+    });
+
+    test('of which the platform says nothing: cannot tell', async () => {
+      expect((await verify()).json()).toMatchObject({ verdict: 'cannot-tell' });
+    });
   });
 
   test('a platform that does not answer: cannot tell', async () => {

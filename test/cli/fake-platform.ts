@@ -8,6 +8,7 @@ import { launchMeasurement } from '#core/snp/launch/measure.js';
 import { crypto } from '#crypto';
 import { TeeType } from '#gen/cvmp/v1/evidence_pb.js';
 import {
+  type CVMActivateRequest,
   type CVMCreateRequest,
   type Cvm,
   CvmSchema,
@@ -105,6 +106,7 @@ export class FakePlatform {
       },
       cVMGet: () => ({ cvm: this.cvm! }),
       cVMVerify: async ({ nonce }) => ({ evidence: await this.evidence(nonce) }),
+      cVMActivate: async (request) => ({ proof: await this.activate(request) }),
     });
   };
 
@@ -148,6 +150,11 @@ export class FakePlatform {
     this.lies.says?.(this.cvm);
     return this.cvm;
   }
+
+  /** What the Key Agent of the CVM answers to a credential. */
+  activate: (request: CVMActivateRequest) => Promise<Uint8Array> = async () => {
+    throw new Error('the CVM has no TPM');
+  };
 
   /** What the Key Agent of the CVM answers to a nonce. */
   async evidence(nonce: Uint8Array) {

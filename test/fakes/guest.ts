@@ -3,7 +3,11 @@ import { createServer, type Http2Server, type ServerHttp2Session } from 'node:ht
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
 import type { CvmEvidenceSchema } from '#gen/cvmp/v1/evidence_pb.js';
-import { GuestService, type GuestStatusResponseSchema } from '#gen/cvmp/v1/guest_pb.js';
+import {
+  type GuestActivateRequest,
+  GuestService,
+  type GuestStatusResponseSchema,
+} from '#gen/cvmp/v1/guest_pb.js';
 
 type Status = MessageInitShape<typeof GuestStatusResponseSchema>;
 
@@ -12,6 +16,7 @@ export class FakeGuest {
   evidence: (nonce: Uint8Array) => Promise<MessageInitShape<typeof CvmEvidenceSchema>> = async (
     nonce,
   ) => ({ configDocument: nonce, cmwCollection: nonce, agentBuild: 'fake' });
+  activate: (request: GuestActivateRequest) => Promise<Uint8Array> = async ({ nonce }) => nonce;
   readonly socket: string;
   readonly #server: Http2Server;
   readonly #sessions = new Set<ServerHttp2Session>();
@@ -26,6 +31,7 @@ export class FakeGuest {
         routes: (router) =>
           router.service(GuestService, {
             guestEvidence: async ({ nonce }) => ({ evidence: await this.evidence(nonce) }),
+            guestActivate: async (request) => ({ proof: await this.activate(request) }),
             guestStatus: (_, context) => this.#follow(context.signal),
           }),
       }),

@@ -15,7 +15,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file cvmp/v1/guest.proto.
  */
 export const file_cvmp_v1_guest: GenFile = /*@__PURE__*/
-  fileDesc("ChNjdm1wL3YxL2d1ZXN0LnByb3RvEgdjdm1wLnYxIjAKFEd1ZXN0RXZpZGVuY2VSZXF1ZXN0EhgKBW5vbmNlGAEgASgMQgm6SAZ6BBAgGEAiPwoVR3Vlc3RFdmlkZW5jZVJlc3BvbnNlEiYKCGV2aWRlbmNlGAEgASgLMhQuY3ZtcC52MS5Ddm1FdmlkZW5jZSIUChJHdWVzdFN0YXR1c1JlcXVlc3Qi1gEKE0d1ZXN0U3RhdHVzUmVzcG9uc2USIgoFcGhhc2UYASABKA4yEy5jdm1wLnYxLkFnZW50UGhhc2USDAoEY29kZRgCIAEoCRIPCgdtZXNzYWdlGAMgASgJEg4KBmtleV9pZBgEIAEoDBILCgNzdm4YBSABKA0SEQoJc3ZuX2Zsb29yGAYgASgNEg0KBWxldmVsGAcgASgNEhMKC2Rpc2tfYWN0aW9uGAggASgJEigKBHRpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wKuIBCgpBZ2VudFBoYXNlEhsKF0FHRU5UX1BIQVNFX1VOU1BFQ0lGSUVEEAASGAoUQUdFTlRfUEhBU0VfU1RBUlRJTkcQARIZChVBR0VOVF9QSEFTRV9BVFRFU1RJTkcQAhIYChRBR0VOVF9QSEFTRV9SRVRSWUlORxADEhwKGEFHRU5UX1BIQVNFX0tFWV9SRUxFQVNFRBAEEhkKFUFHRU5UX1BIQVNFX0RFTElWRVJFRBAFEhcKE0FHRU5UX1BIQVNFX1JFRlVTRUQQBhIWChJBR0VOVF9QSEFTRV9GQUlMRUQQBzKqAQoMR3Vlc3RTZXJ2aWNlEk4KDUd1ZXN0RXZpZGVuY2USHS5jdm1wLnYxLkd1ZXN0RXZpZGVuY2VSZXF1ZXN0Gh4uY3ZtcC52MS5HdWVzdEV2aWRlbmNlUmVzcG9uc2USSgoLR3Vlc3RTdGF0dXMSGy5jdm1wLnYxLkd1ZXN0U3RhdHVzUmVxdWVzdBocLmN2bXAudjEuR3Vlc3RTdGF0dXNSZXNwb25zZTABYgZwcm90bzM", [file_buf_validate_validate, file_cvmp_v1_evidence, file_google_protobuf_timestamp]);
+  fileDesc("ChNjdm1wL3YxL2d1ZXN0LnByb3RvEgdjdm1wLnYxIjAKFEd1ZXN0RXZpZGVuY2VSZXF1ZXN0EhgKBW5vbmNlGAEgASgMQgm6SAZ6BBAgGEAiPwoVR3Vlc3RFdmlkZW5jZVJlc3BvbnNlEiYKCGV2aWRlbmNlGAEgASgLMhQuY3ZtcC52MS5Ddm1FdmlkZW5jZSJ7ChRHdWVzdEFjdGl2YXRlUmVxdWVzdBIYCgVub25jZRgBIAEoDEIJukgGegQQIBhAEiMKD2NyZWRlbnRpYWxfYmxvYhgCIAEoDEIKukgHegUQAhiACBIkChBlbmNyeXB0ZWRfc2VjcmV0GAMgASgMQgq6SAd6BRACGIAIIiYKFUd1ZXN0QWN0aXZhdGVSZXNwb25zZRINCgVwcm9vZhgBIAEoDCIUChJHdWVzdFN0YXR1c1JlcXVlc3Qi1gEKE0d1ZXN0U3RhdHVzUmVzcG9uc2USIgoFcGhhc2UYASABKA4yEy5jdm1wLnYxLkFnZW50UGhhc2USDAoEY29kZRgCIAEoCRIPCgdtZXNzYWdlGAMgASgJEg4KBmtleV9pZBgEIAEoDBILCgNzdm4YBSABKA0SEQoJc3ZuX2Zsb29yGAYgASgNEg0KBWxldmVsGAcgASgNEhMKC2Rpc2tfYWN0aW9uGAggASgJEigKBHRpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wKuIBCgpBZ2VudFBoYXNlEhsKF0FHRU5UX1BIQVNFX1VOU1BFQ0lGSUVEEAASGAoUQUdFTlRfUEhBU0VfU1RBUlRJTkcQARIZChVBR0VOVF9QSEFTRV9BVFRFU1RJTkcQAhIYChRBR0VOVF9QSEFTRV9SRVRSWUlORxADEhwKGEFHRU5UX1BIQVNFX0tFWV9SRUxFQVNFRBAEEhkKFUFHRU5UX1BIQVNFX0RFTElWRVJFRBAFEhcKE0FHRU5UX1BIQVNFX1JFRlVTRUQQBhIWChJBR0VOVF9QSEFTRV9GQUlMRUQQBzL6AQoMR3Vlc3RTZXJ2aWNlEk4KDUd1ZXN0RXZpZGVuY2USHS5jdm1wLnYxLkd1ZXN0RXZpZGVuY2VSZXF1ZXN0Gh4uY3ZtcC52MS5HdWVzdEV2aWRlbmNlUmVzcG9uc2USTgoNR3Vlc3RBY3RpdmF0ZRIdLmN2bXAudjEuR3Vlc3RBY3RpdmF0ZVJlcXVlc3QaHi5jdm1wLnYxLkd1ZXN0QWN0aXZhdGVSZXNwb25zZRJKCgtHdWVzdFN0YXR1cxIbLmN2bXAudjEuR3Vlc3RTdGF0dXNSZXF1ZXN0GhwuY3ZtcC52MS5HdWVzdFN0YXR1c1Jlc3BvbnNlMAFiBnByb3RvMw", [file_buf_validate_validate, file_cvmp_v1_evidence, file_google_protobuf_timestamp]);
 
 /**
  * Asks a running CVM to prove what it is (draft-00 s.2.4).
@@ -61,6 +61,63 @@ export const GuestEvidenceResponseSchema: GenMessage<GuestEvidenceResponse> = /*
   messageDesc(file_cvmp_v1_guest, 1);
 
 /**
+ * A credential that the tenant made for EK and AK of the evidence (TPM 2.0 Part 1, 24).
+ *
+ * @generated from message cvmp.v1.GuestActivateRequest
+ */
+export type GuestActivateRequest = Message<"cvmp.v1.GuestActivateRequest"> & {
+  /**
+   * Of the GuestEvidenceRequest.
+   *
+   * @generated from field: bytes nonce = 1;
+   */
+  nonce: Uint8Array;
+
+  /**
+   * TPM2B_ID_OBJECT.
+   *
+   * @generated from field: bytes credential_blob = 2;
+   */
+  credentialBlob: Uint8Array;
+
+  /**
+   * TPM2B_ENCRYPTED_SECRET.
+   *
+   * @generated from field: bytes encrypted_secret = 3;
+   */
+  encryptedSecret: Uint8Array;
+};
+
+/**
+ * Describes the message cvmp.v1.GuestActivateRequest.
+ * Use `create(GuestActivateRequestSchema)` to create a new message.
+ */
+export const GuestActivateRequestSchema: GenMessage<GuestActivateRequest> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_guest, 2);
+
+/**
+ * Proof that one TPM holds both keys.
+ *
+ * @generated from message cvmp.v1.GuestActivateResponse
+ */
+export type GuestActivateResponse = Message<"cvmp.v1.GuestActivateResponse"> & {
+  /**
+   * HMAC-SHA-256 by the secret over the deterministic CBOR of
+   * ["CVMP/1 tenant-verify activation", nonce, credential_blob, encrypted_secret], 32 bytes.
+   *
+   * @generated from field: bytes proof = 1;
+   */
+  proof: Uint8Array;
+};
+
+/**
+ * Describes the message cvmp.v1.GuestActivateResponse.
+ * Use `create(GuestActivateResponseSchema)` to create a new message.
+ */
+export const GuestActivateResponseSchema: GenMessage<GuestActivateResponse> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_guest, 3);
+
+/**
  * Asks for the status.
  *
  * @generated from message cvmp.v1.GuestStatusRequest
@@ -73,7 +130,7 @@ export type GuestStatusRequest = Message<"cvmp.v1.GuestStatusRequest"> & {
  * Use `create(GuestStatusRequestSchema)` to create a new message.
  */
 export const GuestStatusRequestSchema: GenMessage<GuestStatusRequest> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_guest, 2);
+  messageDesc(file_cvmp_v1_guest, 4);
 
 /**
  * A status of the Key Agent. Informative: it comes through the provider.
@@ -150,7 +207,7 @@ export type GuestStatusResponse = Message<"cvmp.v1.GuestStatusResponse"> & {
  * Use `create(GuestStatusResponseSchema)` to create a new message.
  */
 export const GuestStatusResponseSchema: GenMessage<GuestStatusResponse> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_guest, 3);
+  messageDesc(file_cvmp_v1_guest, 5);
 
 /**
  * Phases of the Key Agent.
@@ -245,6 +302,17 @@ export const GuestService: GenService<{
     methodKind: "unary";
     input: typeof GuestEvidenceRequestSchema;
     output: typeof GuestEvidenceResponseSchema;
+  },
+  /**
+   * TPM2_ActivateCredential for the tenant, where evidence of a TPM has a certificate of the EK alone:
+   * what was sealed to the EK comes back only as a proof that it was opened.
+   *
+   * @generated from rpc cvmp.v1.GuestService.GuestActivate
+   */
+  guestActivate: {
+    methodKind: "unary";
+    input: typeof GuestActivateRequestSchema;
+    output: typeof GuestActivateResponseSchema;
   },
   /**
    * What the Key Agent is doing: the current status, then each change.

@@ -1,12 +1,12 @@
 import type { Logger } from 'pino';
 import { CvmpError } from '#core/errors.js';
 import type { CvmEvidence } from '#gen/cvmp/v1/evidence_pb.js';
-import type { GuestStatusResponse } from '#gen/cvmp/v1/guest_pb.js';
+import type { GuestActivateRequest, GuestStatusResponse } from '#gen/cvmp/v1/guest_pb.js';
 import { logField } from '#server/host/log.js';
 import type { HostDriver } from '../driver/driver.js';
 import type { Cvm } from '../lifecycle/cvm.js';
 import type { Registry } from '../lifecycle/registry.js';
-import { guestClient } from './client.js';
+import { type GuestClient, guestClient } from './client.js';
 import { Follower } from './follower.js';
 
 /** Evidence with certificates and logs, and room for what wraps it. */
@@ -21,6 +21,14 @@ export interface GuestsOptions {
   readonly evidenceMsMax: number;
   readonly log: Logger;
 }
+
+/** A credential of a tenant. */
+export type GuestCredential = Pick<
+  GuestActivateRequest,
+  'nonce' | 'credentialBlob' | 'encryptedSecret'
+>;
+
+const anyOf = (...signals: AbortSignal[]) => AbortSignal.any(signals);
 
 /**
  * What the platform hears of the Key Agents inside running CVMs. It only relays: whatever a guest
@@ -56,20 +64,39 @@ export class Guests {
    * @throws CvmpError CVM_STATE, GUEST_UNREACHABLE
    */
   async evidence(cvm: Cvm, nonce: Uint8Array, signal: AbortSignal): Promise<CvmEvidence> {
+    return this.#relay(cvm, 'evidence', async ({ service }, late) => {
+      const { evidence } = await service.guestEvidence({ nonce }, { signal: anyOf(signal, late) });
+      if (evidence === undefined) throw new Error('it sent none');
+      return evidence;
+    });
+  }
+
+  /**
+   * Relays a credential into a running CVM and the proof that it was opened back, unchanged.
+   * @throws CvmpError CVM_STATE, GUEST_UNREACHABLE
+   */
+  async activate(cvm: Cvm, credential: GuestCredential, signal: AbortSignal): Promise<Uint8Array> {
+    return this.#relay(cvm, 'proof', async ({ service }, late) => {
+      const { proof } = await service.guestActivate(credential, { signal: anyOf(signal, late) });
+      return proof;
+    });
+  }
+
+  async #relay<T>(
+    cvm: Cvm,
+    what: string,
+    ask: (guest: GuestClient, late: AbortSignal) => Promise<T>,
+  ): Promise<T> {
     if (cvm.state !== 'running') {
       throw new CvmpError('CVM_STATE', `the CVM is ${cvm.state}, not running`, { field: 'cvm' });
     }
     const { driver, evidenceMsMax } = this.#options;
     const guest = guestClient(() => driver.guestChannel(cvm.cvmId), evidenceBytesMax);
     try {
-      const late = AbortSignal.timeout(evidenceMsMax);
-      const either = AbortSignal.any([signal, late]);
-      const { evidence } = await guest.service.guestEvidence({ nonce }, { signal: either });
-      if (evidence === undefined) throw new Error('it sent none');
-      return evidence;
+      return await ask(guest, AbortSignal.timeout(evidenceMsMax));
     } catch (cause) {
       const why = cause instanceof Error ? cause.message : 'unknown';
-      throw new CvmpError('GUEST_UNREACHABLE', `no evidence from the guest: ${why}`, { cause });
+      throw new CvmpError('GUEST_UNREACHABLE', `no ${what} from the guest: ${why}`, { cause });
     } finally {
       guest.close();
     }

@@ -35,6 +35,7 @@ export const accessTable: Readonly<Record<string, Access>> = {
   'cvmp.v1.CvmService/CVMUpdate': tenant('cvm.operate'),
   'cvmp.v1.CvmService/CVMDelete': tenant('cvm.delete'),
   'cvmp.v1.CvmService/CVMVerify': tenant('cvm.read'),
+  'cvmp.v1.CvmService/CVMActivate': tenant('cvm.read'),
   'cvmp.v1.CvmService/CVMImage': tenant('cvm.read'),
 
   'cvmp.v1.KeyService/Session': attested,
@@ -82,6 +83,7 @@ export const accessTable: Readonly<Record<string, Access>> = {
   'cvmp.v1.OperatorService/ExportLog': local,
 
   'cvmp.v1.GuestService/GuestEvidence': guest,
+  'cvmp.v1.GuestService/GuestActivate': guest,
   'cvmp.v1.GuestService/GuestStatus': guest,
 };
 

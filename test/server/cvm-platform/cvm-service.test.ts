@@ -301,12 +301,27 @@ describe('guests', () => {
     const nonce = crypto.randomBytes(64);
     const { evidence } = await acme.cVMVerify({ cvm: 'web', nonce });
     expect(evidence).toMatchObject({ configDocument: nonce, cmwCollection: nonce });
+    const asked: unknown[] = [];
+    guest.activate = async ({ nonce, credentialBlob, encryptedSecret }) => {
+      asked.push([nonce, credentialBlob, encryptedSecret]);
+      return new Uint8Array(32).fill(3);
+    };
+    const credential = {
+      credentialBlob: crypto.randomBytes(70),
+      encryptedSecret: crypto.randomBytes(258),
+    };
+    const { proof } = await acme.cVMActivate({ cvm: 'web', nonce, ...credential });
+    expect([...proof]).toEqual([...new Uint8Array(32).fill(3)]);
+    expect(asked).toEqual([[nonce, credential.credentialBlob, credential.encryptedSecret]]);
     await guest.stop();
   });
 
   test('a guest that does not answer, fails or says too much is unreachable', async () => {
     const { acme, socket } = await withGuest();
-    const verify = () => told(acme.cVMVerify({ cvm: 'web', nonce: new Uint8Array(32) }));
+    const nonce = new Uint8Array(32);
+    const verify = () => told(acme.cVMVerify({ cvm: 'web', nonce }));
+    const activate = () =>
+      told(acme.cVMActivate({ cvm: 'web', nonce, credentialBlob: nonce, encryptedSecret: nonce }));
     expect(await verify()).toBe('CVM_STATE cvm');
     await acme.cVMStart({ cvm: 'web' });
     expect(await verify()).toBe('GUEST_UNREACHABLE');
@@ -317,6 +332,8 @@ describe('guests', () => {
     expect(await verify()).toBe('GUEST_UNREACHABLE');
     guest.evidence = async () => ({ cmwCollection: new Uint8Array(3 * 1024 * 1024) });
     expect(await verify()).toBe('GUEST_UNREACHABLE');
+    guest.activate = async () => new Uint8Array(3 * 1024 * 1024);
+    expect(await activate()).toBe('GUEST_UNREACHABLE');
     await guest.stop();
   });
 });
