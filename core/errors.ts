@@ -629,6 +629,8 @@ export interface CvmpErrorOptions {
   readonly cause?: unknown;
   /** The offending field, as a path in the message or structure (`policy.levels[1].n`). */
   readonly field?: string;
+  /** When it may be tried again, in milliseconds from now. */
+  readonly retryAfterMs?: number;
 }
 
 /**
@@ -639,11 +641,13 @@ export class CvmpError extends Error {
   override readonly name = 'CvmpError';
   readonly code: ErrorCode;
   readonly field: string | undefined;
+  readonly retryAfterMs: number | undefined;
 
   constructor(code: ErrorCode, message: string, options: CvmpErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.field = options.field;
+    this.retryAfterMs = options.retryAfterMs;
   }
 
   /** gRPC status name of this code. */

@@ -6,6 +6,7 @@ import { CvmpError } from '#core/errors.js';
 import { readMessage } from '#wire/validate.js';
 import { authorize, needsToken } from './callers/access.js';
 import type { Authenticate, Credentials } from './callers/authenticate.js';
+import type { CallRates } from './callers/rates.js';
 import type { BoundMethod, CallContext, Caller } from './handlers.js';
 import { errorFields, logField } from './log.js';
 import type { Span, Tracer } from './observe/trace.js';
@@ -25,6 +26,8 @@ export interface CallRecord {
 export interface CallsOptions {
   readonly log: Logger;
   readonly authenticate: Authenticate;
+  /** Absent: nobody is held back (the local socket). */
+  readonly rates?: CallRates | undefined;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   /** How long a unary call may take where its client asks for no less. */
@@ -169,14 +172,35 @@ export class Call implements CallContext {
 
   /**
    * Who calls, and whether they may.
-   * @throws CvmpError as Authenticate; NOT_ALLOWED, SHUTTING_DOWN
+   * @throws CvmpError as Authenticate; NOT_ALLOWED, RATE, SHUTTING_DOWN
    */
   async admit(): Promise<void> {
     if (this.#abortReason !== undefined) throw this.#abortReason;
-    if (needsToken(this.method)) {
-      this.caller = await this.#options.authenticate(this.#credentials);
-    }
+    if (needsToken(this.method)) this.caller = await this.#authenticate();
     authorize(this.method, this.caller);
+  }
+
+  async #authenticate(): Promise<Caller> {
+    const { rates, authenticate } = this.#options;
+    rates?.admitAddress(this.peer);
+    let caller: Caller;
+    try {
+      caller = await authenticate(this.#credentials);
+    } catch (error) {
+      rates?.refused(this.peer);
+      throw error;
+    }
+    await rates?.admitCaller(caller);
+    return caller;
+  }
+
+  /** See CallContext. */
+  get attestationCost(): CallContext['attestationCost'] {
+    const { rates } = this.#options;
+    return {
+      admit: (cost) => rates?.admitAttestation(this.peer, cost),
+      failed: (cost) => rates?.attestationFailed(this.peer, cost),
+    };
   }
 
   /** Reads, runs and answers a unary call that was admitted. */

@@ -41,6 +41,12 @@ export interface CallContext {
   /** Aborts when the peer is gone, the deadline is over, or the server shuts down. */
   readonly signal: AbortSignal;
   readonly log: Logger;
+  /** What the evidence that comes on this call costs its address, in signature checks. */
+  readonly attestationCost: {
+    /** @throws CvmpError RATE */
+    admit(cost: number): void;
+    failed(cost: number): void;
+  };
   /** Of this call, where it is traced. */
   readonly span?: Span | undefined;
   /**

@@ -3,6 +3,7 @@ import { HealthImplementation } from 'grpc-health-check';
 import type { Logger } from 'pino';
 import { demandAccess } from './callers/access.js';
 import type { Authenticate } from './callers/authenticate.js';
+import type { CallRates } from './callers/rates.js';
 import { type CallRecord, Calls } from './calls.js';
 import { type GrpcLimits, type Listener, listenGrpc } from './grpc/listener.js';
 import type { BoundService } from './handlers.js';
@@ -17,6 +18,8 @@ import { listenWeb, type WebLimits } from './web/listener.js';
 export interface HostOptions extends LiveHostOptions {
   /** On which ports a client certificate is asked for (never demanded). */
   readonly clientCertificates: ClientCertificates;
+  /** Absent: nobody is held back. */
+  readonly rates?: CallRates;
   readonly services: readonly BoundService[];
   /** Made by the program that wants to count things of its own; absent: counts for nobody. */
   readonly observation?: Observation;
@@ -87,6 +90,7 @@ export async function startHost(options: HostOptions): Promise<Host> {
   const calls = new Calls({
     log,
     authenticate: (credentials) => live.authenticate(credentials),
+    rates: options.rates,
     unaryMillisecondsMax: () => live.unarySecondsMax * 1000,
     now: options.now,
     tracer: observation.tracer,

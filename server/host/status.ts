@@ -1,4 +1,5 @@
 import { create, toBinary } from '@bufbuild/protobuf';
+import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import { CvmpError, type ErrorCode, errorTable, type RpcCode } from '#core/errors.js';
 import { type ErrorDetail, ErrorDetailSchema, StatusSchema } from '#gen/cvmp/v1/error_pb.js';
 import type { Caller } from './handlers.js';
@@ -51,8 +52,15 @@ export function peerStatus(error: unknown, caller: Caller, requestId: string): P
       field: clip(told ? (error.field ?? '') : ''),
       next: row.next,
       requestId,
+      ...retryAfter(error),
     }),
   };
+}
+
+/** Also for who is not known: a client that backs off is good for both ends. */
+function retryAfter(error: unknown) {
+  if (!(error instanceof CvmpError) || error.retryAfterMs === undefined) return {};
+  return { retryAfter: durationFromMs(error.retryAfterMs) };
 }
 
 /** Messages may quote what the peer sent, and go out in HTTP headers, which are small. */

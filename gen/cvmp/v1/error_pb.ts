@@ -4,15 +4,15 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Any } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_any } from "@bufbuild/protobuf/wkt";
+import type { Any, Duration } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_any, file_google_protobuf_duration } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file cvmp/v1/error.proto.
  */
 export const file_cvmp_v1_error: GenFile = /*@__PURE__*/
-  fileDesc("ChNjdm1wL3YxL2Vycm9yLnByb3RvEgdjdm1wLnYxIkwKC0Vycm9yRGV0YWlsEgwKBGNvZGUYASABKAkSDQoFZmllbGQYAiABKAkSDAoEbmV4dBgDIAEoCRISCgpyZXF1ZXN0X2lkGAQgASgJIk4KBlN0YXR1cxIMCgRjb2RlGAEgASgFEg8KB21lc3NhZ2UYAiABKAkSJQoHZGV0YWlscxgDIAMoCzIULmdvb2dsZS5wcm90b2J1Zi5BbnliBnByb3RvMw", [file_google_protobuf_any]);
+  fileDesc("ChNjdm1wL3YxL2Vycm9yLnByb3RvEgdjdm1wLnYxInwKC0Vycm9yRGV0YWlsEgwKBGNvZGUYASABKAkSDQoFZmllbGQYAiABKAkSDAoEbmV4dBgDIAEoCRISCgpyZXF1ZXN0X2lkGAQgASgJEi4KC3JldHJ5X2FmdGVyGAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIk4KBlN0YXR1cxIMCgRjb2RlGAEgASgFEg8KB21lc3NhZ2UYAiABKAkSJQoHZGV0YWlscxgDIAMoCzIULmdvb2dsZS5wcm90b2J1Zi5BbnliBnByb3RvMw", [file_google_protobuf_any, file_google_protobuf_duration]);
 
 /**
  * What an error carries beside its gRPC status, as a detail of the status.
@@ -47,6 +47,13 @@ export type ErrorDetail = Message<"cvmp.v1.ErrorDetail"> & {
    * @generated from field: string request_id = 4;
    */
   requestId: string;
+
+  /**
+   * When it may be tried again; absent where that is not known.
+   *
+   * @generated from field: google.protobuf.Duration retry_after = 5;
+   */
+  retryAfter?: Duration | undefined;
 };
 
 /**

@@ -3,7 +3,7 @@ import { equalBytes } from '#core/bytes.js';
 import { decodeCoseKey, type EcPublicKey, encodeCoseKey, thumbprint } from '#core/cose/key.js';
 import { CvmpError } from '#core/errors.js';
 import { type TenantLimits as LimitsMessage, TenantService } from '#gen/cvmp/v1/tenant_pb.js';
-import { type BoundService, bindService } from '../handlers.js';
+import { type BoundService, bindService, type Caller } from '../handlers.js';
 import { type Page, type PageRequest, pageRequest } from '../paging.js';
 import { type Tenant, type TenantLimits, withKey } from './tenant.js';
 
@@ -18,17 +18,19 @@ export type TenantChange =
   | 'add_client_certificate'
   | 'remove_client_certificate';
 
+/** Who changes a registry, for the audit. */
+export interface RegistryCall {
+  readonly requestId: string;
+  readonly caller?: Caller;
+}
+
 /** Where a server keeps its tenants. */
 export interface TenantRegistry {
   /**
    * Stores a new tenant durably before it resolves. Repeated with the same key it changes nothing.
    * @throws CvmpError ALREADY_EXISTS (with another key), MALFORMED, UNSUPPORTED_ALGORITHM
    */
-  register(
-    tenantId: string,
-    signingKey: Uint8Array,
-    call: { readonly requestId: string },
-  ): Promise<Tenant>;
+  register(tenantId: string, signingKey: Uint8Array, call: RegistryCall): Promise<Tenant>;
   /** undefined where it is not registered. */
   get(tenantId: string): Promise<Tenant | undefined>;
   /** In the order of their ids. */
@@ -42,7 +44,7 @@ export interface TenantRegistry {
     tenantId: string,
     what: TenantChange,
     next: (tenant: Tenant) => Tenant,
-    call: { readonly requestId: string },
+    call: RegistryCall,
   ): Promise<Tenant>;
 }
 
@@ -69,14 +71,14 @@ export const earlierKeysMax = 32;
 /** TenantService over any registry; who may call it says the table of access. */
 export function tenantService(registry: TenantRegistry, facts: TenantFacts): BoundService {
   return bindService(TenantService, {
-    async registerTenant({ tenant }, { requestId }) {
+    async registerTenant({ tenant }, context) {
       const tenantId = tenant?.tenantId ?? '';
       if (tenantId === reserved) {
         const field = 'tenant.tenant_id';
         throw new CvmpError('INVALID_FIELD', `${field} is a reserved name`, { field });
       }
       const key = readSigningKey(tenant?.signingKey ?? new Uint8Array(), 'tenant.signing_key');
-      const registered = await registry.register(tenantId, encodeCoseKey(key), { requestId });
+      const registered = await registry.register(tenantId, encodeCoseKey(key), context);
       return { tenant: tenantMessage(registered) };
     },
 
@@ -94,24 +96,24 @@ export function tenantService(registry: TenantRegistry, facts: TenantFacts): Bou
       };
     },
 
-    async suspendTenant({ tenantId, reason }, { requestId }) {
+    async suspendTenant({ tenantId, reason }, context) {
       const what = reason === '' ? 'resume_tenant' : 'suspend_tenant';
       const suspended = reason === '' ? undefined : reason;
       const next = (tenant: Tenant) => ({ ...tenant, suspended });
-      return { tenant: tenantMessage(await registry.change(tenantId, what, next, { requestId })) };
+      return { tenant: tenantMessage(await registry.change(tenantId, what, next, context)) };
     },
 
-    async setTenantLimits({ tenantId, limits }, { requestId }) {
+    async setTenantLimits({ tenantId, limits }, context) {
       const next = (tenant: Tenant) => ({ ...tenant, limits: limitsOf(limits) });
-      const tenant = await registry.change(tenantId, 'limit_tenant', next, { requestId });
+      const tenant = await registry.change(tenantId, 'limit_tenant', next, context);
       return { limits: limitsMessage(tenant.limits) };
     },
 
-    async replaceTenantKey({ tenantId, signingKey }, { requestId }) {
+    async replaceTenantKey({ tenantId, signingKey }, context) {
       const key = readSigningKey(signingKey, 'signing_key');
       await facts.demandReplaceable(await demandTenant(registry, tenantId));
       const next = (tenant: Tenant) => withNextKey(tenant, key, new Uint8Array());
-      const tenant = await registry.change(tenantId, 'replace_tenant_key', next, { requestId });
+      const tenant = await registry.change(tenantId, 'replace_tenant_key', next, context);
       return { tenant: tenantMessage(tenant) };
     },
   });

@@ -1,6 +1,7 @@
 import { fromUtf8 } from '#core/bytes.js';
 import { CvmpError } from '#core/errors.js';
 import type { KeySource, OidcIssuer } from '../callers/oidc.js';
+import type { RateSettings } from '../callers/rates.js';
 import { verbsOfScope } from '../callers/verbs.js';
 import type { ClientCertificates } from '../tls.js';
 import { readNamedFile } from './files.js';
@@ -10,6 +11,7 @@ import type { ConfigReader } from './reader.js';
 export interface CallerSettings {
   readonly clientCertificates: ClientCertificates;
   readonly oidc: readonly OidcSettings[];
+  readonly rates: RateSettings;
 }
 
 type FileOfCa = { readonly kind: 'url'; readonly url: string; readonly caFile: string | undefined };
@@ -26,6 +28,7 @@ const names = { max: 32 };
 /** @param serverName the audience where an issuer names none; @throws CvmpError CONFIG */
 export function readCallers(callers: ConfigReader, serverName: string): CallerSettings {
   return {
+    rates: readRates(callers),
     clientCertificates: callers.choice('client_certificates', ['none', 'grpc', 'both'], {
       default: 'grpc',
       why: 'browsers would ask their users for one on the web port',
@@ -34,6 +37,28 @@ export function readCallers(callers: ConfigReader, serverName: string): CallerSe
       'oidc',
       { max: issuersMax, why: 'callers sign their own tokens' },
       (issuer) => readIssuer(issuer, serverName),
+    ),
+  };
+}
+
+function readRates(callers: ConfigReader): RateSettings {
+  const rate = (key: string, value: number, why: string) =>
+    callers.integer(key, { min: 1, max: 10_000_000, default: value, why });
+  return {
+    callsPerMinutePerAddressMax: rate(
+      'calls_per_minute_per_address_max',
+      6000,
+      'a hundred in a second; refused credentials count twenty times',
+    ),
+    callsPerMinutePerTenantMax: rate(
+      'calls_per_minute_per_tenant_max',
+      6000,
+      'one tenant does not keep the others waiting; an operator sets it for each',
+    ),
+    attestationCostPerMinuteMax: rate(
+      'attestation_cost_per_minute_max',
+      12_000,
+      'signature checks for one address: 1200 handshakes of the dearest evidence',
     ),
   };
 }

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import type { EcPublicKey } from '#core/cose/key.js';
 import { createAuthenticator } from '../callers/authenticate.js';
+import { CallRates } from '../callers/rates.js';
 import type { TenantRegistry } from '../callers/tenants.js';
 import type { GrpcLimits } from '../grpc/listener.js';
 import type { BoundService } from '../handlers.js';
@@ -216,7 +217,8 @@ export function hostOptions(settings: HostSettings, parts: HostParts): HostOptio
   const { services, observation, log, now } = parts;
   const { observe, callers } = settings;
   const { clientCertificates } = callers;
-  const fixed = { clientCertificates, services, observation, observe, log, now };
+  const rates = new CallRates(() => callers.rates, parts.tenants, now);
+  const fixed = { clientCertificates, rates, services, observation, observe, log, now };
   return { ...liveHostOptions(settings, parts), ...fixed };
 }
 

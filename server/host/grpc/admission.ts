@@ -11,7 +11,7 @@ import { accessTable, needsToken } from '../callers/access.js';
 import type { Call, Calls } from '../calls.js';
 import type { CallContext } from '../handlers.js';
 import { type Admitted, type CallOf, detailsKey, serviceError } from './adapter.js';
-import type { RateByAddress } from './rate.js';
+import { addressOf, type RateByAddress } from './rate.js';
 
 /** What a connection gives its calls. */
 export interface Connection {
@@ -98,11 +98,6 @@ function explainSize(next: ServerInterceptingCallInterface, call: Call): void {
     if (isOurs || told.code !== status.RESOURCE_EXHAUSTED) send(told);
     else send(serviceError(call.finish(new CvmpError('MESSAGE_SIZE', told.details ?? ''))));
   };
-}
-
-/** "host:port" without the port. */
-function addressOf(peer: string): string {
-  return peer.slice(0, peer.lastIndexOf(':'));
 }
 
 function tooMany(): CvmpError {

@@ -13,38 +13,69 @@ interface Bucket {
 }
 
 /**
- * Admits so many of something in a minute for each peer address (token bucket). The addresses that
- * came longest ago are forgotten first: theirs are the fullest buckets.
+ * Token buckets by name: each gains so much in a minute, and holds so much after a pause. The names
+ * that came longest ago are forgotten first: theirs are the fullest buckets.
  */
-export class RateByAddress {
-  readonly #limits: RateLimits;
+export class Buckets {
+  readonly #namesMax: number;
   readonly #now: () => number;
   readonly #buckets = new Map<string, Bucket>();
 
   /** @param now milliseconds */
+  constructor(namesMax: number, now: () => number) {
+    this.#namesMax = namesMax;
+    this.#now = now;
+  }
+
+  /**
+   * Takes `cost` where the bucket has it.
+   * @returns 0 where it was taken; else the milliseconds until it could be
+   */
+  take(name: string, perMinuteMax: number, cost = 1): number {
+    const bucket = this.#filled(name, perMinuteMax);
+    // What costs more than a bucket ever holds takes the whole of it.
+    const due = Math.min(cost, perMinuteMax);
+    if (bucket.tokens < due) return Math.ceil(((due - bucket.tokens) / perMinuteMax) * 60_000);
+    bucket.tokens -= due;
+    return 0;
+  }
+
+  /** Takes `cost` also where the bucket does not have it, down to a whole bucket of debt. */
+  charge(name: string, perMinuteMax: number, cost: number): void {
+    const bucket = this.#filled(name, perMinuteMax);
+    bucket.tokens = Math.max(-perMinuteMax, bucket.tokens - cost);
+  }
+
+  #filled(name: string, perMinuteMax: number): Bucket {
+    const now = this.#now();
+    const bucket = this.#buckets.get(name) ?? { tokens: perMinuteMax, filledAt: now };
+    const gained = (Math.max(0, now - bucket.filledAt) / 60_000) * perMinuteMax;
+    bucket.tokens = Math.min(perMinuteMax, bucket.tokens + gained);
+    bucket.filledAt = now;
+    this.#buckets.delete(name);
+    this.#buckets.set(name, bucket);
+    for (const oldest of this.#buckets.keys()) {
+      if (this.#buckets.size <= this.#namesMax) break;
+      this.#buckets.delete(oldest);
+    }
+    return bucket;
+  }
+}
+
+/** Admits so many of something in a minute for each peer address. */
+export class RateByAddress {
+  readonly #limits: RateLimits;
+  readonly #buckets: Buckets;
+
+  /** @param now milliseconds */
   constructor(limits: RateLimits, now: () => number) {
     this.#limits = limits;
-    this.#now = now;
+    this.#buckets = new Buckets(limits.addressesMax, now);
   }
 
   /** Whether this address may; counts it if so. */
   take(address: string): boolean {
-    const { perMinuteMax, addressesMax } = this.#limits;
-    const now = this.#now();
-    const network = networkOf(address);
-    const bucket = this.#buckets.get(network) ?? { tokens: perMinuteMax, filledAt: now };
-    const gained = (Math.max(0, now - bucket.filledAt) / 60_000) * perMinuteMax;
-    bucket.tokens = Math.min(perMinuteMax, bucket.tokens + gained);
-    bucket.filledAt = now;
-    this.#buckets.delete(network);
-    this.#buckets.set(network, bucket);
-    for (const oldest of this.#buckets.keys()) {
-      if (this.#buckets.size <= addressesMax) break;
-      this.#buckets.delete(oldest);
-    }
-    if (bucket.tokens < 1) return false;
-    bucket.tokens -= 1;
-    return true;
+    return this.#buckets.take(networkOf(address), this.#limits.perMinuteMax) === 0;
   }
 }
 
@@ -61,4 +92,10 @@ export function networkOf(address: string): string {
   const groups = [...before, ...Array<string>(Math.max(0, missing)).fill('0'), ...after];
   const first = groups.slice(0, 4).map((group) => Number.parseInt(group, 16).toString(16));
   return `${first.join(':')}::/64`;
+}
+
+/** "host:port" without the port. */
+export function addressOf(peer: string): string {
+  const port = peer.lastIndexOf(':');
+  return port < 0 ? peer : peer.slice(0, port);
 }

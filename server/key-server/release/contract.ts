@@ -5,6 +5,7 @@ import type { KeyingPolicy, KeyPurpose } from '#core/keying/policy.js';
 import type { LogEvent } from '#core/log/record.js';
 import type { FailedCheck } from '#core/rats/attestation-result.js';
 import type { TenantChange, TenantRegistry } from '#server/host/callers/tenants.js';
+import type { CallContext as HostCallContext } from '#server/host/handlers.js';
 import type { Span } from '#server/host/observe/trace.js';
 import type { Page, PageRequest } from '#server/host/paging.js';
 import type { KeyAdmin } from '../lifecycle/contract.js';
@@ -107,6 +108,8 @@ export interface CallContext {
   readonly span?: Span | undefined;
   /** Absent: the server itself. */
   readonly caller?: { readonly role: string; readonly actor?: string };
+  /** Absent: whoever asks may have as much verified as he likes. */
+  readonly attestationCost?: HostCallContext['attestationCost'];
 }
 
 /** Who of them, as records name them: "tenant key", "tenant delegate ci". */

@@ -3,12 +3,17 @@ import { encode } from '#core/cbor/encode.js';
 import { decodeMap } from '#core/cbor/read.js';
 import { CvmpError } from '#core/errors.js';
 import { makeTenant, readTenant, type Tenant, tenantMap } from '#server/host/callers/tenant.js';
-import { noTenant, type TenantChange, type TenantRegistry } from '#server/host/callers/tenants.js';
+import {
+  noTenant,
+  type RegistryCall,
+  type TenantChange,
+  type TenantRegistry,
+} from '#server/host/callers/tenants.js';
 import { decodePageToken, type Page, type PageRequest, pageOf } from '#server/host/paging.js';
 import type { Journal } from '../store/journal.js';
 import type { Keyring } from '../store/keyring.js';
 import type { Store } from '../store/store.js';
-import type { AuditEvent } from './contract.js';
+import { type AuditEvent, actorOf } from './contract.js';
 import { deciding } from './deciding.js';
 import { SealedRecords } from './records.js';
 
@@ -27,6 +32,8 @@ const codec = {
   decode: (bytes: Uint8Array) => decodeMap(bytes, 'tenant', readTenant),
 };
 
+const madeBy = (call: RegistryCall) => ({ requestId: call.requestId, actor: actorOf(call) });
+
 /** Tenants and their public signing keys; a tenant's own KEK comes to be with it. */
 export class Tenants implements TenantRegistry {
   readonly #tools: TenantTools;
@@ -37,14 +44,10 @@ export class Tenants implements TenantRegistry {
     this.#records = new SealedRecords(tools.journal, codec, cacheMax);
   }
 
-  async register(
-    tenantId: string,
-    signingKey: Uint8Array,
-    { requestId }: { readonly requestId: string },
-  ): Promise<Tenant> {
+  async register(tenantId: string, signingKey: Uint8Array, call: RegistryCall): Promise<Tenant> {
     const { keyring, journal, now } = this.#tools;
     const key = `${prefix}${tenantId}`;
-    const event = { operation: 'register_tenant', tenantId, requestId } as const;
+    const event = { operation: 'register_tenant', tenantId, ...madeBy(call) } as const;
     return deciding(journal, event, {
       load: async () => {
         const tenant = makeTenant(tenantId, signingKey, now());
@@ -76,11 +79,11 @@ export class Tenants implements TenantRegistry {
     tenantId: string,
     what: TenantChange,
     next: (tenant: Tenant) => Tenant,
-    { requestId }: { readonly requestId: string },
+    call: RegistryCall,
   ): Promise<Tenant> {
     const { keyring, journal } = this.#tools;
     const key = `${prefix}${tenantId}`;
-    const event = { operation: what, tenantId, requestId } as const;
+    const event = { operation: what, tenantId, ...madeBy(call) } as const;
     return deciding(journal, event, {
       load: () => this.#records.read(key, keyring.server),
       decide: (loaded) => {

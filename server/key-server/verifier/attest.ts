@@ -35,6 +35,7 @@ import type {
   StoredPolicy,
   Told,
 } from '../release/contract.js';
+import { costOf } from './cost.js';
 import type { HeldEndorsements } from './held.js';
 import { type EndorsementSource, obtainAll, type Revocation } from './source.js';
 
@@ -126,10 +127,21 @@ export class Verifier {
       return receipt;
     };
     try {
-      const attested = await this.#decide(evidence, findings, evidenceDigest, activate, before);
+      const attested = await this.#decide(
+        evidence,
+        findings,
+        evidenceDigest,
+        activate,
+        call,
+        before,
+      );
       return { ...attested, receipt: await record(undefined) };
     } catch (error) {
-      if (error instanceof CvmpError) await record(error.code);
+      // What was not looked at is no decision, and costs no more.
+      if (error instanceof CvmpError && error.code !== 'RATE') {
+        call.attestationCost?.failed(costOf(findings.format));
+        await record(error.code);
+      }
       throw error;
     }
   }
@@ -140,9 +152,10 @@ export class Verifier {
     findings: Findings,
     evidenceDigest: Uint8Array,
     activate: Activate,
+    call: CallContext,
     before: SessionGrant | undefined,
   ): Promise<Attested> {
-    const verified = await this.#verify(evidence, findings, activate);
+    const verified = await this.#verify(evidence, findings, activate, call);
     // From here on the tenant is the one that the hardware names.
     findings.tenantId = evidence.document.tenantId;
     findings.cvmName = evidence.document.cvmName;
@@ -178,6 +191,7 @@ export class Verifier {
     evidence: SessionEvidence,
     findings: Findings,
     activate: Activate,
+    call: CallContext,
   ): Promise<VerifiedEvidence> {
     const { anchors, source, revocation, now } = this.#options;
     const { span } = findings;
@@ -185,6 +199,7 @@ export class Verifier {
       openEvidence(evidence.collection, schemes),
     );
     findings.format = opened.scheme.format;
+    call.attestationCost?.admit(costOf(findings.format));
     const held = this.#options.endorsements(opened.scheme.format);
     const inputs = { anchors, endorsements: held, at: now() };
     const needs = await endorsementNeeds(opened, inputs);

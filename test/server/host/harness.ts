@@ -2,6 +2,7 @@ import { Writable } from 'node:stream';
 import { onTestFinished } from 'vitest';
 import { encodeCoseKey } from '#core/cose/key.js';
 import { createAuthenticator } from '#server/host/callers/authenticate.js';
+import { CallRates, type RateSettings } from '#server/host/callers/rates.js';
 import type { TenantRegistry } from '#server/host/callers/tenants.js';
 import type { CallRecord } from '#server/host/calls.js';
 import type { GrpcLimits } from '#server/host/grpc/listener.js';
@@ -55,6 +56,7 @@ export async function startTestHost(
     web?: Partial<WebLimits>;
     origins?: readonly string[];
     unarySecondsMax?: number;
+    rates?: RateSettings;
     observation?: Observation;
   } = {},
   registry?: TenantRegistry,
@@ -87,6 +89,7 @@ export async function startTestHost(
     }),
     tls,
     clientCertificates: 'both',
+    ...(change.rates && { rates: new CallRates(() => change.rates!, known, Date.now) }),
     grpc: {
       endpoint: { host: '127.0.0.1', port: 0 },
       limits: { ...grpcLimits, ...change.grpc },
