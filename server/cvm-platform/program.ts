@@ -2,10 +2,9 @@ import { mkdir } from 'node:fs/promises';
 import { accessService } from '#server/host/callers/access-service.js';
 import { tenantService } from '#server/host/callers/tenants.js';
 import { createTls } from '#server/host/config/files.js';
-import { hostOptions, liveHostOptions } from '#server/host/config/settings.js';
+import { hostOptions, liveHostOptions, openLog } from '#server/host/config/settings.js';
 import { type Host, startHost } from '#server/host/host.js';
 import { Database } from '#server/host/level.js';
-import { createLog } from '#server/host/log.js';
 import { createObservation } from '#server/host/observe/observation.js';
 import type { InitOptions, Program, Running } from '#server/host/program.js';
 import { type PlatformSettings, readPlatformSettings } from './config.js';
@@ -57,7 +56,7 @@ async function serve(
   now: () => number,
 ): Promise<Running<PlatformSettings>> {
   const { host, limits, offerMs } = settings;
-  const log = createLog(host.name, host.logLevel);
+  const log = openLog(host, now);
   const observation = createObservation(host.traces, { service: host.name, log });
   const platform = await openPlatform(settings, log, now);
   const { tenants } = platform;

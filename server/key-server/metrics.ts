@@ -1,7 +1,8 @@
 import type { ErrorCode } from '#core/errors.js';
-import type { Counter, Histogram } from '#server/host/observe/metrics.js';
+import type { Counter, Histogram, Metrics } from '#server/host/observe/metrics.js';
 import type { Observation } from '#server/host/observe/observation.js';
 import type { Tracer } from '#server/host/observe/trace.js';
+import type { EndorsementSummary } from './endorsements/keeper.js';
 import type { AuditEvent } from './release/contract.js';
 import type { JournalObserver } from './store/journal.js';
 
@@ -20,6 +21,9 @@ export class KeyServerMetrics implements JournalObserver<AuditEvent> {
   readonly #commitSeconds: Histogram;
   readonly #tracer: Tracer | undefined;
   #sessions = 0;
+  /** The newest checkpoint of the log; undefined before the store is open. */
+  checkpoint: { readonly size: number; readonly time: number } | undefined;
+  endorsements: EndorsementSummary | undefined;
 
   constructor({ metrics, readiness, tracer }: Observation) {
     this.#tracer = tracer;
@@ -67,6 +71,38 @@ export class KeyServerMetrics implements JournalObserver<AuditEvent> {
     );
     metrics.gauge('cvmp_store_failed', '1: could not write; must be started again.', () =>
       holds('STORE_WRITE'),
+    );
+    metrics.gauge('cvmp_rollback_detected', '1: the store is an older one; alarm.', () =>
+      holds('SERVER_ROLLBACK'),
+    );
+    this.#declareFollowed(metrics);
+  }
+
+  #declareFollowed(metrics: Metrics): void {
+    const seconds = (ms: number | undefined) => (ms === undefined ? undefined : ms / 1000);
+    metrics.gauge('cvmp_log_records', 'Records of the log of decisions.', () => {
+      return this.checkpoint?.size;
+    });
+    metrics.gauge(
+      'cvmp_log_checkpoint_timestamp_seconds',
+      'When the newest checkpoint was signed.',
+      () => seconds(this.checkpoint?.time),
+    );
+    metrics.gauges(
+      'cvmp_endorsements',
+      'Revocation lists and collateral in the folder, by how they are.',
+      ['state'],
+      () => Object.entries(this.endorsements?.states ?? {}).map(([state, n]) => [[state], n]),
+    );
+    metrics.gauge(
+      'cvmp_endorsements_oldest_timestamp_seconds',
+      'When the oldest good one of them was got.',
+      () => seconds(this.endorsements?.oldest),
+    );
+    metrics.gauge(
+      'cvmp_endorsements_expiry_timestamp_seconds',
+      'When the first good one of them ends.',
+      () => seconds(this.endorsements?.ends),
     );
   }
 

@@ -11,7 +11,7 @@ import {
   readNamedFile,
   writeNewFile,
 } from '#server/host/config/files.js';
-import { hostOptions, liveHostOptions } from '#server/host/config/settings.js';
+import { hostOptions, liveHostOptions, openLog } from '#server/host/config/settings.js';
 import { gated } from '#server/host/handlers.js';
 import { type Host, startHost } from '#server/host/host.js';
 import { type LocalSocket, listenLocal } from '#server/host/local-socket.js';
@@ -23,6 +23,7 @@ import { type KeyServerSettings, readKeyServerSettings } from './config.js';
 import { systemClock } from './endorsements/clock.js';
 import { endorsementCommands } from './endorsements/commands.js';
 import { openEndorsements } from './endorsements/open.js';
+import { follow } from './following.js';
 import { keyAdminService } from './key-admin-service.js';
 import { keyService } from './key-service.js';
 import type { Rollback } from './log/rollback.js';
@@ -98,7 +99,7 @@ async function serve(
   { reload }: Control,
   now: () => number,
 ): Promise<Running<KeyServerSettings>> {
-  const log = createLog(settings.host.name, settings.host.logLevel);
+  const log = openLog(settings.host, now);
   let live = liveParts(settings);
   const observation = createObservation(settings.host.traces, { service: settings.host.name, log });
   const metrics = new KeyServerMetrics(observation);
@@ -132,7 +133,7 @@ async function serve(
     const parts = { source, observation, metrics, log, now };
     const host = await listen(settings, state, () => live, parts);
     if (settings.endorsements.mode === 'fetch') endorsements.startRefresh();
-    const watch = followHealth(host, state);
+    const unfollow = follow({ state, keeper: source, observation, metrics, log });
     let { shutdownGraceSeconds, shutdownNoticeSeconds } = settings.host;
     return {
       log,
@@ -146,7 +147,7 @@ async function serve(
         ({ shutdownGraceSeconds, shutdownNoticeSeconds } = next.host);
       },
       async stop() {
-        clearInterval(watch);
+        unfollow();
         await local?.close();
         await host.stop(shutdownGraceSeconds, shutdownNoticeSeconds);
         await endorsements.close();
@@ -251,17 +252,6 @@ function alarmTo(log: Logger): (rollback: Rollback) => void {
       },
       'a peer keeps a checkpoint from the future: this store was rolled back',
     );
-}
-
-const healthMilliseconds = 1000;
-
-/** A store that fails decides nothing any more; whoever watches health should know. */
-function followHealth({ readiness }: Host, state: KeyServerState): NodeJS.Timeout {
-  return setInterval(() => {
-    const code = state.failure()?.code;
-    readiness.set('SERVER_ROLLBACK', state.guard.rollback !== undefined);
-    if (code !== undefined) readiness.set(code, true);
-  }, healthMilliseconds).unref();
 }
 
 function readAll(files: readonly string[], field: string): readonly NamedFile[] {

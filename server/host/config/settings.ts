@@ -6,7 +6,7 @@ import type { TenantRegistry } from '../callers/tenants.js';
 import type { GrpcLimits } from '../grpc/listener.js';
 import type { BoundService } from '../handlers.js';
 import type { HostOptions, LiveHostOptions } from '../host.js';
-import type { LogLevel } from '../log.js';
+import { createLog, type LogLevel } from '../log.js';
 import type { Observation, TraceSettings } from '../observe/observation.js';
 import { type Endpoint, parseEndpoint } from '../tls.js';
 import type { WebLimits } from '../web/listener.js';
@@ -20,6 +20,7 @@ export interface HostSettings {
   /** Name of this server: audience of tokens, `name` in the log. */
   readonly name: string;
   readonly logLevel: LogLevel;
+  readonly logLinesPerMinuteMax: number;
   readonly grpc: { readonly endpoint: Endpoint; readonly limits: GrpcLimits };
   readonly web: {
     readonly endpoint: Endpoint;
@@ -61,6 +62,12 @@ export function readHostSettings(config: ConfigReader, defaults: HostDefaults): 
       default: 'info',
       why: 'one line for each call',
       live: true,
+    }),
+    logLinesPerMinuteMax: config.integer('log_lines_per_minute_max', {
+      min: 1,
+      max: 10_000_000,
+      default: 6000,
+      why: 'of lines that are alike: a flood of refusals must not fill the disk',
     }),
     tls: config.section('tls', (tls) => ({
       certificateFile: tls.path('certificate_file', {
@@ -243,4 +250,10 @@ export function loadOperatorKeys(settings: HostSettings): EcPublicKey[] {
   return settings.operatorKeyFiles.map((file, i) =>
     readPublicKey(file, `operator_key_files[${i}]`),
   );
+}
+
+/** The log that a server writes with these settings. @param now milliseconds */
+export function openLog(settings: HostSettings, now: () => number): Logger {
+  const perMinuteMax = settings.logLinesPerMinuteMax;
+  return createLog(settings.name, settings.logLevel, undefined, { perMinuteMax, now });
 }

@@ -23,6 +23,15 @@ export type Holding =
   | { readonly state: 'refused'; readonly error: CvmpError }
   | { readonly state: 'absent' };
 
+/** Lists and collateral in the folder. Times are milliseconds since 1970. */
+export interface EndorsementSummary {
+  readonly states: Readonly<Record<'good' | 'stale' | 'refused', number>>;
+  /** When the oldest good one was got. */
+  readonly oldest: number | undefined;
+  /** When the first of the good ones ends. */
+  readonly ends: number | undefined;
+}
+
 export interface KeeperLimits {
   /** What its vendor renews is not used when it was got longer ago. */
   readonly ageMsMax: number;
@@ -175,6 +184,22 @@ export class EndorsementKeeper implements EndorsementSource {
   stopRefresh(): void {
     this.#cancelRefresh();
     this.#cancelRefresh = () => {};
+  }
+
+  /** How what vendors renew is now; chips' own certificates are too many to look at. */
+  async summary(): Promise<EndorsementSummary> {
+    const states = { good: 0, stale: 0, refused: 0 };
+    const times: { obtainedAt: number; validUntil: number }[] = [];
+    for (const { name } of await this.#parts.folder.list()) {
+      const statement = statementNamed(name);
+      if (statement === undefined || !ages(statement)) continue;
+      const holding = await this.holding(statement);
+      if (holding.state !== 'absent') states[holding.state] += 1;
+      if (holding.state === 'good') times.push(holding.held);
+    }
+    if (times.length === 0) return { states, oldest: undefined, ends: undefined };
+    const oldest = Math.min(...times.map(({ obtainedAt }) => obtainedAt));
+    return { states, oldest, ends: Math.min(...times.map(({ validUntil }) => validUntil)) };
   }
 
   /** Renews what is due, one after the other. */

@@ -1,9 +1,10 @@
+import { readFileSync } from 'node:fs';
 import { inspect } from 'node:util';
 import { fromBinary } from '@bufbuild/protobuf';
 import { describe, expect, test } from 'vitest';
 import { CvmpError, errorTable } from '#core/errors.js';
 import { ErrorDetailSchema, StatusSchema } from '#gen/cvmp/v1/error_pb.js';
-import { createLog, errorFields } from '#server/host/log.js';
+import { createLog, errorFields, logField } from '#server/host/log.js';
 import { Secret } from '#server/host/secret.js';
 import { peerStatus, rpcNumber, statusDetails } from '#server/host/status.js';
 import { operatorCaller, tenantCaller } from '../../fakes/callers.js';
@@ -36,6 +37,40 @@ describe('secrets', () => {
     const secret = new Secret(bytes.slice());
     secret.dispose();
     expect(secret.reveal().every((octet) => octet === 0)).toBe(true);
+  });
+});
+
+describe('the log', () => {
+  const lines: string[] = [];
+  const parsed = () => lines.splice(0).map((line) => JSON.parse(line) as Record<string, unknown>);
+  const destination = { write: (line: string) => void lines.push(line) };
+
+  test('fields that hold secrets are cut out, also one level down', () => {
+    const log = createLog('test', 'info', destination);
+    log.info({ token: 'abc', request: { authorization: 'Bearer abc' }, code: 'OK' }, 'x');
+    const [line] = parsed();
+    expect(line).toMatchObject({ token: '[secret]', request: { authorization: '[secret]' } });
+    expect(JSON.stringify(line)).not.toContain('abc');
+  });
+
+  test('of lines that are alike so many a minute; the next one says how many are missing', () => {
+    let now = 0;
+    const log = createLog('test', 'info', destination, { perMinuteMax: 2, now: () => now });
+    const child = log.child({ request_id: '1' });
+    for (let i = 0; i < 5; i++) child.warn({ code: 'RATE' }, 'call refused');
+    log.warn({ code: 'TOKEN_INVALID' }, 'call refused');
+    log.info('no fields');
+    expect(parsed().map(({ code }) => code)).toEqual(['RATE', 'RATE', 'TOKEN_INVALID', undefined]);
+    now = 60_000;
+    child.warn({ code: 'RATE' }, 'call refused');
+    child.warn({ code: 'RATE' }, 'call refused');
+    expect(parsed().map(({ suppressed }) => suppressed)).toEqual([3, undefined]);
+  });
+
+  test('every field has its place in the guide', () => {
+    const guide = readFileSync(new URL('../../../docs/operating/observing.md', import.meta.url));
+    const missing = Object.values(logField).filter((name) => !guide.includes(`\`${name}\``));
+    expect(missing).toEqual([]);
   });
 });
 
