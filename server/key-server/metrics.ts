@@ -72,9 +72,6 @@ export class KeyServerMetrics implements JournalObserver<AuditEvent> {
     metrics.gauge('cvmp_store_failed', '1: could not write; must be started again.', () =>
       holds('STORE_WRITE'),
     );
-    metrics.gauge('cvmp_rollback_detected', '1: the store is an older one; alarm.', () =>
-      holds('SERVER_ROLLBACK'),
-    );
     this.#declareFollowed(metrics);
   }
 
