@@ -54,6 +54,12 @@ export interface AgentConfig {
   readonly purpose: 'disk' | 'data';
   readonly deliver: DeliverConfig;
   readonly rekey: 'auto' | 'advise';
+  /** What to do once the key is destroyed or taken over, or access is refused for good. */
+  readonly onKeyLoss: 'stay' | 'exit';
+  /** Program that is run with what happened to the key; undefined: none. */
+  readonly noticeHook: string | undefined;
+  /** How often the agent looks whether it was moved to another chip; 0: never. */
+  readonly migrationCheckSeconds: number;
   /** Volatile folder for private copies of disk headers. */
   readonly stateDir: string;
   /** Keeps what Key Servers said of their logs, to hold them to it at the next boot. */
@@ -89,6 +95,10 @@ export function parseAgentConfig(text: string, folder: string): AgentConfig {
     purpose: root.choice('purpose', ['disk', 'data'], 'disk'),
     deliver: readDeliver(root.section('deliver')),
     rekey: root.choice('rekey', ['auto', 'advise'], 'auto'),
+    onKeyLoss: root.choice('on_key_loss', ['stay', 'exit'], 'stay'),
+    noticeHook: root.optionalPath('notice_hook'),
+    // A report takes the processor some milliseconds.
+    migrationCheckSeconds: root.integer('migration_check_seconds', 0, 86_400, 60),
     stateDir,
     checkpointFile: root.optionalPath('checkpoint_file') ?? join(stateDir, 'checkpoints'),
     tlsCaFile: root.optionalPath('tls_ca_file'),
@@ -129,6 +139,9 @@ export function printAgentConfig(config: AgentConfig): string {
     purpose: config.purpose,
     deliver: config.deliver,
     rekey: config.rekey,
+    on_key_loss: config.onKeyLoss,
+    notice_hook: config.noticeHook,
+    migration_check_seconds: config.migrationCheckSeconds,
     state_dir: config.stateDir,
     checkpoint_file: config.checkpointFile,
     tls_ca_file: config.tlsCaFile,

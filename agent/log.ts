@@ -20,6 +20,7 @@ export const logField = {
   simulated: 'simulated',
   step: 'step',
   delayMs: 'delay_ms',
+  notice: 'notice',
   exitCode: 'exit_code',
 } as const;
 

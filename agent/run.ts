@@ -10,10 +10,10 @@ import type { Disk } from './disk/disk.js';
 import { loadDisk } from './disk/load.js';
 import { exitCode, exitCodes } from './exit-codes.js';
 import { type GuestListener, guestRoutes, listenForGuests } from './guest-service.js';
+import { Holder } from './hold/hold.js';
 import { codedError, errorFields, type Logger, logField } from './log.js';
-import { isPassing, withBackoff } from './provision/backoff.js';
+import { withBackoff } from './provision/backoff.js';
 import { type ExchangeOptions, exchange, type KeyInUse } from './provision/exchange.js';
-import { renewalDelay } from './provision/lease.js';
 import { CheckpointKeeper } from './session/checkpoints.js';
 import { connectSession } from './session/client.js';
 import { StatusBoard } from './status.js';
@@ -64,8 +64,9 @@ export async function runAgent(config: AgentConfig, io: AgentIo): Promise<number
     const disk = await openDisk(agent);
     if (disk !== undefined) opened.push(disk);
     const session = exchangeOptions(agent, disk);
-    const leaseExpires = await unlessStopped(io.stop, provision(agent, session));
-    if (!io.once) await keepLease(agent, session, leaseExpires);
+    const inUse = await unlessStopped(io.stop, provision(agent, session));
+    if (io.once) inUse.session.close();
+    else await hold(agent, session, inUse);
     return exitCodes.ok;
   } catch (caught) {
     const error = codedError(caught);
@@ -165,8 +166,8 @@ async function readCa(path: string): Promise<string> {
   }
 }
 
-/** Obtains the key and hands it over. @returns the end of the lease */
-async function provision(agent: Agent, options: ExchangeOptions): Promise<number> {
+/** Obtains the key and hands it over; it is overwritten then. */
+async function provision(agent: Agent, options: ExchangeOptions): Promise<KeyInUse> {
   const { config, io, status } = agent;
   const inUse = await untilAnswered(agent, options);
   try {
@@ -174,7 +175,12 @@ async function provision(agent: Agent, options: ExchangeOptions): Promise<number
     const { keyId, svn, svnFloor, action } = inUse;
     status.enter('delivered', { keyId, svn, svnFloor, diskAction: action });
     io.log.info({ [logField.svn]: svn, [logField.diskAction]: action }, 'key delivered');
-    return inUse.leaseExpires;
+    // Nobody waits for the session of an agent that was told to end.
+    if (io.stop.aborted) inUse.session.close();
+    return inUse;
+  } catch (error) {
+    inUse.session.close();
+    throw error;
   } finally {
     inUse.key.fill(0);
   }
@@ -194,43 +200,27 @@ function untilAnswered({ config, io, status }: Agent, options: ExchangeOptions):
 }
 
 /**
- * Attests again before each end of the lease. A refusal cannot take the key back from a disk that is
- * open; it is told to whoever asks, and the agent asks no more.
+ * Holds the session until the agent is told to end. A refusal cannot take the key back from a disk
+ * that is open; it is told to whoever asks, and the agent asks no more.
+ * @throws CvmpError where the key is gone and the configuration says to end then
  */
-async function keepLease(agent: Agent, options: ExchangeOptions, leaseEnd: number): Promise<void> {
-  const { io, status } = agent;
+async function hold(agent: Agent, options: ExchangeOptions, inUse: KeyInUse): Promise<void> {
+  const { config, io, status, attester } = agent;
+  const { now, random, randomBytes, sleep } = io;
+  const reconnect = (keyId: Uint8Array | undefined) => untilAnswered(agent, { ...options, keyId });
+  const world = { attester, now, random, randomBytes, sleep, reconnect };
+  const holder = new Holder({ ...options, config, ...world }, inUse);
   try {
-    for (let leaseExpires = leaseEnd; ; ) {
-      await io.sleep(renewalDelay(leaseExpires, io.now(), io.random()));
-      const renewed = await unlessStopped(io.stop, renew(agent, options));
-      leaseExpires = renewed ?? leaseExpires;
-    }
+    await unlessStopped(io.stop, holder.run());
   } catch (caught) {
     const error = codedError(caught);
     if (error.code === 'CANCELLED') return;
+    if (config.onKeyLoss === 'exit') throw error;
     tellEnd(error, status);
     io.log.error(errorFields(error), 'lease ends');
     await unlessStopped(io.stop, new Promise<never>(() => {})).catch(() => {});
-  }
-}
-
-/** @returns the new end of the lease; undefined where the Key Server could not be reached */
-async function renew(agent: Agent, options: ExchangeOptions): Promise<number | undefined> {
-  const { io, status } = agent;
-  const { keyId, diskAction } = status.current;
-  try {
-    const { key, svn, svnFloor, action, leaseExpires } = await untilAnswered(agent, {
-      ...options,
-      keyId,
-    });
-    key.fill(0);
-    const rekeyed = action === 'rekeyed' ? action : diskAction;
-    status.enter('delivered', { svn, svnFloor, diskAction: rekeyed });
-    return leaseExpires;
-  } catch (error) {
-    if (!isPassing(error)) throw error;
-    io.log.warn(errorFields(error), 'lease not renewed');
-    return undefined;
+  } finally {
+    holder.close();
   }
 }
 

@@ -17,6 +17,7 @@ export interface BackoffIo {
 const passing: readonly ErrorCode[] = [
   'UNAVAILABLE',
   'SHUTTING_DOWN',
+  'DEADLINE',
   'STORE_WRITE',
   'RATE',
   'ENDORSEMENT_UNAVAILABLE',

@@ -32,35 +32,50 @@ export interface KeyInUse {
   readonly action: DiskAction;
   /** End of the lease, milliseconds since 1970. */
   readonly leaseExpires: number;
+  /** Over which it was obtained; open. The receiver closes it. */
+  readonly session: KeySession;
 }
 
 /**
  * One session with the Key Server, from the handshake to the confirmed key: attest, hold the grant
- * against the config document, obtain the key and open the disk with it, confirm, re-key where that
- * is advised. It can be repeated at any time; the second time it finds the first one's work done.
+ * against the config document, then {@link exchangeOver}.
  * @throws CvmpError
  */
 export async function exchange(options: ExchangeOptions): Promise<KeyInUse> {
-  const { disk, status, log } = options;
+  const { status } = options;
   status.enter('attesting');
   const session = await options.connect();
   try {
     await checkGrant(session.grant, options.configDocument);
-    const { level, simulated } = session.grant;
-    log.info({ [logField.level]: level, [logField.simulated]: simulated }, 'attested');
-    const { keyId, requestId } = options;
-    const request = { keyId, requestId, purpose: options.config.purpose };
-    const obtained = await obtainKey(disk, session, request);
-    try {
-      noteObtained(options, obtained, level);
-      await session.confirm(obtained.released);
-      return await rekeyIfAdvised(options, session, obtained);
-    } catch (error) {
-      obtained.released.key.fill(0);
-      throw error;
-    }
-  } finally {
+    return await exchangeOver(options, session);
+  } catch (error) {
     session.close();
+    throw error;
+  }
+}
+
+/**
+ * Obtains the key and opens the disk with it, confirms, re-keys where that is advised. It can be
+ * repeated at any time; the second time it finds the first one's work done.
+ * @param session whose grant was held against the config document
+ * @throws CvmpError
+ */
+export async function exchangeOver(
+  options: ExchangeOptions,
+  session: KeySession,
+): Promise<KeyInUse> {
+  const { disk, log, keyId, requestId } = options;
+  const { level, simulated } = session.grant;
+  log.info({ [logField.level]: level, [logField.simulated]: simulated }, 'attested');
+  const request = { keyId, requestId, purpose: options.config.purpose };
+  const obtained = await obtainKey(disk, session, request);
+  try {
+    noteObtained(options, obtained, level);
+    await session.confirm(obtained.released);
+    return await rekeyIfAdvised(options, session, obtained);
+  } catch (error) {
+    obtained.released.key.fill(0);
+    throw error;
   }
 }
 
@@ -91,7 +106,7 @@ async function rekeyIfAdvised(
   { released, slot, action, rekeyTo }: ObtainedKey,
 ): Promise<KeyInUse> {
   const { leaseExpires } = session.grant;
-  const asObtained: KeyInUse = { ...released, action, leaseExpires };
+  const asObtained: KeyInUse = { ...released, action, leaseExpires, session };
   if (disk === undefined || slot === undefined || rekeyTo === undefined) return asObtained;
   if (config.rekey === 'advise') {
     log.warn({ [logField.svn]: rekeyTo }, 're-key advised');
@@ -118,6 +133,7 @@ async function rekeyIfAdvised(
       svnFloor: Math.max(released.svnFloor, rekeyTo),
       action: 'rekeyed',
       leaseExpires,
+      session,
     };
   } catch (error) {
     if (!(error instanceof CvmpError)) throw error;

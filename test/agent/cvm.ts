@@ -7,6 +7,7 @@ import { openDiskFile } from '#agent/disk/disk-file.js';
 import { VolumeDisk } from '#agent/disk/volume.js';
 import { type AgentIo, runAgent } from '#agent/run.js';
 import { crypto } from '#crypto';
+import { encodeReport } from '#sim/report.js';
 import { serveTsm, type TsmServer } from '#sim/tsm-server.js';
 import { InterceptedTsm } from '../fakes/configfs-tsm.js';
 import type { SessionServer } from '../fakes/session-server.js';
@@ -15,13 +16,24 @@ import { temporaryFolder } from '../run-folder.js';
 /** A CVM without a machine: a folder with a config document, a TSM behind a socket, and a disk. */
 export class TestCvm {
   readonly folder = temporaryFolder('cvm');
+  /** Of the processor that it runs on. */
+  chipId = new Uint8Array(64).fill(1);
   #tsm: TsmServer | undefined;
 
   /** @param hostData what the hardware binds; the document's digest unless told */
   async launch(configDocument: Uint8Array, hostData = crypto.hash('sha256', configDocument)) {
     await this.stop();
     writeFileSync(join(this.folder, 'config.cbor'), configDocument);
-    this.#tsm = await serveTsm(new InterceptedTsm({ hostData }).tsm, join(this.folder, 'tsm'));
+    const report = (reportData: Uint8Array, vmpl: number) =>
+      encodeReport({
+        VERSION: 5,
+        VMPL: vmpl,
+        REPORT_DATA: reportData,
+        HOST_DATA: hostData,
+        CHIP_ID: this.chipId,
+      });
+    const { tsm } = new InterceptedTsm({ hostData, report });
+    this.#tsm = await serveTsm(tsm, join(this.folder, 'tsm'));
   }
 
   async stop(): Promise<void> {
@@ -43,6 +55,7 @@ export class TestCvm {
       disk: { path: 'disk', backend: 'volume', size_mib: 8 },
       state_dir: 'state',
       allow_persistent_files: true,
+      migration_check_seconds: 0,
       retry: { initial_ms: 1, max_ms: 10, deadline_ms: 60_000 },
       ...change,
     });
