@@ -26,6 +26,8 @@ export interface PendingDestruction {
   readonly due: number;
   /** SHA-256 of the signed order. */
   readonly orderDigest: Uint8Array;
+  /** Position in the log of the record that it is done; undefined before, and after a crash. */
+  readonly logIndex?: number | undefined;
 }
 
 /** What the Key Server keeps of a key. Times are milliseconds since the epoch. */
@@ -162,12 +164,13 @@ export function encodeKeyRecord(record: KeyRecord): Uint8Array {
     map.set(22, new Map(entries));
   }
   if (destruction !== undefined) {
-    const { requested, due, orderDigest } = destruction;
+    const { requested, due, orderDigest, logIndex } = destruction;
     const entries: [number, CborValue][] = [
       [1, requested],
       [2, due],
       [3, orderDigest],
     ];
+    if (logIndex !== undefined) entries.push([4, logIndex]);
     map.set(21, new Map(entries));
   }
   return encode(map);
@@ -225,10 +228,12 @@ function readLease(m: MapReader): InstanceLease {
 }
 
 function readDestruction(m: MapReader): PendingDestruction {
+  const logIndex = m.optional(4, () => m.integer(4, 'log_index', { min: 1 }));
   return {
     requested: m.integer(1, 'requested'),
     due: m.integer(2, 'due'),
     orderDigest: m.bytes(3, 'order_digest', { length: 32 }),
+    ...(logIndex === undefined ? {} : { logIndex }),
   };
 }
 

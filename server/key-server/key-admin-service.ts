@@ -1,6 +1,7 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { type Timestamp, timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { equalBytes } from '#core/bytes.js';
 import { signTogether } from '#core/cose/quorum.js';
 import type { EcPrivateKey } from '#core/crypto.js';
 import { CvmpError } from '#core/errors.js';
@@ -19,15 +20,17 @@ import {
 } from '#server/host/handlers.js';
 import { pageRequest } from '#server/host/paging.js';
 import { destructionReceiptType } from '#wire/key-orders.js';
+import { loggedRecord } from './audit-service.js';
 import type { KeyOrder, Tombstone } from './lifecycle/contract.js';
+import type { LogReading, Proven } from './log/reading.js';
 import type { KeyInfo, KeyServerState } from './release/contract.js';
 
-type Parts = Pick<KeyServerState, 'keys' | 'keyAdmin' | 'identity'> & {
+type Parts = Pick<KeyServerState, 'keys' | 'keyAdmin' | 'identity' | 'log'> & {
   readonly now: () => number;
 };
 
 /** KeyAdminService: what tenants may know of their keys, and do to them; never a key. */
-export function keyAdminService({ keys, keyAdmin, identity, now }: Parts): BoundService {
+export function keyAdminService({ keys, keyAdmin, identity, log, now }: Parts): BoundService {
   return bindService(KeyAdminService, {
     async getKey({ keyId }, context) {
       return { key: keyInfo(await keys.get(tenantOf(context), keyId)) };
@@ -76,10 +79,17 @@ export function keyAdminService({ keys, keyAdmin, identity, now }: Parts): Bound
     async getReceipt({ keyIds }, context) {
       const tenantId = tenantOf(context);
       const destroyed = await keyAdmin.tombstones(tenantId, keyIds);
+      // One checkpoint for all, with all of their records in it.
+      const checkpoint = await log.newest();
+      const prove = async (key: Tombstone) => {
+        const index = key.logIndex ?? (await destructionIndex(log, key));
+        return destroyedKey(key, await log.inclusion(tenantId, index, checkpoint.size));
+      };
       const signedReceipt = await signReceipt(identity, {
         tenantId,
-        keys: destroyed.map(destroyedKey),
+        keys: await Promise.all(destroyed.map(prove)),
         time: timestampFromMs(now()),
+        checkpoint: checkpoint.signed,
         ...sometime('vaultLastCopied', keyAdmin.vaultCopied ?? 0),
       });
       return { signedReceipt };
@@ -119,7 +129,29 @@ function signReceipt(
   return signTogether([identity], destructionReceiptType, payload);
 }
 
-function destroyedKey(key: Tombstone) {
+/** Looks for the record of a destruction among the tenant's; a crash kept it from being noted. */
+async function destructionIndex(
+  log: Pick<LogReading, 'list'>,
+  { tenantId, keyId }: Tombstone,
+): Promise<number> {
+  for (let pageToken = ''; ; ) {
+    const page = await log.list(tenantId, { pageSize: 1000, pageToken });
+    const found = page.items.find(
+      ({ operation, keyId: of, code }) =>
+        operation === 'key_destroy' &&
+        code === undefined &&
+        of !== undefined &&
+        equalBytes(of, keyId),
+    );
+    if (found !== undefined) return found.index;
+    if (page.nextPageToken === '') {
+      throw new CvmpError('STORE_CORRUPT', 'the log does not know of the destruction of a key');
+    }
+    pageToken = page.nextPageToken;
+  }
+}
+
+function destroyedKey(key: Tombstone, proven: Proven) {
   return {
     keyId: key.keyId,
     created: timestampFromMs(key.created),
@@ -128,6 +160,7 @@ function destroyedKey(key: Tombstone) {
     orderDigest: key.orderDigest,
     destroyed: timestampFromMs(key.stateSince),
     epochs: key.epoch,
+    logged: loggedRecord(proven),
   };
 }
 

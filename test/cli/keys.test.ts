@@ -7,6 +7,9 @@ import { createKeyFile } from '#cli/profile/key-file.js';
 import { toHex } from '#core/bytes.js';
 import { ecPublicKey } from '#core/cose/key.js';
 import { demandQuorum, signTogether } from '#core/cose/quorum.js';
+import { signCheckpoint, signerName } from '#core/log/checkpoint.js';
+import { encodeLogRecord } from '#core/log/record.js';
+import { leafDigest, nodeDigest } from '#core/log/tree.js';
 import { crypto } from '#crypto';
 import {
   DestructionReceiptSchema,
@@ -162,11 +165,26 @@ describe('destruction', () => {
 });
 
 describe('receipts', () => {
-  async function receipt(key = tenant.identityKey): Promise<Uint8Array> {
+  /** In a log of two records, of which the second is that of the destruction. */
+  async function receipt(key = tenant.identityKey, operation = 'key_destroy') {
+    const event = { operation, tenantId: 'acme', keyId, requestId: 'agenda' };
+    const previous = new Uint8Array(32);
+    const record = encodeLogRecord(event, { index: 2, time: 0, sequence: 1, previous });
+    const other = leafDigest(new Uint8Array([1]));
+    const checkpoint = await signCheckpoint(key, {
+      size: 2,
+      root: nodeDigest(other, leafDigest(record)),
+      stateVersion: 2,
+      time: 0,
+      keyServer: signerName(key),
+    });
+    const logged = { index: 2n, record, inclusionPath: [other] };
+    const times = { created: at(0), destroyed: at(90), ordered: at(30) };
     const message = create(DestructionReceiptSchema, {
       tenantId: 'acme',
       time: at(100),
-      keys: [{ keyId, created: at(0), destroyed: at(90), ordered: at(30), epochs: 2 }],
+      keys: [{ keyId, ...times, epochs: 2, logged }],
+      checkpoint: checkpoint.signed,
       vaultLastCopied: at(50),
     });
     const payload = toBinary(DestructionReceiptSchema, message);
@@ -188,6 +206,15 @@ describe('receipts', () => {
     expect(checked.terminal.stdout).toContain('they still hold its erase key');
     const json = await commandLine([...verify, '--json'], { profile: tenant.profile });
     expect(json.json()).toMatchObject({ valid: true, receipt: { keys: [{ key_id: id }] } });
+  });
+
+  test('one whose log proves something else is refused', async () => {
+    const file = join(tenant.folder, 'other.receipt');
+    writeFileSync(file, await receipt(tenant.identityKey, 'key_suspend'));
+    const line = await commandLine(['key', 'receipt', 'verify', file], {
+      profile: tenant.profile,
+    });
+    expect(line.terminal.stderr).toContain('LOG_INCONSISTENT');
   });
 
   test('one by another key, or with a byte changed, is refused', async () => {

@@ -17,6 +17,8 @@ export interface Tombstone extends KeyInfo {
   /** SHA-256 of the signed order. */
   readonly orderDigest: Uint8Array;
   readonly ordered: number;
+  /** Position in the log of the record of its destruction; undefined: it must be looked for. */
+  readonly logIndex: number | undefined;
 }
 
 /**

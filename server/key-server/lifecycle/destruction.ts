@@ -8,7 +8,13 @@ import {
   peekDestructionOrder,
   readDestructionOrder,
 } from '#wire/key-orders.js';
-import type { AuditEvent, CallContext, KeyInfo, StoredPolicy } from '../release/contract.js';
+import {
+  type AuditEvent,
+  actorOf,
+  type CallContext,
+  type KeyInfo,
+  type StoredPolicy,
+} from '../release/contract.js';
 import { keyPlace } from '../release/key-directory.js';
 import type { KeyTools } from '../release/keys.js';
 import { agendaPut } from './agenda.js';
@@ -36,14 +42,17 @@ export async function acceptOrder(
     tenantId,
     keyId,
     requestId: call.requestId,
+    actor: actorOf(call),
+    requestDigest: crypto.hash('sha256', signed),
   } as const;
   const { order, policy } = await recorded(tools, event, async () => {
     const inForce = await policyOf(tools, tenantId, keyId);
     return { order: await openOrder(tenants, tenantId, signed, inForce), policy: inForce };
   });
-  const orderDigest = crypto.hash('sha256', signed);
+  const { requestDigest: orderDigest } = event;
   const change = {
     ...event,
+    orderDigest,
     request: { id: order.requestId, fields: [toHex(orderDigest)] },
     expectedRevision: order.expectedRevision,
   };

@@ -1,8 +1,8 @@
 import { CvmpError } from '#core/errors.js';
 import type { KeyRecord } from '#core/keying/key-record.js';
 import { checkRevision } from '#core/keying/tenant-rules.js';
-import type { AuditEvent, AuditOperation, KeyInfo } from '../release/contract.js';
-import { type Decision, deciding } from '../release/deciding.js';
+import type { AuditEvent, AuditOperation, KeyInfo, Told } from '../release/contract.js';
+import { type Deciding, type Decision, deciding } from '../release/deciding.js';
 import { countsKey, type KeyCounts, noKeys } from '../release/key-counts.js';
 import { infoOf, keyPlace } from '../release/key-directory.js';
 import type { KeyTools } from '../release/keys.js';
@@ -27,6 +27,9 @@ export interface AskedChange {
   readonly expectedRevision: number | undefined;
   /** Id that the log uses. */
   readonly requestId: string;
+  readonly actor: string | undefined;
+  /** SHA-256 of the signed order, where there is one. */
+  readonly orderDigest?: Uint8Array | undefined;
 }
 
 /** What a change is decided on. */
@@ -71,11 +74,13 @@ export class KeyChanges {
   apply(
     asked: AskedChange,
     act: (record: KeyRecord, scene: KeyScene) => KeyChange,
+    told: Told = {},
   ): Promise<KeyInfo> {
-    const { operation, tenantId, keyId, requestId } = asked;
+    const { operation, tenantId, keyId, requestId, actor, orderDigest: requestDigest } = asked;
     const { journal, policies, records, counts } = this.#tools;
-    const event: AuditEvent = { operation, tenantId, keyId, requestId };
-    return deciding(journal, event, {
+    const who = { operation, tenantId, actor };
+    const event: AuditEvent = { ...who, keyId, requestId, requestDigest };
+    const work: Deciding<Loaded, KeyInfo> = {
       load: () => this.#load(asked),
       decide: (loaded) => {
         const own = policies.peek(tenantId) ?? loaded.policies;
@@ -89,7 +94,8 @@ export class KeyChanges {
         policies.forget(tenantId);
         counts.clear();
       },
-    });
+    };
+    return deciding(journal, event, work, told);
   }
 
   async #load({ operation, tenantId, keyId, request, expectedRevision }: AskedChange) {

@@ -6,14 +6,20 @@ import { effectiveFloor } from '#core/keying/rules.js';
 import * as rules from '#core/keying/tenant-rules.js';
 import type { TenantRegistry } from '#server/host/callers/tenants.js';
 import type { NoticeBoard } from '../notices.js';
-import type { AuditOperation, CallContext, KeyInfo } from '../release/contract.js';
+import {
+  type AuditOperation,
+  actorOf,
+  type CallContext,
+  type KeyInfo,
+  type Told,
+} from '../release/contract.js';
 import { withoutKey } from '../release/key-counts.js';
 import { keyPlace } from '../release/key-directory.js';
 import type { KeyTools } from '../release/keys.js';
 import { Agenda, agendaDelete, type Task } from './agenda.js';
 import type { KeyAdmin, KeyOrder, Tombstone } from './contract.js';
 import { acceptOrder } from './destruction.js';
-import { type AskedChange, KeyChanges } from './key-changes.js';
+import { type AskedChange, type KeyChange, KeyChanges, type KeyScene } from './key-changes.js';
 
 type Field = string | number | boolean | null;
 
@@ -137,8 +143,8 @@ export class KeyLife implements KeyAdmin {
         const what = `key ${toHex(keyId)} is ${record.state}, not destroyed`;
         throw new CvmpError('KEY_STATE', what, { field: 'key_ids' });
       }
-      const { requested: ordered, orderDigest } = destruction;
-      found.push({ ...record, destruction, epochs: [], ordered, orderDigest });
+      const { requested: ordered, orderDigest, logIndex } = destruction;
+      found.push({ ...record, destruction, epochs: [], ordered, orderDigest, logIndex });
     }
     return found;
   }
@@ -162,8 +168,11 @@ export class KeyLife implements KeyAdmin {
       request: undefined,
       expectedRevision: held.value.revision,
       requestId: `agenda-${key}`,
+      actor: 'server',
+      orderDigest: held.value.destruction.orderDigest,
     };
-    await this.#changes.apply(change, (record, { now, policies, counts }) => {
+    const told: Told = {};
+    const act = (record: KeyRecord, { now, policies, counts }: KeyScene): KeyChange => {
       const policy = policies.current.get(record.policyId)?.policy;
       const floor = policy === undefined ? record.svnFloor : effectiveFloor(record, policy);
       return {
@@ -172,7 +181,21 @@ export class KeyLife implements KeyAdmin {
         counts: withoutKey(counts, floor),
         done: () => this.#tell('key-destroyed', change),
       };
-    });
+    };
+    await this.#changes.apply(change, act, told);
+    await this.#noteRecord(change, told);
+  }
+
+  /** For receipts; what a crash leaves out is looked for in the log. */
+  async #noteRecord({ tenantId, keyId }: AskedChange, { receipt }: Told): Promise<void> {
+    const { journal, keyring, records } = this.#tools;
+    const keys = await keyring.of(tenantId);
+    const held = await records.read(keyPlace(tenantId, keyId), keys.records);
+    const destruction = held?.value.destruction;
+    if (receipt === undefined || held === undefined || destruction === undefined) return;
+    const next = { ...held.value, destruction: { ...destruction, logIndex: receipt.index } };
+    const put = records.put(held.key, held.version, next, keys.records);
+    await journal.submit({ puts: [put], submitted: () => records.submitted(put, next) });
   }
 
   #tell(
@@ -186,7 +209,8 @@ export class KeyLife implements KeyAdmin {
 function asked(operation: AuditOperation, order: KeyOrder, ...fields: Field[]): AskedChange {
   const { tenantId, keyId, requestId: id, expectedRevision, call } = order;
   const request = { id, fields };
-  return { operation, tenantId, keyId, request, expectedRevision, requestId: call.requestId };
+  const who = { requestId: call.requestId, actor: actorOf(call) };
+  return { operation, tenantId, keyId, request, expectedRevision, ...who };
 }
 
 function agendaOf({ tenantId, keyId, destruction }: KeyRecord): readonly Task[] {
