@@ -3,7 +3,7 @@ import { HealthImplementation } from 'grpc-health-check';
 import type { Logger } from 'pino';
 import { demandAccess } from './callers/access.js';
 import type { Authenticate } from './callers/authenticate.js';
-import type { CallRates } from './callers/rates.js';
+import type { CallRates, RateSettings } from './callers/rates.js';
 import { type CallRecord, Calls } from './calls.js';
 import { type GrpcLimits, type Listener, listenGrpc } from './grpc/listener.js';
 import type { BoundService } from './handlers.js';
@@ -19,7 +19,7 @@ export interface HostOptions extends LiveHostOptions {
   /** On which ports a client certificate is asked for (never demanded). */
   readonly clientCertificates: ClientCertificates;
   /** Absent: nobody is held back. */
-  readonly rates?: CallRates;
+  readonly rates?: (settings: () => RateSettings) => CallRates;
   readonly services: readonly BoundService[];
   /** Made by the program that wants to count things of its own; absent: counts for nobody. */
   readonly observation?: Observation;
@@ -43,6 +43,8 @@ export interface LiveHostOptions {
   };
   /** How long a unary call may take. */
   readonly unarySecondsMax: number;
+  /** What `rates` of the options counts against. */
+  readonly callRates: RateSettings;
 }
 
 /** The ports of a running server. */
@@ -90,7 +92,7 @@ export async function startHost(options: HostOptions): Promise<Host> {
   const calls = new Calls({
     log,
     authenticate: (credentials) => live.authenticate(credentials),
-    rates: options.rates,
+    rates: options.rates?.(() => live.callRates),
     unaryMillisecondsMax: () => live.unarySecondsMax * 1000,
     now: options.now,
     tracer: observation.tracer,

@@ -133,6 +133,7 @@ function readSessionLimits(session: ConfigReader): SessionLimits {
       max: 100_000,
       default: 120,
       why: 'an agent needs a few a day; each costs the server milliseconds',
+      live: true,
     }),
   };
 }

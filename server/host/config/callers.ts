@@ -35,7 +35,7 @@ export function readCallers(callers: ConfigReader, serverName: string): CallerSe
     }),
     oidc: callers.sections(
       'oidc',
-      { max: issuersMax, why: 'callers sign their own tokens' },
+      { max: issuersMax, why: 'callers sign their own tokens', live: true },
       (issuer) => readIssuer(issuer, serverName),
     ),
   };
@@ -43,7 +43,7 @@ export function readCallers(callers: ConfigReader, serverName: string): CallerSe
 
 function readRates(callers: ConfigReader): RateSettings {
   const rate = (key: string, value: number, why: string) =>
-    callers.integer(key, { min: 1, max: 10_000_000, default: value, why });
+    callers.integer(key, { min: 1, max: 10_000_000, default: value, why, live: true });
   return {
     callsPerMinutePerAddressMax: rate(
       'calls_per_minute_per_address_max',

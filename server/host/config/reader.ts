@@ -156,19 +156,23 @@ export class ConfigReader {
   /** A mapping of names to mappings, in the order of the file; absent, there are none. */
   sections<T>(
     key: string,
-    { max, why }: { readonly max: number; readonly why: string },
+    rule: { readonly max: number; readonly why: string; readonly live?: true },
     read: (section: ConfigReader) => T,
   ): T[] {
+    const { max, why, live = false } = rule;
     const names = Object.keys(this.#values[key] ?? {});
     if (names.length === 0) {
-      this.#lines.push({ key, value: {}, why: `default: ${why}`, live: false });
+      this.#lines.push({ key, value: {}, why: `default: ${why}`, live });
       return [];
     }
     if (names.length > max) {
       const field = this.name(key);
       throw new CvmpError('CONFIG', `${field} has more than ${max} entries`, { field });
     }
-    return this.section(key, (section) => names.map((name) => section.section(name, read)));
+    const values = this.section(key, (section) => names.map((name) => section.section(name, read)));
+    const line = this.#lines.pop();
+    if (line !== undefined) this.#lines.push({ ...line, live });
+    return values;
   }
 
   /** The entries that the file has here, for mappings whose keys are names. */
@@ -226,11 +230,16 @@ function isText(value: unknown): value is string {
   return typeof value === 'string' && value.length <= textMax;
 }
 
-function* settingsOf(lines: readonly Line[], path: string): Iterable<readonly [string, Setting]> {
+/** @param all everything below is live */
+function* settingsOf(
+  lines: readonly Line[],
+  path: string,
+  all = false,
+): Iterable<readonly [string, Setting]> {
   for (const { key, value, live } of lines) {
     const name = `${path}${key}`;
-    if (isSection(value)) yield* settingsOf(value, `${name}.`);
-    else yield [name, { value, live }];
+    if (isSection(value)) yield* settingsOf(value, `${name}.`, all || live);
+    else yield [name, { value, live: all || live }];
   }
 }
 

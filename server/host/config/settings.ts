@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import type { EcPublicKey } from '#core/cose/key.js';
 import { createAuthenticator } from '../callers/authenticate.js';
-import { CallRates } from '../callers/rates.js';
+import { CallRates, type RateSettings } from '../callers/rates.js';
 import type { TenantRegistry } from '../callers/tenants.js';
 import type { GrpcLimits } from '../grpc/listener.js';
 import type { BoundService } from '../handlers.js';
@@ -224,7 +224,7 @@ export function hostOptions(settings: HostSettings, parts: HostParts): HostOptio
   const { services, observation, log, now } = parts;
   const { observe, callers } = settings;
   const { clientCertificates } = callers;
-  const rates = new CallRates(() => callers.rates, parts.tenants, now);
+  const rates = (of: () => RateSettings) => new CallRates(of, parts.tenants, now);
   const fixed = { clientCertificates, rates, services, observation, observe, log, now };
   return { ...liveHostOptions(settings, parts), ...fixed };
 }
@@ -242,7 +242,8 @@ export function liveHostOptions(
     tenants,
     now,
   });
-  return { authenticate, tls: readTls(settings.tls), grpc, web, unarySecondsMax };
+  const callRates = settings.callers.rates;
+  return { authenticate, tls: readTls(settings.tls), grpc, web, unarySecondsMax, callRates };
 }
 
 /** @throws CvmpError CONFIG */

@@ -28,6 +28,12 @@ export const grpcLimits: GrpcLimits = {
   keepaliveTimeoutSeconds: 20,
 };
 
+export const callRates: RateSettings = {
+  callsPerMinutePerAddressMax: 1_000_000,
+  callsPerMinutePerTenantMax: 1_000_000,
+  attestationCostPerMinuteMax: 1_000_000,
+};
+
 export const webLimits: WebLimits = {
   connectionsMax: 64,
   streamsPerConnectionMax: 128,
@@ -89,7 +95,8 @@ export async function startTestHost(
     }),
     tls,
     clientCertificates: 'both',
-    ...(change.rates && { rates: new CallRates(() => change.rates!, known, Date.now) }),
+    ...(change.rates && { rates: (of) => new CallRates(of, known, Date.now) }),
+    callRates: change.rates ?? callRates,
     grpc: {
       endpoint: { host: '127.0.0.1', port: 0 },
       limits: { ...grpcLimits, ...change.grpc },

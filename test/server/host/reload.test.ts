@@ -9,7 +9,7 @@ import { createReload } from '#server/host/process/reload.js';
 import { selfSigned } from '#server/host/self-signed.js';
 import { bearer } from '../../fakes/callers.js';
 import { noFacts } from '../../fakes/tenants.js';
-import { audience, grpcLimits, startTestHost, webLimits } from './harness.js';
+import { audience, callRates, grpcLimits, startTestHost, webLimits } from './harness.js';
 import { RawClient } from './raw-client.js';
 
 const load = (text: string) =>
@@ -101,6 +101,7 @@ function settingsOf(tls: { certificate: string; key: string }) {
       origins: ['https://console.example'],
     },
     unarySecondsMax: 10,
+    callRates,
   };
 }
 
