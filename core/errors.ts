@@ -224,6 +224,11 @@ export const errorTable = {
     'The event log does not explain the quoted registers.',
     'Send the whole log of this boot.',
   ),
+  TPM_ROLLED_BACK: row(
+    'UNAUTHENTICATED',
+    'The TPM counts fewer resets than it did before: an older state of it was put back.',
+    'Start the CVM with the state of its TPM that it stopped with.',
+  ),
   RUNTIME_DATA_MISMATCH: row(
     'UNAUTHENTICATED',
     'The runtime data is not what the hardware report was made over.',

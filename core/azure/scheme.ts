@@ -10,6 +10,7 @@ import { verifyRuntimeData } from '../tpm/ak/hcl.js';
 import { appraiseBoot, bootLacks } from '../tpm/appraise.js';
 import type { Measurements } from '../tpm/claims.js';
 import { configBindingOf, verifyMeasurements } from '../tpm/measurements.js';
+import { bootCountsOf } from '../tpm/resets.js';
 import { type BootRules, type TpmLevel, tpmLevelRules } from '../tpm/rules.js';
 import {
   type AzureEvidence,
@@ -82,6 +83,7 @@ function azureScheme<E, C extends Claims, R, L>(
         launchMeasurement: claims.launchMeasurement,
         instanceId: claims.instanceId ?? akDigest,
         chipId: claims.chipId,
+        bootCounts: bootCountsOf(measurements, akDigest),
         hardware: claims,
         measurements,
         akDigest,

@@ -22,6 +22,29 @@ export interface Claims {
   readonly instanceId: Uint8Array | undefined;
   /** Names the chip; undefined where the evidence hides it. */
   readonly chipId: Uint8Array | undefined;
+  /** Absent where the evidence counts no starts. */
+  readonly bootCounts?: BootCounts | undefined;
+}
+
+/** How often a TPM was started, as it says under one AK; 0 to 2^32 - 1 each. */
+export interface BootCounts {
+  /** Names the AK: SHA-256 over its SubjectPublicKeyInfo (32 bytes). */
+  readonly signer: Uint8Array;
+  /** resetCount of TPMS_CLOCK_INFO. */
+  readonly resets: number;
+  /** restartCount: since the last reset. */
+  readonly restarts: number;
+}
+
+/**
+ * Whether counts of one AK went back (protocol.md s.4 step 7): the TPM's state is an older one, put
+ * back by who keeps it. A TPM adds a number of the AK's own to each (TPM 2.0 Part 1, 36.7), so that
+ * only differences mean something, and those wrap around.
+ */
+export function wentBack(before: BootCounts, now: BootCounts): boolean {
+  const isBehind = (a: number, b: number) => (a - b) >>> 0 >= 0x8000_0000;
+  if (now.resets !== before.resets) return isBehind(now.resets, before.resets);
+  return isBehind(now.restarts, before.restarts);
 }
 
 /** Digest over the config document, as the hardware reports it. */

@@ -8,6 +8,7 @@ import { snpScheme } from '../snp/scheme.js';
 import type { TpmEvidence } from '../tpm/evidence.js';
 import { verifyMeasurements } from '../tpm/measurements.js';
 import type { PublicArea } from '../tpm/public-area.js';
+import { bootCountsOf } from '../tpm/resets.js';
 import { appraise, lacks } from './appraise.js';
 import type { SvsmClaims, SvsmVtpm } from './claims.js';
 import { isSvsmCollection, parseSvsmCollection, type SvsmEvidence } from './evidence.js';
@@ -38,6 +39,7 @@ export const svsmScheme: EvidenceScheme<SvsmEvidence, SvsmClaims, SvsmRules, Svs
   async verify(evidence, endorsements, anchors, at) {
     const hardware = await snpScheme.verify(evidence.hardware, endorsements, anchors, at);
     requireSvsm(evidence, hardware);
+    const vtpm = await verifyVtpm(evidence, endorsements);
     return {
       format: 'svsm',
       simulated: hardware.simulated,
@@ -48,7 +50,8 @@ export const svsmScheme: EvidenceScheme<SvsmEvidence, SvsmClaims, SvsmRules, Svs
       chipId: hardware.chipId,
       hardware,
       services: evidence.services.map(({ guid }) => guid),
-      vtpm: await verifyVtpm(evidence, endorsements),
+      bootCounts: vtpm && bootCountsOf(vtpm.measurements, vtpm.akDigest),
+      vtpm,
     };
   },
 

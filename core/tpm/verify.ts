@@ -14,6 +14,7 @@ import type { AkTrust, TpmClaims } from './claims.js';
 import type { TpmEvidence } from './evidence.js';
 import { configBindingOf, launchMeasurementOf, verifyMeasurements } from './measurements.js';
 import { isAttestationKey } from './public-area.js';
+import { bootCountsOf } from './resets.js';
 
 /**
  * Verifies TPM evidence in the order of protocol.md s.4: the AK first, then what it signed.
@@ -37,6 +38,7 @@ export async function verifyTpmEvidence(
     launchMeasurement: launchMeasurementOf(measurements),
     instanceId: akDigest,
     chipId: ak.by === 'activated-credential' ? ak.ek.ekDigest : undefined,
+    bootCounts: bootCountsOf(measurements, akDigest),
     measurements,
     ak,
     akDigest,

@@ -202,11 +202,12 @@ function listen(
   live: () => LiveParts,
   { source, observation, metrics, log, now }: ListenParts,
 ): Promise<Host> {
-  const { identity, keys, notices, policies, tenants, audit } = state;
+  const { identity, keys, notices, policies, tenants, audit, bootCounts } = state;
   const verifier = new Verifier({
     tenants,
     policies,
     audit,
+    bootCounts,
     get anchors() {
       return live().anchors;
     },

@@ -85,6 +85,14 @@ export const tpm: Conformance = {
       ['s.4 step 3', 'Nothing follows it.', 'bytes behind it', 'MALFORMED'],
       ['s.4 step 2', 'SHA-1 signatures are refused.', 'SHA-1', 'UNSUPPORTED_SIGNATURE_ALGO'],
     ],
+    'server/key-server/formats.test.ts': [
+      [
+        's.4 step 7',
+        'resetCount does not go back for one AK.',
+        'a state of the TPM that was put back is refused, and recorded so',
+        'TPM_ROLLED_BACK',
+      ],
+    ],
     'core/tpm/ak/credential.test.ts': [
       [
         'Part 1 s.24',

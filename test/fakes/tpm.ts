@@ -48,6 +48,9 @@ export interface QuoteContent {
 
 export class FakeTpm {
   readonly kind: AkKind;
+  /** What it counts. */
+  resets = 5;
+  restarts = 0;
   readonly #ak: KeyObject;
   readonly akSpki: Uint8Array;
   readonly #publicKey: KeyObject;
@@ -103,8 +106,8 @@ export class FakeTpm {
       tpm2b(this.akName()),
       tpm2b(content.extraData ?? new Uint8Array(32)),
       u64(1000n),
-      u32(content.resetCount ?? 5),
-      u32(0),
+      u32(content.resetCount ?? this.resets),
+      u32(this.restarts),
       Uint8Array.of(content.safe ?? 1),
       u64(content.firmwareVersion ?? 0x20240101n),
       content.selections ?? concat(u32(1), u16(bankIds[bank]), Uint8Array.of(3), bitmap),

@@ -4,6 +4,7 @@ import type { KeyRecord, RootEpoch } from '#core/keying/key-record.js';
 import type { KeyingPolicy, KeyPurpose } from '#core/keying/policy.js';
 import type { LogEvent } from '#core/log/record.js';
 import type { FailedCheck } from '#core/rats/attestation-result.js';
+import type { BootCounts } from '#core/rats/claims.js';
 import type { TenantChange, TenantRegistry } from '#server/host/callers/tenants.js';
 import type { CallContext as HostCallContext } from '#server/host/handlers.js';
 import type { Span } from '#server/host/observe/trace.js';
@@ -28,6 +29,8 @@ export interface KeyServerState {
   readonly keys: Keys;
   readonly keyAdmin: KeyAdmin;
   readonly audit: AuditLog;
+  /** What the TPMs of admitted CVMs counted. */
+  readonly bootCounts: BootCountLog;
   /** What tenants may read of the log, with its proofs. */
   readonly log: LogReading;
   /** Notices that the store was rolled back. */
@@ -294,6 +297,14 @@ export interface AuditEvent extends LogEvent {
 /** Filled in once a decision is durable, whether it was granted or refused. */
 export interface Told {
   receipt?: Receipt | undefined;
+}
+
+/** Counts of TPMs, by AK. */
+export interface BootCountLog {
+  /** @throws CvmpError TPM_ROLLED_BACK where they are less than what was recorded */
+  check(counts: BootCounts): Promise<void>;
+  /** Records an attestation that was granted, and the counts where they have risen, as one. */
+  record(event: AuditEvent, counts: BootCounts): Promise<Receipt | undefined>;
 }
 
 export interface AuditLog extends Pick<LogReading, 'list'> {

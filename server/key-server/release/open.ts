@@ -17,6 +17,7 @@ import type { Store } from '../store/store.js';
 import { finishErasing } from '../store/vault/erasing.js';
 import { createVault, openVault } from '../store/vault/file-vault.js';
 import type { Vault } from '../store/vault/vault.js';
+import { BootCountRecords } from './boot-counts.js';
 import type { AuditEvent, KeyServerState } from './contract.js';
 import { keyCountsCodec } from './key-counts.js';
 import { KeyRelease } from './keys.js';
@@ -144,6 +145,7 @@ export async function stateOver(
       record: (event) => journal.submit({ event }),
       list: (tenantId, page, filter) => reading.list(tenantId, page, filter),
     },
+    bootCounts: new BootCountRecords({ journal, keyring }),
     log: reading,
     guard,
     failure: () => journal.failure,

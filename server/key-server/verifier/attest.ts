@@ -7,6 +7,7 @@ import { checkValidity } from '#core/keying/rules.js';
 import type { Activate } from '#core/rats/activation.js';
 import { appraise } from '#core/rats/appraise.js';
 import type { AttestationResult, FailedCheck } from '#core/rats/attestation-result.js';
+import type { BootCounts } from '#core/rats/claims.js';
 import {
   type Endorsements,
   joinEndorsements,
@@ -28,7 +29,9 @@ import type { TenantRegistry } from '#server/host/callers/tenants.js';
 import { type Span, traced } from '#server/host/observe/trace.js';
 import type { KeyServerMetrics } from '../metrics.js';
 import type {
+  AuditEvent,
   AuditLog,
+  BootCountLog,
   CallContext,
   Policies,
   SessionGrant,
@@ -48,6 +51,7 @@ export interface VerifierOptions {
   readonly tenants: Pick<TenantRegistry, 'get'>;
   readonly policies: Pick<Policies, 'covering'>;
   readonly audit: Pick<AuditLog, 'record'>;
+  readonly bootCounts: BootCountLog;
   readonly metrics?: Pick<KeyServerMetrics, 'attested'>;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
@@ -70,6 +74,7 @@ interface Findings {
   policy?: StoredPolicy;
   level?: number;
   failedChecks?: readonly FailedCheck[];
+  bootCounts?: BootCounts | undefined;
 }
 
 /** Verifier and first half of the Relying Party (RFC 9334): evidence in, grant or refusal out. */
@@ -103,7 +108,7 @@ export class Verifier {
     const started = performance.now();
     const record = async (code: ErrorCode | undefined) => {
       const receipt = await traced(span, 'decision.record', () =>
-        this.#options.audit.record({
+        this.#record(findings.bootCounts, {
           operation: 'attest',
           tenantId: findings.tenantId,
           actor: 'agent',
@@ -159,6 +164,8 @@ export class Verifier {
     // From here on the tenant is the one that the hardware names.
     findings.tenantId = evidence.document.tenantId;
     findings.cvmName = evidence.document.cvmName;
+    const { bootCounts } = verified.claims;
+    if (bootCounts !== undefined) await this.#options.bootCounts.check(bootCounts);
     if (before !== undefined) requireSameCvm(before, evidence, verified);
     const keys = await this.#keys(evidence);
     const policy = await traced(findings.span, 'policy.find', () => this.#policy(evidence));
@@ -169,6 +176,7 @@ export class Verifier {
     findings.failedChecks = result.failures;
     const level = accepted(result);
     findings.level = level;
+    findings.bootCounts = bootCounts;
     const { leaseSeconds } = policy.policy.keyRules;
     const grant: SessionGrant = {
       tenantId: evidence.document.tenantId,
@@ -184,6 +192,13 @@ export class Verifier {
       appraise: (later) => appraise(verified, appraisalPolicy(later)),
     };
     return { grant, keys, simulated: result.simulated };
+  }
+
+  /** A decision; with the counts of a TPM that was admitted. */
+  #record(counts: BootCounts | undefined, event: AuditEvent) {
+    const { audit, bootCounts } = this.#options;
+    const isAdmitted = counts !== undefined && event.code === undefined;
+    return isAdmitted ? bootCounts.record(event, counts) : audit.record(event);
   }
 
   /** Steps 1 to 9, with what the configuration holds and what its source can get. */

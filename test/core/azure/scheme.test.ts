@@ -107,6 +107,8 @@ describe('composite evidence of Azure is judged as one (protocol.md s.4, s.6.6)'
     expect(claims).toMatchObject({ format: 'azure-snp', simulated: true, reportData });
     expect(claims.configBinding).toMatchObject({ field: 'PCR 15', digest: configDigest });
     expect(claims.chipId).toBeDefined();
+    const signer = crypto.hash('sha256', tpm.akSpki);
+    expect(claims.bootCounts).toEqual({ signer, resets: 5, restarts: 0 });
   });
 
   it('on TDX', async () => {

@@ -143,6 +143,7 @@ describe('evidence by an SVSM (SVSM specification s.7, protocol.md s.4 AK trust 
       configBinding: { field: 'HOST_DATA' },
       launchMeasurement: guest.measurement,
       services: [vtpmServiceGuid],
+      bootCounts: { resets: 5, restarts: 0 },
       vtpm: { akTrust: 'svsm-manifest', akDigest: crypto.hash('sha256', ak.akSpki) },
     });
     expect(claims.vtpm?.measurements.secureBoot.state).toBe('enabled');

@@ -132,6 +132,43 @@ describe('a Keying Policy releases keys to every format of evidence (protocol.md
   });
 });
 
+describe('resets of a TPM never become fewer (protocol.md s.4 step 7)', () => {
+  it('a state of the TPM that was put back is refused, and recorded so', async () => {
+    const machine = await ekMachine();
+    const server = await serverFor(machine);
+    const attest = async (resets: number) => {
+      machine.tpm.resets = resets;
+      const agent = await agentOf(server, machine);
+      const code = await refusedWith(agent.attest());
+      agent.close();
+      return code;
+    };
+    expect(await attest(7)).toBe('accepted');
+    expect(await attest(7)).toBe('accepted');
+    expect(await attest(6)).toBe('TPM_ROLLED_BACK');
+    expect(await attest(8)).toBe('accepted');
+    expect(await attest(7)).toBe('TPM_ROLLED_BACK');
+    const { items } = await server.state.log.list('acme', { pageSize: 20, pageToken: '' }, {});
+    const attested = items.filter(({ operation }) => operation === 'attest');
+    expect(attested.map(({ code }) => code ?? 'OK').sort()).toEqual([
+      ...['OK', 'OK', 'OK'],
+      ...['TPM_ROLLED_BACK', 'TPM_ROLLED_BACK'],
+    ]);
+  });
+
+  it('what no policy admits is not kept', async () => {
+    const machine = await ekMachine();
+    const server = await serverFor(machine);
+    const { appraisal, code } = machine.stricter;
+    await setPolicy(server, appraisal, machine.policy.level);
+    machine.tpm.resets = 9;
+    expect(await refusedWith((await agentOf(server, machine)).attest())).toBe(code);
+    await setPolicy(server, machine.policy.appraisal, machine.policy.level);
+    machine.tpm.resets = 8;
+    expect(await refusedWith((await agentOf(server, machine)).attest())).toBe('accepted');
+  });
+});
+
 describe('credential activation on the wire (protocol.md s.4, AK trust a)', () => {
   it("the EK of an SVSM's manifest seals the credential; its AK is not trusted unopened", async () => {
     const machine = await svsmMachine(0);
