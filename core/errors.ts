@@ -588,6 +588,16 @@ export const errorTable = {
     'The store lacks changes that it had acknowledged.',
     'Bring back its newest files, or restore the newest backup; see docs/operating/durability.md.',
   ),
+  SEALED: row(
+    'UNAVAILABLE',
+    'The Key Server is sealed: its master key has not been entered.',
+    'Wait until its operators have unsealed it (cvmp-key-server unseal).',
+  ),
+  MASTER_KEY: row(
+    'PERMISSION_DENIED',
+    'What was given is not the master key of this store, or no part of it.',
+    'Give what init or the last rekey-master made; see docs/operating/sealing.md.',
+  ),
   STORE_ACCESS: row(
     'FAILED_PRECONDITION',
     'The server may not read or write the files of its store.',

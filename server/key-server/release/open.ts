@@ -83,8 +83,8 @@ export async function initState(folder: string, options: StateOptions): Promise<
 
 /**
  * Opens what {@link initState} made.
- * @throws CvmpError STORE_MISSING, STORE_LOCKED, STORE_CORRUPT, STORE_ACCESS, STORE_BEHIND, CONFIG
- *   (another master key)
+ * @throws CvmpError STORE_MISSING, STORE_LOCKED, STORE_CORRUPT, STORE_ACCESS, STORE_BEHIND, CONFIG,
+ *   MASTER_KEY
  */
 export async function openState(folder: string, options: StateOptions): Promise<KeyServerState> {
   // First the store: its lock keeps every other process from both.

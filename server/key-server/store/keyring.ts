@@ -27,7 +27,7 @@ export async function firstKek(id: Uint8Array, tools: Tools): Promise<WrappedKek
   return wrapKek(id, serverName, 1, kek, tools.masterKey);
 }
 
-/** @throws CvmpError CONFIG: the master key is of another store; STORE_CORRUPT */
+/** @throws CvmpError MASTER_KEY: it is of another store; STORE_CORRUPT */
 export async function openKeyring(vault: Vault, tools: Tools): Promise<Keyring> {
   const first = vault.content.keks.find(({ name }) => name === serverName);
   if (first === undefined) throw new CvmpError('STORE_CORRUPT', 'the vault has lost its first KEK');
@@ -37,7 +37,7 @@ export async function openKeyring(vault: Vault, tools: Tools): Promise<Keyring> 
   } catch (cause) {
     if (cause instanceof CvmpError && cause.code !== 'DECRYPT_FAILED') throw cause;
     const what = 'the master key is not the one of this store';
-    throw new CvmpError('CONFIG', what, { cause });
+    throw new CvmpError('MASTER_KEY', what, { cause });
   }
   return new Keyring(vault, tools, kek);
 }

@@ -17,7 +17,8 @@ export interface MasterKey {
   close(): void;
 }
 
-const keyLength = 32;
+/** Bytes. */
+export const masterKeyLength = 32;
 const nonceLength = 24;
 
 /**
@@ -26,7 +27,7 @@ const nonceLength = 24;
  * @throws CvmpError ALREADY_EXISTS, CONFIG
  */
 export function createMasterKeyFile(path: string, randomBytes: Crypto['randomBytes']): void {
-  const key = randomBytes(keyLength);
+  const key = randomBytes(masterKeyLength);
   let file: number;
   try {
     file = openSync(path, 'wx', 0o600);
@@ -46,29 +47,62 @@ export function createMasterKeyFile(path: string, randomBytes: Crypto['randomByt
 }
 
 /**
- * Reads a master key file. The key stays in memory while the server runs: tenants' keys are
- * unwrapped as they are needed.
+ * Reads a master key file.
  * @throws CvmpError CONFIG: not there, not 32 bytes, or others than its owner may read it
  */
 export function readMasterKeyFile(path: string): MasterKey {
-  const key = readKey(path);
+  return masterKeyOf(readKey(path), encode(['file']));
+}
+
+/**
+ * A master key that is in this process: it stays in memory until it is closed, since tenants' KEKs are
+ * unwrapped as they are needed.
+ * @param key 32 bytes, kept, overwritten by close
+ * @param description as {@link MasterKey.description}
+ */
+export function masterKeyOf(key: Uint8Array, description: Uint8Array): MasterKey {
+  let isOpen = true;
+  const demandOpen = () => {
+    if (!isOpen) throw new TypeError('the master key is closed');
+  };
   return {
-    description: encode(['file']),
+    description,
     async wrap(secret, context) {
+      demandOpen();
       const nonce = crypto.randomBytes(nonceLength);
       return concat(nonce, crypto.xchachaSeal(key, nonce, secret, context));
     },
     async unwrap(wrapped, context) {
+      demandOpen();
       const nonce = wrapped.subarray(0, nonceLength);
       return crypto.xchachaOpen(key, nonce, wrapped.subarray(nonceLength), context);
     },
-    close: () => void key.fill(0),
+    close() {
+      isOpen = false;
+      key.fill(0);
+    },
   };
 }
 
 function readKey(path: string): Uint8Array {
-  const refuse = (what: string, cause?: unknown): never => {
-    throw new CvmpError('CONFIG', `the master key ${path} ${what}`, { cause });
+  return readSecretFile(path, 'master key', (size) =>
+    size === masterKeyLength ? undefined : `has ${size} bytes, not ${masterKeyLength}`,
+  );
+}
+
+/**
+ * Reads a secret from a file that is for its owner alone.
+ * @param what names it in errors
+ * @param wrongSize says what is wrong with so many bytes; undefined: nothing
+ * @throws CvmpError CONFIG
+ */
+export function readSecretFile(
+  path: string,
+  what: string,
+  wrongSize: (size: number) => string | undefined,
+): Uint8Array {
+  const refuse = (why: string, cause?: unknown): never => {
+    throw new CvmpError('CONFIG', `the ${what} ${path} ${why}`, { cause });
   };
   let file: number;
   try {
@@ -79,10 +113,11 @@ function readKey(path: string): Uint8Array {
   try {
     const { mode, size } = fstatSync(file);
     if ((mode & 0o077) !== 0) refuse('is open to others than its owner; chmod 600 it');
-    if (size !== keyLength) refuse(`has ${size} bytes, not ${keyLength}`);
-    const key = new Uint8Array(keyLength);
-    if (readSync(file, key) !== keyLength) refuse('is cut off');
-    return key;
+    const wrong = wrongSize(size);
+    if (wrong !== undefined) refuse(wrong);
+    const secret = new Uint8Array(size);
+    if (readSync(file, secret) !== size) refuse('is cut off');
+    return secret;
   } finally {
     closeSync(file);
   }

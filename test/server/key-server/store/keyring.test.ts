@@ -91,7 +91,7 @@ describe('the keyring: the master key wraps KEKs, KEKs wrap the rest', () => {
   it('another master key is told from damage', async () => {
     const { open } = await newVault();
     const other = newMasterKey();
-    expect(await refusalOf(open(other()))).toBe('CONFIG');
+    expect(await refusalOf(open(other()))).toBe('MASTER_KEY');
   });
 
   it('the KEK of a tenant is made once, also where a crash came before the tenant', async () => {
