@@ -593,6 +593,11 @@ export const errorTable = {
     'The Key Server is sealed: its master key has not been entered.',
     'Wait until its operators have unsealed it (cvmp-key-server unseal).',
   ),
+  SEAL_STATE: row(
+    'FAILED_PRECONDITION',
+    'The server is sealed, or unsealed, already.',
+    'See cvmp-key-server status.',
+  ),
   MASTER_KEY: row(
     'PERMISSION_DENIED',
     'What was given is not the master key of this store, or no part of it.',

@@ -93,25 +93,37 @@ export type ResolveKey = (
 /**
  * Verifies a token. `resolveKey` gets the unverified claims and the key's thumbprint and gives the
  * key that the issuer registered or delegated to, or undefined.
- * @throws CvmpError TOKEN_INVALID for every reason; `cause` and message tell which
+ * @throws CvmpError TOKEN_INVALID for every reason; `cause` and message tell which; what
+ *   `resolveKey` throws
  */
 export async function verifyCwt(
   bytes: Uint8Array,
   resolveKey: ResolveKey,
   rules: CwtRules,
 ): Promise<CwtClaims> {
+  let unresolved: unknown;
+  const resolved = async (claims: CwtClaims, kid: Uint8Array) => {
+    try {
+      return await resolveKey(claims, kid);
+    } catch (error) {
+      // That the registry could not be asked says nothing of the token.
+      unresolved = error;
+      throw error;
+    }
+  };
   try {
     const message = parseSign1(bytes, { typ: tokenType, maxBytes: tokenBytesMax });
     if (message.payload === null) throw invalid('no payload');
     const claims = decodeMap(message.payload, 'token', readClaims);
     const kid = kidOf(message.headers);
-    const key = kid === undefined ? undefined : await resolveKey(claims, kid);
+    const key = kid === undefined ? undefined : await resolved(claims, kid);
     if (key === undefined) throw invalid('the issuer has no such key');
     await verifySign1(message, key);
     judgeTimes(claims, rules);
     return claims;
   } catch (cause) {
-    if (!(cause instanceof CvmpError) || cause.code === 'TOKEN_INVALID') throw cause;
+    if (cause === unresolved || !(cause instanceof CvmpError)) throw cause;
+    if (cause.code === 'TOKEN_INVALID') throw cause;
     throw new CvmpError('TOKEN_INVALID', `token: ${cause.message}`, { cause });
   }
 }

@@ -1,5 +1,7 @@
 #!/usr/bin/env node
+import { createReadStream } from 'node:fs';
 import { runProgram } from '#server/host/program.js';
+import { secretInput } from '#server/host/secret-input.js';
 import { cvmPlatform } from './program.js';
 
 process.exitCode = await runProgram(cvmPlatform(Date.now), {
@@ -7,6 +9,11 @@ process.exitCode = await runProgram(cvmPlatform(Date.now), {
   stdout: (text) => process.stdout.write(text),
   stderr: (text) => process.stderr.write(text),
   signals: process,
+  secrets: (descriptor) =>
+    secretInput(
+      () => (descriptor === undefined ? process.stdin : createReadStream('', { fd: descriptor })),
+      (text) => process.stderr.write(text),
+    ),
   service: {
     notifySocket: process.env.NOTIFY_SOCKET,
     watchdogMicroseconds: process.env.WATCHDOG_USEC,

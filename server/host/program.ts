@@ -6,6 +6,7 @@ import { type Config, type ConfigReader, readConfig } from './config/reader.js';
 import { createReload, type Reloaded } from './process/reload.js';
 import { createServiceManager, type ServiceEnvironment } from './process/service-manager.js';
 import { type ProcessSignals, untilStopped } from './process/shutdown.js';
+import type { SecretInput } from './secret-input.js';
 
 /** A server program: `NAME init|serve --config FILE`. */
 export interface Program<C> {
@@ -35,14 +36,6 @@ export interface ProgramCommand<C> {
   readonly run: (config: C, given: CommandArguments) => Promise<readonly string[]>;
 }
 
-/** How a command speaks with the person who called it, while it runs. */
-export interface Dialog {
-  /** One line on the standard output. */
-  readonly print: (line: string) => void;
-  /** One line about how far it is, on the standard error. */
-  readonly progress: (line: string) => void;
-}
-
 export interface CommandArguments extends Dialog {
   readonly positionals: readonly string[];
   /** Values of an option; none where it was not given. */
@@ -51,7 +44,15 @@ export interface CommandArguments extends Dialog {
   readonly flag: (name: string) => boolean;
 }
 
-export interface InitOptions {
+/** How a command speaks with the person who called it, while it runs. */
+export interface Dialog extends SecretInput {
+  /** One line on the standard output. */
+  readonly print: (line: string) => void;
+  /** One line about how far it is, on the standard error. */
+  readonly progress: (line: string) => void;
+}
+
+export interface InitOptions extends Dialog {
   /** Host names and addresses for a self-signed TLS certificate; empty: none is made. */
   readonly selfSignedNames: readonly string[];
   /** Those of the program's `initFlags` that were given. */
@@ -83,6 +84,8 @@ export interface ProgramProcess {
   readonly stdout: (text: string) => void;
   readonly stderr: (text: string) => void;
   readonly signals: ProcessSignals;
+  /** Where secrets are entered: the standard input, or another descriptor. */
+  readonly secrets: (descriptor: number | undefined) => SecretInput;
   /** Of the service manager; absent: there is none. */
   readonly service?: ServiceEnvironment;
   /** Ends the process at once. */
@@ -186,15 +189,21 @@ function readCommand(program: Named, process: ProgramProcess): Command | undefin
   if (!known || tooMany || foreign || configFile === undefined) {
     throw new CvmpError('USAGE', `wrong usage\n${usage(program)}`);
   }
+  const secrets = process.secrets(descriptorOf(values['secret-fd']));
+  const dialog: Dialog = {
+    print: (line) => stdout(`${line}\n`),
+    progress: (line) => stderr(`${line}\n`),
+    readSecret: (prompt) => secrets.readSecret(prompt),
+  };
   return {
+    ...dialog,
     verb,
     configFile,
     printConfig: values['print-config'],
     selfSignedNames: values['self-signed'],
     flags: new Set(initFlagNames.filter((name) => given[name] === true)),
     given: {
-      print: (line) => stdout(`${line}\n`),
-      progress: (line) => stderr(`${line}\n`),
+      ...dialog,
       positionals: rest,
       option: (name) => [given[name] ?? []].flat().map(String),
       flag: (name) => given[name] === true,
@@ -219,6 +228,7 @@ function parse(
         ...flags,
         ...valued,
         config: { type: 'string' },
+        'secret-fd': { type: 'string' },
         'print-config': { type: 'boolean', default: false },
         'self-signed': { type: 'string', multiple: true, default: [] },
         help: { type: 'boolean', short: 'h', default: false },
@@ -227,6 +237,13 @@ function parse(
   } catch (cause) {
     throw new CvmpError('USAGE', (cause as Error).message, { cause });
   }
+}
+
+/** @throws CvmpError USAGE */
+function descriptorOf(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  if (!/^[0-9]{1,4}$/.test(text)) throw new CvmpError('USAGE', '--secret-fd is a number');
+  return Number(text);
 }
 
 function load<C>(file: string, read: (config: ConfigReader) => C) {
@@ -259,6 +276,7 @@ function usage({ name, initFlags = {}, commands = {} }: Named): string {
     'options:',
     '  --config FILE        configuration, YAML',
     '  --print-config       print the effective configuration and stop',
+    '  --secret-fd N        read secrets from this open file descriptor, not the standard input',
     '  --self-signed NAME   with init: host name or address for a TLS certificate; repeatable',
     ...Object.entries(initFlags).map(([flag, help]) => `  --${flag.padEnd(18)} with init: ${help}`),
     '',

@@ -1,6 +1,7 @@
 import type { ConfigReader } from '#server/host/config/reader.js';
 import { type HostSettings, readHostSettings } from '#server/host/config/settings.js';
 import { type EndorsementSettings, readEndorsementSettings } from './endorsements/settings.js';
+import { type MasterKeySettings, readMasterKeySettings } from './sealing/settings.js';
 import type { SessionLimits } from './session/stream.js';
 
 /** What the Key Server's configuration file says. Paths are absolute. */
@@ -13,7 +14,7 @@ export interface KeyServerSettings {
     readonly headFile: string;
     /** Key encryption keys and erase keys. */
     readonly vaultFolder: string;
-    readonly masterKeyFile: string;
+    readonly masterKey: MasterKeySettings;
   };
   /** Where init writes the public identity key (COSE_Key, base64url). */
   readonly identityKeyFile: string;
@@ -51,10 +52,7 @@ export function readKeyServerSettings(config: ConfigReader): KeyServerSettings {
         default: 'store.vault',
         why: 'beside this file; never in a backup of the store, or destroyed keys come back with it',
       }),
-      masterKeyFile: store.path('master_key_file', {
-        default: 'master.key',
-        why: 'beside this file; keep it apart from backups of the store',
-      }),
+      masterKey: store.section('master_key', readMasterKeySettings),
     })),
     identityKeyFile: config.path('identity_key_file', {
       default: 'identity.pub',

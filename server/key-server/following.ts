@@ -10,7 +10,8 @@ const healthMilliseconds = 1000;
 const endorsementMilliseconds = 60_000;
 
 export interface FollowingParts {
-  readonly state: Pick<KeyServerState, 'failure' | 'guard' | 'log'>;
+  /** undefined while the server is sealed. */
+  readonly state: () => Pick<KeyServerState, 'failure' | 'guard' | 'log'> | undefined;
   readonly keeper: Pick<EndorsementKeeper, 'summary'>;
   readonly observation: Pick<Observation, 'readiness'>;
   readonly metrics: KeyServerMetrics;
@@ -26,10 +27,12 @@ export function follow(parts: FollowingParts): () => void {
   const { state, keeper, observation, metrics, log } = parts;
   const { readiness } = observation;
   const look = () => {
-    const code = state.failure()?.code;
+    const open = state();
+    if (open === undefined) return;
+    const code = open.failure()?.code;
     if (code !== undefined) readiness.set(code, true);
-    readiness.set('SERVER_ROLLBACK', state.guard.rollback !== undefined);
-    state.log.newest().then(
+    readiness.set('SERVER_ROLLBACK', open.guard.rollback !== undefined);
+    open.log.newest().then(
       ({ size, time }) => {
         metrics.checkpoint = { size, time };
       },

@@ -1,59 +1,60 @@
 import type { Logger } from 'pino';
-import { toHex } from '#core/bytes.js';
+import { equalBytes, toHex } from '#core/bytes.js';
 import { ecPublicKey, thumbprint } from '#core/cose/key.js';
-import type { TrustAnchor } from '#core/rats/endorsements.js';
+import { CvmpError } from '#core/errors.js';
 import { crypto } from '#crypto';
-import { accessService } from '#server/host/callers/access-service.js';
-import { tenantService } from '#server/host/callers/tenants.js';
-import {
-  createTls,
-  publicKeyLine,
-  readNamedFile,
-  writeNewFile,
-} from '#server/host/config/files.js';
+import { createTls, publicKeyLine, writeNewFile } from '#server/host/config/files.js';
 import { hostOptions, liveHostOptions, openLog } from '#server/host/config/settings.js';
-import { gated } from '#server/host/handlers.js';
-import { type Host, startHost } from '#server/host/host.js';
+import { startHost } from '#server/host/host.js';
 import { type LocalSocket, listenLocal } from '#server/host/local-socket.js';
 import { createLog, logField } from '#server/host/log.js';
-import { createObservation, type Observation } from '#server/host/observe/observation.js';
-import type { Control, InitOptions, Program, Running } from '#server/host/program.js';
-import { auditService } from './audit-service.js';
+import { createObservation } from '#server/host/observe/observation.js';
+import type { Control, Dialog, InitOptions, Program, Running } from '#server/host/program.js';
 import { type KeyServerSettings, readKeyServerSettings } from './config.js';
 import { systemClock } from './endorsements/clock.js';
 import { endorsementCommands } from './endorsements/commands.js';
 import { openEndorsements } from './endorsements/open.js';
 import { follow } from './following.js';
-import { keyAdminService } from './key-admin-service.js';
-import { keyService } from './key-service.js';
 import type { Rollback } from './log/rollback.js';
 import { KeyServerMetrics } from './metrics.js';
 import { operatorCommands } from './operator/commands.js';
 import { operatorService } from './operator/service.js';
-import { policyService } from './policy-service.js';
 import type { KeyServerState } from './release/contract.js';
-import { initState, openState } from './release/open.js';
-import type { SessionLimits } from './session/stream.js';
-import { createMasterKeyFile, readMasterKeyFile } from './store/master-key.js';
-import { tenantFacts } from './tenants/facts.js';
+import { initState, openState, type StateOptions } from './release/open.js';
+import { askedMasterKey, nobody } from './sealing/asked.js';
+import { SealGate } from './sealing/gate.js';
+import { providerOf } from './sealing/settings.js';
+import { anchorsOf, liveParts, servicesOf, serviceTypes } from './services.js';
+import type { MasterKey } from './store/master-key.js';
+import { readMasterDescription } from './store/vault/file-vault.js';
 import { upkeepCommands } from './upkeep/commands.js';
-import { trustAnchors } from './verifier/anchors.js';
-import { Verifier, type VerifierOptions } from './verifier/attest.js';
-import { heldEndorsements } from './verifier/held.js';
-import type { NamedFile } from './verifier/named-file.js';
 
-/** `cvmp-key-server`. @param now milliseconds since the epoch */
-export function keyServer(now: () => number): Program<KeyServerSettings> {
+interface Surroundings {
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  readonly credentialsFolder: string | undefined;
+}
+
+/**
+ * `cvmp-key-server`.
+ * @param now milliseconds since the epoch
+ * @param credentialsFolder $CREDENTIALS_DIRECTORY of a service of systemd
+ */
+export function keyServer(
+  now: () => number,
+  credentialsFolder?: string,
+): Program<KeyServerSettings> {
+  const surroundings = { now, credentialsFolder };
   return {
     name: 'cvmp-key-server',
     read: readKeyServerSettings,
-    init: (settings, options) => init(settings, options, now),
-    serve: (settings, control) => serve(settings, control, now),
+    init: (settings, options) => init(settings, options, surroundings),
+    serve: (settings, control) => serve(settings, control, surroundings),
     commands: {
       ...operatorCommands((settings) => settings.operatorSocket.path),
-      ...upkeepCommands(({ store: { masterKeyFile, ...place } }: KeyServerSettings) => ({
-        ...place,
-        masterKey: readMasterKeyFile(masterKeyFile),
+      ...upkeepCommands(async ({ store }: KeyServerSettings, dialog) => ({
+        ...store,
+        masterKey: await askedMasterKey(store, credentialsFolder, dialog),
         now,
         randomBytes: crypto.randomBytes,
       })),
@@ -68,78 +69,90 @@ export function keyServer(now: () => number): Program<KeyServerSettings> {
   };
 }
 
-/** Nothing that exists is overwritten. @throws CvmpError ALREADY_EXISTS, CONFIG, USAGE */
+/**
+ * Nothing that exists is overwritten. Shares of the master key go to the standard output and nowhere
+ * else.
+ * @throws CvmpError ALREADY_EXISTS, CONFIG, USAGE
+ */
 async function init(
-  settings: KeyServerSettings,
-  { selfSignedNames }: InitOptions,
-  now: () => number,
+  { store, host, identityKeyFile }: KeyServerSettings,
+  { selfSignedNames, ...dialog }: InitOptions,
+  { now, credentialsFolder }: Surroundings,
 ): Promise<readonly string[]> {
   const { randomBytes } = crypto;
-  const { folder, headFile, vaultFolder, masterKeyFile } = settings.store;
-  createMasterKeyFile(masterKeyFile, randomBytes);
-  const masterKey = readMasterKeyFile(masterKeyFile);
+  const { folder, headFile, vaultFolder } = store;
+  const choosePassphrase = () => newPassphrase(dialog);
+  const provider = providerOf(store.masterKey, { credentialsFolder, choosePassphrase });
+  const { masterKey, shares } = await provider.create();
   const options = { headFile, vaultFolder, masterKey, now, randomBytes };
   await initState(folder, options);
   const state = await openState(folder, options);
   const identity = ecPublicKey(state.identity.curve, state.identity.publicPoint);
   await state.close();
-  const lines = [`store: ${folder}`, `vault: ${vaultFolder}`, `master key: ${masterKeyFile}`];
+  const kept = provider.kind === 'file' ? store.masterKey.file : provider.kind;
+  const lines = [`store: ${folder}`, `vault: ${vaultFolder}`, `master key: ${kept}`];
   if (selfSignedNames.length > 0) {
-    await createTls(settings.host.tls, selfSignedNames, now());
-    lines.push(`certificate: ${settings.host.tls.certificateFile}`);
+    await createTls(host.tls, selfSignedNames, now());
+    lines.push(`certificate: ${host.tls.certificateFile}`);
   }
-  writeNewFile(settings.identityKeyFile, publicKeyLine(identity), 0o644);
-  lines.push(`identity key: ${settings.identityKeyFile}`);
+  writeNewFile(identityKeyFile, publicKeyLine(identity), 0o644);
+  lines.push(`identity key: ${identityKeyFile}`);
   lines.push(`identity thumbprint: ${toHex(thumbprint(identity))}`);
-  return lines;
+  return [...lines, ...shares];
 }
 
 async function serve(
   settings: KeyServerSettings,
   { reload }: Control,
-  now: () => number,
+  { now, credentialsFolder }: Surroundings,
 ): Promise<Running<KeyServerSettings>> {
   const log = openLog(settings.host, now);
   let live = liveParts(settings);
   const observation = createObservation(settings.host.traces, { service: settings.host.name, log });
   const metrics = new KeyServerMetrics(observation);
-  const masterKey = readMasterKeyFile(settings.store.masterKeyFile);
-  const { randomBytes } = crypto;
-  const { folder, ...places } = settings.store;
-  const options = {
-    ...places,
-    masterKey,
-    now,
-    randomBytes,
-    observer: metrics,
-    alarm: alarmTo(log),
-  };
-  const state = await openState(folder, options);
   const endorsements = openEndorsements(
     settings.endorsements,
     { anchors: live.anchors, clock: systemClock(now, false), random: Math.random, log },
     settings.endorsements.mode === 'fetch',
   );
+  const source = endorsements.keeper;
+  const { readiness } = observation;
+  const alarm = alarmTo(log);
+  const gate = new SealGate({
+    provider: providerOf(settings.store.masterKey, { credentialsFolder, choosePassphrase: nobody }),
+    describe: () => readMasterDescription(settings.store.vaultFolder),
+    open: async (masterKey) => {
+      const state = await openStore(settings, masterKey, { now, observer: metrics, alarm });
+      const services = servicesOf(settings, state, () => live, { source, metrics, now });
+      return { state, services };
+    },
+    serviceTypes,
+    readiness,
+    log,
+    now,
+  });
   let local: LocalSocket | undefined;
   try {
+    await gate.start();
     local = await listenLocal({
       path: settings.operatorSocket.path,
-      services: [operatorService({ ...state, started: now(), reload })],
+      services: [operatorService({ gate, started: now(), reload })],
       log,
       now,
       unarySecondsMax: settings.host.unarySecondsMax,
     });
-    const source = endorsements.keeper;
-    const parts = { source, observation, metrics, log, now };
-    const host = await listen(settings, state, () => live, parts);
+    const { services, tenants } = gate;
+    const parts = { services, tenants, observation, log, now };
+    const host = await startHost(hostOptions(settings.host, parts));
     if (settings.endorsements.mode === 'fetch') endorsements.startRefresh();
+    const state = () => gate.opened?.state;
     const unfollow = follow({ state, keeper: source, observation, metrics, log });
     let { shutdownGraceSeconds, shutdownNoticeSeconds } = settings.host;
     return {
       log,
       apply(next) {
         const nextLive = liveParts(next);
-        host.apply(liveHostOptions(next.host, { tenants: state.tenants, now }));
+        host.apply(liveHostOptions(next.host, { tenants, now }));
         // From here on nothing can fail.
         live = nextLive;
         source.trust(live.anchors);
@@ -151,96 +164,42 @@ async function serve(
         await local?.close();
         await host.stop(shutdownGraceSeconds, shutdownNoticeSeconds);
         await endorsements.close();
-        await state.close();
+        await gate.close();
         await observation.close();
       },
     };
   } catch (error) {
     await local?.close();
     await endorsements.close();
-    await state.close();
+    await gate.close();
     throw error;
   }
 }
 
-/** What of the configuration, and of the files that it names, may change while the server runs. */
-interface LiveParts extends Pick<VerifierOptions, 'anchors' | 'endorsements'> {
-  readonly limits: SessionLimits;
+async function openStore(
+  { store }: KeyServerSettings,
+  masterKey: MasterKey,
+  more: Pick<StateOptions, 'now' | 'observer' | 'alarm'>,
+): Promise<KeyServerState> {
+  const { folder, headFile, vaultFolder } = store;
+  const { randomBytes } = crypto;
+  try {
+    return await openState(folder, { headFile, vaultFolder, masterKey, randomBytes, ...more });
+  } catch (error) {
+    masterKey.close();
+    throw error;
+  }
 }
 
-/** @throws CvmpError CONFIG */
-function liveParts(settings: KeyServerSettings): LiveParts {
-  const { verifier, session } = settings;
-  return {
-    anchors: anchorsOf(settings),
-    endorsements: heldEndorsements([
-      ...readAll(verifier.endorsementFiles, 'verifier.endorsement_files'),
-      // A root that is trusted need not come along.
-      ...readAll(verifier.trustAnchorFiles, 'verifier.trust_anchor_files'),
-      ...readAll(verifier.tpmRootFiles, 'verifier.tpm_root_files'),
-    ]),
-    limits: session,
-  };
-}
-
-function anchorsOf({ verifier }: KeyServerSettings): readonly TrustAnchor[] {
-  return trustAnchors({
-    roots: readAll(verifier.trustAnchorFiles, 'verifier.trust_anchor_files'),
-    tpmMakers: readAll(verifier.tpmRootFiles, 'verifier.tpm_root_files'),
-  });
-}
-
-interface ListenParts extends Pick<VerifierOptions, 'source' | 'now'> {
-  readonly log: Logger;
-  readonly observation: Observation;
-  readonly metrics: KeyServerMetrics;
-}
-
-function listen(
-  settings: KeyServerSettings,
-  state: KeyServerState,
-  live: () => LiveParts,
-  { source, observation, metrics, log, now }: ListenParts,
-): Promise<Host> {
-  const { identity, keys, notices, policies, tenants, audit, bootCounts } = state;
-  const verifier = new Verifier({
-    tenants,
-    policies,
-    audit,
-    bootCounts,
-    get anchors() {
-      return live().anchors;
-    },
-    endorsements: (format) => live().endorsements(format),
-    source,
-    revocation: settings.endorsements.revocation,
-    metrics,
-    now,
-  });
-  const parts = {
-    identity,
-    verifier,
-    keys,
-    guard: state.guard,
-    notices,
-    get limits() {
-      return live().limits;
-    },
-    metrics,
-    now,
-  };
-  const facts = tenantFacts(state);
-  const services = [
-    keyService(parts),
-    policyService(policies, identity, state.log),
-    keyAdminService({ ...state, now }),
-    auditService(state.log, state.guard),
-    tenantService(tenants, facts),
-    accessService(tenants, facts, now),
-  ];
-  // A server whose store was rolled back answers nobody, whatever is asked.
-  const open = services.map((service) => gated(service, () => state.guard.refusal()));
-  return startHost(hostOptions(settings.host, { services: open, tenants, observation, log, now }));
+/** Twice, where a person types it. */
+async function newPassphrase({ readSecret }: Dialog): Promise<Uint8Array> {
+  const passphrase = await readSecret('new passphrase');
+  const again = await readSecret('the same again');
+  const isSame = equalBytes(passphrase, again);
+  again.fill(0);
+  if (isSame) return passphrase;
+  passphrase.fill(0);
+  throw new CvmpError('USAGE', 'the two passphrases differ');
 }
 
 function alarmTo(log: Logger): (rollback: Rollback) => void {
@@ -253,8 +212,4 @@ function alarmTo(log: Logger): (rollback: Rollback) => void {
       },
       'a peer keeps a checkpoint from the future: this store was rolled back',
     );
-}
-
-function readAll(files: readonly string[], field: string): readonly NamedFile[] {
-  return files.map((name, i) => ({ name, bytes: readNamedFile(name, `${field}[${i}]`) }));
 }

@@ -13,7 +13,93 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file cvmp/v1/operator.proto.
  */
 export const file_cvmp_v1_operator: GenFile = /*@__PURE__*/
-  fileDesc("ChZjdm1wL3YxL29wZXJhdG9yLnByb3RvEgdjdm1wLnYxIhUKE1NlcnZlclN0YXR1c1JlcXVlc3QieAoUU2VydmVyU3RhdHVzUmVzcG9uc2USIwoFc3RhdGUYASABKA4yFC5jdm1wLnYxLlNlcnZlclN0YXRlEg4KBnJlYXNvbhgCIAEoCRIrCgdzdGFydGVkGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIVChNSZWxvYWRTZXJ2ZXJSZXF1ZXN0Ij0KFFJlbG9hZFNlcnZlclJlc3BvbnNlEg8KB2FwcGxpZWQYASADKAkSFAoMbmVlZF9yZXN0YXJ0GAIgAygJIhUKE1Nob3dSb2xsYmFja1JlcXVlc3QibQoUU2hvd1JvbGxiYWNrUmVzcG9uc2USDwoHbm90aWNlZBgBIAEoCBIoCgR0aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVzaG93bhgDIAEoDBILCgNvd24YBCABKAwiKwoVQWNjZXB0Um9sbGJhY2tSZXF1ZXN0EhIKCnNob3duX3NpemUYASABKAQiGAoWQWNjZXB0Um9sbGJhY2tSZXNwb25zZSJEChBFeHBvcnRMb2dSZXF1ZXN0EhMKC2FmdGVyX2luZGV4GAEgASgEEhsKCXBhZ2Vfc2l6ZRgCIAEoDUIIukgFKgMY6AciOAoRRXhwb3J0TG9nUmVzcG9uc2USDwoHcmVjb3JkcxgBIAMoDBISCgpjaGVja3BvaW50GAIgASgMKncKC1NlcnZlclN0YXRlEhwKGFNFUlZFUl9TVEFURV9VTlNQRUNJRklFRBAAEhgKFFNFUlZFUl9TVEFURV9TRVJWSU5HEAESFwoTU0VSVkVSX1NUQVRFX1NFQUxFRBACEhcKE1NFUlZFUl9TVEFURV9GQUlMRUQQAzKPAwoPT3BlcmF0b3JTZXJ2aWNlEksKDFNlcnZlclN0YXR1cxIcLmN2bXAudjEuU2VydmVyU3RhdHVzUmVxdWVzdBodLmN2bXAudjEuU2VydmVyU3RhdHVzUmVzcG9uc2USSwoMUmVsb2FkU2VydmVyEhwuY3ZtcC52MS5SZWxvYWRTZXJ2ZXJSZXF1ZXN0Gh0uY3ZtcC52MS5SZWxvYWRTZXJ2ZXJSZXNwb25zZRJLCgxTaG93Um9sbGJhY2sSHC5jdm1wLnYxLlNob3dSb2xsYmFja1JlcXVlc3QaHS5jdm1wLnYxLlNob3dSb2xsYmFja1Jlc3BvbnNlElEKDkFjY2VwdFJvbGxiYWNrEh4uY3ZtcC52MS5BY2NlcHRSb2xsYmFja1JlcXVlc3QaHy5jdm1wLnYxLkFjY2VwdFJvbGxiYWNrUmVzcG9uc2USQgoJRXhwb3J0TG9nEhkuY3ZtcC52MS5FeHBvcnRMb2dSZXF1ZXN0GhouY3ZtcC52MS5FeHBvcnRMb2dSZXNwb25zZWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_timestamp]);
+  fileDesc("ChZjdm1wL3YxL29wZXJhdG9yLnByb3RvEgdjdm1wLnYxIiwKDVVuc2VhbFJlcXVlc3QSGwoGc2VjcmV0GAEgASgMQguAAQG6SAV6AxiAICJDCg5VbnNlYWxSZXNwb25zZRIQCgh1bnNlYWxlZBgBIAEoCBIPCgdlbnRlcmVkGAIgASgNEg4KBm5lZWRlZBgDIAEoDSINCgtTZWFsUmVxdWVzdCIOCgxTZWFsUmVzcG9uc2UiFQoTU2VydmVyU3RhdHVzUmVxdWVzdCK2AQoUU2VydmVyU3RhdHVzUmVzcG9uc2USIwoFc3RhdGUYASABKA4yFC5jdm1wLnYxLlNlcnZlclN0YXRlEg4KBnJlYXNvbhgCIAEoCRIrCgdzdGFydGVkGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIbChNtYXN0ZXJfa2V5X3Byb3ZpZGVyGAQgASgJEg8KB2VudGVyZWQYBSABKA0SDgoGbmVlZGVkGAYgASgNIhUKE1JlbG9hZFNlcnZlclJlcXVlc3QiPQoUUmVsb2FkU2VydmVyUmVzcG9uc2USDwoHYXBwbGllZBgBIAMoCRIUCgxuZWVkX3Jlc3RhcnQYAiADKAkiFQoTU2hvd1JvbGxiYWNrUmVxdWVzdCJtChRTaG93Um9sbGJhY2tSZXNwb25zZRIPCgdub3RpY2VkGAEgASgIEigKBHRpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBXNob3duGAMgASgMEgsKA293bhgEIAEoDCIrChVBY2NlcHRSb2xsYmFja1JlcXVlc3QSEgoKc2hvd25fc2l6ZRgBIAEoBCIYChZBY2NlcHRSb2xsYmFja1Jlc3BvbnNlIkQKEEV4cG9ydExvZ1JlcXVlc3QSEwoLYWZ0ZXJfaW5kZXgYASABKAQSGwoJcGFnZV9zaXplGAIgASgNQgi6SAUqAxjoByI4ChFFeHBvcnRMb2dSZXNwb25zZRIPCgdyZWNvcmRzGAEgAygMEhIKCmNoZWNrcG9pbnQYAiABKAwqdwoLU2VydmVyU3RhdGUSHAoYU0VSVkVSX1NUQVRFX1VOU1BFQ0lGSUVEEAASGAoUU0VSVkVSX1NUQVRFX1NFUlZJTkcQARIXChNTRVJWRVJfU1RBVEVfU0VBTEVEEAISFwoTU0VSVkVSX1NUQVRFX0ZBSUxFRBADMv8DCg9PcGVyYXRvclNlcnZpY2USOQoGVW5zZWFsEhYuY3ZtcC52MS5VbnNlYWxSZXF1ZXN0GhcuY3ZtcC52MS5VbnNlYWxSZXNwb25zZRIzCgRTZWFsEhQuY3ZtcC52MS5TZWFsUmVxdWVzdBoVLmN2bXAudjEuU2VhbFJlc3BvbnNlEksKDFNlcnZlclN0YXR1cxIcLmN2bXAudjEuU2VydmVyU3RhdHVzUmVxdWVzdBodLmN2bXAudjEuU2VydmVyU3RhdHVzUmVzcG9uc2USSwoMUmVsb2FkU2VydmVyEhwuY3ZtcC52MS5SZWxvYWRTZXJ2ZXJSZXF1ZXN0Gh0uY3ZtcC52MS5SZWxvYWRTZXJ2ZXJSZXNwb25zZRJLCgxTaG93Um9sbGJhY2sSHC5jdm1wLnYxLlNob3dSb2xsYmFja1JlcXVlc3QaHS5jdm1wLnYxLlNob3dSb2xsYmFja1Jlc3BvbnNlElEKDkFjY2VwdFJvbGxiYWNrEh4uY3ZtcC52MS5BY2NlcHRSb2xsYmFja1JlcXVlc3QaHy5jdm1wLnYxLkFjY2VwdFJvbGxiYWNrUmVzcG9uc2USQgoJRXhwb3J0TG9nEhkuY3ZtcC52MS5FeHBvcnRMb2dSZXF1ZXN0GhouY3ZtcC52MS5FeHBvcnRMb2dSZXNwb25zZWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_timestamp]);
+
+/**
+ * One entry of a person.
+ *
+ * @generated from message cvmp.v1.UnsealRequest
+ */
+export type UnsealRequest = Message<"cvmp.v1.UnsealRequest"> & {
+  /**
+   * A passphrase or a share, UTF-8; empty where the master key needs no person.
+   *
+   * @generated from field: bytes secret = 1;
+   */
+  secret: Uint8Array;
+};
+
+/**
+ * Describes the message cvmp.v1.UnsealRequest.
+ * Use `create(UnsealRequestSchema)` to create a new message.
+ */
+export const UnsealRequestSchema: GenMessage<UnsealRequest> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_operator, 0);
+
+/**
+ * How far the unsealing is.
+ *
+ * @generated from message cvmp.v1.UnsealResponse
+ */
+export type UnsealResponse = Message<"cvmp.v1.UnsealResponse"> & {
+  /**
+   * The server decides over keys now.
+   *
+   * @generated from field: bool unsealed = 1;
+   */
+  unsealed: boolean;
+
+  /**
+   * Entries so far.
+   *
+   * @generated from field: uint32 entered = 2;
+   */
+  entered: number;
+
+  /**
+   * Entries that it takes.
+   *
+   * @generated from field: uint32 needed = 3;
+   */
+  needed: number;
+};
+
+/**
+ * Describes the message cvmp.v1.UnsealResponse.
+ * Use `create(UnsealResponseSchema)` to create a new message.
+ */
+export const UnsealResponseSchema: GenMessage<UnsealResponse> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_operator, 1);
+
+/**
+ * Seals the server.
+ *
+ * @generated from message cvmp.v1.SealRequest
+ */
+export type SealRequest = Message<"cvmp.v1.SealRequest"> & {
+};
+
+/**
+ * Describes the message cvmp.v1.SealRequest.
+ * Use `create(SealRequestSchema)` to create a new message.
+ */
+export const SealRequestSchema: GenMessage<SealRequest> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_operator, 2);
+
+/**
+ * It is sealed.
+ *
+ * @generated from message cvmp.v1.SealResponse
+ */
+export type SealResponse = Message<"cvmp.v1.SealResponse"> & {
+};
+
+/**
+ * Describes the message cvmp.v1.SealResponse.
+ * Use `create(SealResponseSchema)` to create a new message.
+ */
+export const SealResponseSchema: GenMessage<SealResponse> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_operator, 3);
 
 /**
  * Asks for the server's status.
@@ -28,7 +114,7 @@ export type ServerStatusRequest = Message<"cvmp.v1.ServerStatusRequest"> & {
  * Use `create(ServerStatusRequestSchema)` to create a new message.
  */
 export const ServerStatusRequestSchema: GenMessage<ServerStatusRequest> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_operator, 0);
+  messageDesc(file_cvmp_v1_operator, 4);
 
 /**
  * A server's status.
@@ -56,6 +142,27 @@ export type ServerStatusResponse = Message<"cvmp.v1.ServerStatusResponse"> & {
    * @generated from field: google.protobuf.Timestamp started = 3;
    */
   started?: Timestamp | undefined;
+
+  /**
+   * Where its master key comes from: "file", "credential", "passphrase", "shamir", "pkcs11".
+   *
+   * @generated from field: string master_key_provider = 4;
+   */
+  masterKeyProvider: string;
+
+  /**
+   * Entries of persons so far; 0 where it is not sealed.
+   *
+   * @generated from field: uint32 entered = 5;
+   */
+  entered: number;
+
+  /**
+   * Entries of persons that unsealing takes; 0 where it takes none.
+   *
+   * @generated from field: uint32 needed = 6;
+   */
+  needed: number;
 };
 
 /**
@@ -63,7 +170,7 @@ export type ServerStatusResponse = Message<"cvmp.v1.ServerStatusResponse"> & {
  * Use `create(ServerStatusResponseSchema)` to create a new message.
  */
 export const ServerStatusResponseSchema: GenMessage<ServerStatusResponse> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_operator, 1);
+  messageDesc(file_cvmp_v1_operator, 5);
 
 /**
  * Asks the server to take over what may change.
@@ -78,7 +185,7 @@ export type ReloadServerRequest = Message<"cvmp.v1.ReloadServerRequest"> & {
  * Use `create(ReloadServerRequestSchema)` to create a new message.
  */
 export const ReloadServerRequestSchema: GenMessage<ReloadServerRequest> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_operator, 2);
+  messageDesc(file_cvmp_v1_operator, 6);
 
 /**
  * What the server took over; files that the configuration names are always read again.
@@ -106,7 +213,7 @@ export type ReloadServerResponse = Message<"cvmp.v1.ReloadServerResponse"> & {
  * Use `create(ReloadServerResponseSchema)` to create a new message.
  */
 export const ReloadServerResponseSchema: GenMessage<ReloadServerResponse> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_operator, 3);
+  messageDesc(file_cvmp_v1_operator, 7);
 
 /**
  * Asks what was noticed.
@@ -121,7 +228,7 @@ export type ShowRollbackRequest = Message<"cvmp.v1.ShowRollbackRequest"> & {
  * Use `create(ShowRollbackRequestSchema)` to create a new message.
  */
 export const ShowRollbackRequestSchema: GenMessage<ShowRollbackRequest> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_operator, 4);
+  messageDesc(file_cvmp_v1_operator, 8);
 
 /**
  * What was noticed.
@@ -163,7 +270,7 @@ export type ShowRollbackResponse = Message<"cvmp.v1.ShowRollbackResponse"> & {
  * Use `create(ShowRollbackResponseSchema)` to create a new message.
  */
 export const ShowRollbackResponseSchema: GenMessage<ShowRollbackResponse> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_operator, 5);
+  messageDesc(file_cvmp_v1_operator, 9);
 
 /**
  * Takes the loss.
@@ -184,7 +291,7 @@ export type AcceptRollbackRequest = Message<"cvmp.v1.AcceptRollbackRequest"> & {
  * Use `create(AcceptRollbackRequestSchema)` to create a new message.
  */
 export const AcceptRollbackRequestSchema: GenMessage<AcceptRollbackRequest> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_operator, 6);
+  messageDesc(file_cvmp_v1_operator, 10);
 
 /**
  * It serves again.
@@ -199,7 +306,7 @@ export type AcceptRollbackResponse = Message<"cvmp.v1.AcceptRollbackResponse"> &
  * Use `create(AcceptRollbackResponseSchema)` to create a new message.
  */
 export const AcceptRollbackResponseSchema: GenMessage<AcceptRollbackResponse> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_operator, 7);
+  messageDesc(file_cvmp_v1_operator, 11);
 
 /**
  * Asks for records.
@@ -227,7 +334,7 @@ export type ExportLogRequest = Message<"cvmp.v1.ExportLogRequest"> & {
  * Use `create(ExportLogRequestSchema)` to create a new message.
  */
 export const ExportLogRequestSchema: GenMessage<ExportLogRequest> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_operator, 8);
+  messageDesc(file_cvmp_v1_operator, 12);
 
 /**
  * Some records.
@@ -255,7 +362,7 @@ export type ExportLogResponse = Message<"cvmp.v1.ExportLogResponse"> & {
  * Use `create(ExportLogResponseSchema)` to create a new message.
  */
 export const ExportLogResponseSchema: GenMessage<ExportLogResponse> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_operator, 9);
+  messageDesc(file_cvmp_v1_operator, 13);
 
 /**
  * What a server does.
@@ -312,6 +419,26 @@ export const ServerStateSchema: GenEnum<ServerState> = /*@__PURE__*/
  * @generated from service cvmp.v1.OperatorService
  */
 export const OperatorService: GenService<{
+  /**
+   * Enters the master key, or one share of it. Secrets of persons reach the server only so.
+   *
+   * @generated from rpc cvmp.v1.OperatorService.Unseal
+   */
+  unseal: {
+    methodKind: "unary";
+    input: typeof UnsealRequestSchema;
+    output: typeof UnsealResponseSchema;
+  },
+  /**
+   * Ends all sessions and forgets every key, until it is unsealed.
+   *
+   * @generated from rpc cvmp.v1.OperatorService.Seal
+   */
+  seal: {
+    methodKind: "unary";
+    input: typeof SealRequestSchema;
+    output: typeof SealResponseSchema;
+  },
   /**
    * Tells how the server is.
    *

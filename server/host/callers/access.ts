@@ -76,6 +76,8 @@ export const accessTable: Readonly<Record<string, Access>> = {
   'cvmp.v1.AccessService/RemoveClientCertificate': tenant('tenant.admin'),
   'cvmp.v1.AccessService/RotateTenantKey': tenant('tenant.admin'),
 
+  'cvmp.v1.OperatorService/Unseal': local,
+  'cvmp.v1.OperatorService/Seal': local,
   'cvmp.v1.OperatorService/ServerStatus': local,
   'cvmp.v1.OperatorService/ReloadServer': local,
   'cvmp.v1.OperatorService/ShowRollback': local,

@@ -1,8 +1,22 @@
 import { timestampDate } from '@bufbuild/protobuf/wkt';
 import { ServerState } from '#gen/cvmp/v1/operator_pb.js';
-import type { ProgramCommand } from '#server/host/program.js';
+import type { Dialog, ProgramCommand } from '#server/host/program.js';
 import { callOperator } from './client.js';
 import { rollbackCommands } from './log.js';
+
+/** @throws CvmpError MASTER_KEY, RATE, SEAL_STATE, and why the store does not open */
+async function unseal(path: string, { readSecret }: Dialog): Promise<readonly string[]> {
+  const { state, needed, masterKeyProvider } = await callOperator(path, (c) => c.serverStatus({}));
+  const isWanted = state === ServerState.SEALED && needed > 0;
+  const prompt = masterKeyProvider === 'shamir' ? 'share' : 'passphrase';
+  const secret = isWanted ? await readSecret(prompt) : new Uint8Array();
+  try {
+    const told = await callOperator(path, (client) => client.unseal({ secret }));
+    return [told.unsealed ? 'unsealed' : `entered: ${told.entered} of ${told.needed}`];
+  } finally {
+    secret.fill(0);
+  }
+}
 
 const states: Readonly<Record<ServerState, string>> = {
   [ServerState.UNSPECIFIED]: 'unknown',
@@ -26,12 +40,26 @@ export function operatorCommands<C>(
         return [`applied: ${list(applied)}`, `need a restart: ${list(needRestart)}`];
       },
     },
+    unseal: {
+      summary: 'Enter the passphrase, or one share, of the master key into the sealed server.',
+      run: (config, dialog) => unseal(socketOf(config), dialog),
+    },
+    seal: {
+      summary: 'End all sessions and forget every key, until the server is unsealed.',
+      run: async (config) => {
+        await callOperator(socketOf(config), (client) => client.seal({}));
+        return ['sealed'];
+      },
+    },
     status: {
       summary: 'How the running server is.',
       run: async (config) => {
         const status = await callOperator(socketOf(config), (client) => client.serverStatus({}));
         const { state, reason, started } = status;
-        const lines = [`state: ${states[state]}`];
+        const lines = [`state: ${states[state]}`, `master key: ${status.masterKeyProvider}`];
+        if (state === ServerState.SEALED && status.needed > 0) {
+          lines.push(`entered: ${status.entered} of ${status.needed}`);
+        }
         if (reason !== '') lines.push(`reason: ${reason}`);
         if (started !== undefined) lines.push(`started: ${timestampDate(started).toISOString()}`);
         return lines;

@@ -17,27 +17,24 @@ export interface LogOperatorParts {
 
 const recordsDefault = 100;
 
-/** What an operator asks of the log of the running server. */
-export function logOperatorHandlers({
-  log,
-  guard,
-}: LogOperatorParts): Pick<
-  Handlers<typeof OperatorService>,
-  'showRollback' | 'acceptRollback' | 'exportLog'
-> {
+/** What an operator asks of the log of the running server. @param parts throws SEALED */
+export function logOperatorHandlers(
+  parts: () => LogOperatorParts,
+): Pick<Handlers<typeof OperatorService>, 'showRollback' | 'acceptRollback' | 'exportLog'> {
   return {
     async showRollback() {
-      const { rollback } = guard;
+      const { rollback } = parts().guard;
       if (rollback === undefined) return { noticed: false };
       const { shown, own, time } = rollback;
       const signed = { shown: shown.signed, own: own.signed };
       return { noticed: true, time: timestampFromMs(time), ...signed };
     },
     async acceptRollback({ shownSize }, { requestId }) {
-      await guard.accept(numberOf(shownSize, 'shown_size'), requestId);
+      await parts().guard.accept(numberOf(shownSize, 'shown_size'), requestId);
       return {};
     },
     async exportLog({ afterIndex, pageSize }) {
+      const { log } = parts();
       const count = pageSize === 0 ? recordsDefault : pageSize;
       const { signed } = await log.newest();
       const records = await log.exportAll(numberOf(afterIndex, 'after_index'), count);

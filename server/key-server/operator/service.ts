@@ -1,13 +1,12 @@
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
-import type { CvmpError } from '#core/errors.js';
 import { OperatorService, ServerState } from '#gen/cvmp/v1/operator_pb.js';
 import { type BoundService, bindService } from '#server/host/handlers.js';
 import type { Control } from '#server/host/program.js';
-import { type LogOperatorParts, logOperatorHandlers } from './log.js';
+import type { SealGate } from '../sealing/gate.js';
+import { logOperatorHandlers } from './log.js';
 
-export interface OperatorParts extends LogOperatorParts {
-  /** Why the store cannot be written any more; undefined while all is well. */
-  readonly failure: () => CvmpError | undefined;
+export interface OperatorParts {
+  readonly gate: SealGate;
   /** Milliseconds since the epoch. */
   readonly started: number;
   /** @throws CvmpError CONFIG; then nothing has changed */
@@ -15,21 +14,35 @@ export interface OperatorParts extends LogOperatorParts {
 }
 
 /** OperatorService: what is asked of a running server on its local socket. */
-export function operatorService(parts: OperatorParts): BoundService {
-  const { failure, started, reload } = parts;
+export function operatorService({ gate, started, reload }: OperatorParts): BoundService {
   return bindService(OperatorService, {
-    ...logOperatorHandlers(parts),
+    ...logOperatorHandlers(() => gate.demand().state),
     async reloadServer() {
       const { applied, needRestart } = await reload();
       return { applied: [...applied], needRestart: [...needRestart] };
     },
     async serverStatus() {
-      const failed = failure();
+      const { isSealed, provider, entered, needed } = gate.status;
+      const failed = gate.opened?.state.failure();
+      const open = failed === undefined ? ServerState.SERVING : ServerState.FAILED;
       return {
-        state: failed === undefined ? ServerState.SERVING : ServerState.FAILED,
-        reason: failed?.message ?? '',
+        state: isSealed ? ServerState.SEALED : open,
+        reason: isSealed ? 'it waits for its master key' : (failed?.message ?? ''),
         started: timestampFromMs(started),
+        masterKeyProvider: provider,
+        entered,
+        needed,
       };
+    },
+
+    async unseal({ secret }) {
+      const { isSealed, entered, needed } = await gate.enter(secret);
+      return { unsealed: !isSealed, entered, needed };
+    },
+
+    async seal() {
+      await gate.seal();
+      return {};
     },
   });
 }

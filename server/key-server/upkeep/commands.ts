@@ -1,5 +1,5 @@
 import { CvmpError } from '#core/errors.js';
-import type { CommandArguments, ProgramCommand } from '#server/host/program.js';
+import type { CommandArguments, Dialog, ProgramCommand } from '#server/host/program.js';
 import type { StateOptions } from '../release/open.js';
 import { type CheckReport, checkStore } from './check.js';
 import { withStoreAtRest } from './open.js';
@@ -9,7 +9,7 @@ export interface StorePlace extends StateOptions {
   readonly folder: string;
 }
 
-type PlaceOf<C> = (config: C) => StorePlace | Promise<StorePlace>;
+type PlaceOf<C> = (config: C, dialog: Dialog) => StorePlace | Promise<StorePlace>;
 
 /** Commands on a store that no server has open. */
 export function upkeepCommands<C>(
@@ -19,7 +19,7 @@ export function upkeepCommands<C>(
     'store check': {
       summary: 'Read and open every record of a stopped server, and follow every reference.',
       flags: { json: 'print one JSON value' },
-      run: async (config, given) => check(await placeOf(config), given),
+      run: async (config, given) => check(await placeOf(config, given), given),
     },
   };
 }

@@ -24,6 +24,7 @@ function fakeProcess(args: readonly string[]) {
       out.stderr += text;
     },
     signals,
+    secrets: () => ({ readSecret: async () => new Uint8Array() }),
     exit: ((code: number) => out.exits.push(code)) as never,
   };
   return { process, signals, out };

@@ -41,6 +41,12 @@ export class KeyServerFolder {
     const { arkCertificate } = await simulatedAuthority();
     writeFileSync(join(folder.path, 'ark.pem'), toPem('CERTIFICATE', arkCertificate));
     writeFileSync(join(folder.path, 'operator.pub'), publicKeyLine(folder.operator.publicKey));
+    folder.configure(settings);
+    return folder;
+  }
+
+  /** Writes its configuration anew. */
+  configure(settings: Record<string, unknown>): void {
     const all = {
       grpc: { listen: '127.0.0.1:0' },
       web: { listen: '127.0.0.1:0' },
@@ -49,8 +55,7 @@ export class KeyServerFolder {
       verifier: { trust_anchor_files: ['ark.pem'] },
       ...settings,
     };
-    writeFileSync(folder.config, stringify(all));
-    return folder;
+    writeFileSync(this.config, stringify(all));
   }
 
   static async initialised(settings: Record<string, unknown> = {}): Promise<KeyServerFolder> {
@@ -68,9 +73,18 @@ export class KeyServerFolder {
     return readPublicKey(join(this.path, 'identity.pub'), 'identity');
   }
 
-  /** Runs the program to its end. */
+  /** Runs the program to its end; what it says goes to the log of the run. */
   async run(...args: string[]): Promise<Output> {
+    const output = await this.tell('', ...args);
+    appendFileSync(logFile('key-server'), output.stdout + output.stderr);
+    return output;
+  }
+
+  /** Runs the program to its end, with this on its standard input. */
+  async tell(input: string, ...args: string[]): Promise<Output> {
     const child = spawn(process.execPath, [program, ...args, '--config', this.config]);
+    child.stdin.on('error', () => undefined);
+    child.stdin.end(input);
     const out = { stdout: '', stderr: '' };
     child.stdout.on('data', (chunk) => {
       out.stdout += chunk;
@@ -79,7 +93,6 @@ export class KeyServerFolder {
       out.stderr += chunk;
     });
     const code = await new Promise<number | null>((resolve) => child.once('close', resolve));
-    appendFileSync(logFile('key-server'), out.stdout + out.stderr);
     return { code, ...out };
   }
 

@@ -60,6 +60,7 @@ class Place {
           out.stderr += text;
         },
         signals: new EventEmitter(),
+        secrets: () => ({ readSecret: async () => new Uint8Array() }),
         exit: () => {
           throw new Error('exit');
         },
