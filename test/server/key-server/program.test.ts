@@ -29,7 +29,7 @@ describe('cvmp-key-server', () => {
     const folder = await KeyServerFolder.make();
     const { code, stderr } = await folder.run('serve');
     expect(code).toBe(1);
-    expect(stderr).toContain('master');
+    expect(stderr).toContain('there is no vault');
     expect(existsSync(join(folder.path, 'store'))).toBe(false);
   });
 
