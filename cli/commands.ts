@@ -34,6 +34,7 @@ import { keyRetireEpoch } from './commands/key-retire-epoch.js';
 import { keyRotate } from './commands/key-rotate.js';
 import { keyShow } from './commands/key-show.js';
 import { keySuspend } from './commands/key-suspend.js';
+import { keyTakeover } from './commands/key-takeover.js';
 import { measureSnp } from './commands/measure-snp.js';
 import { measureTdx } from './commands/measure-tdx.js';
 import { measureUki } from './commands/measure-uki.js';
@@ -41,9 +42,11 @@ import { operatorInit } from './commands/operator-init.js';
 import { policyCheck } from './commands/policy-check.js';
 import { policyImport } from './commands/policy-import.js';
 import { policyList } from './commands/policy-list.js';
+import { policyReattest } from './commands/policy-reattest.js';
 import { policySet } from './commands/policy-set.js';
 import { policyShow } from './commands/policy-show.js';
 import { policySign } from './commands/policy-sign.js';
+import { policyTest } from './commands/policy-test.js';
 import { signerInit } from './commands/signer-init.js';
 import { tenantInit } from './commands/tenant-init.js';
 import { tenantLimit } from './commands/tenant-limit.js';
@@ -76,13 +79,16 @@ export const commands: readonly Command[] = [
   policySet,
   policySign,
   policyCheck,
+  policyTest,
   policyImport,
   policyList,
   policyShow,
+  policyReattest,
   keyList,
   keyShow,
   keySuspend,
   keyResume,
+  keyTakeover,
   keyCompromised,
   keyRotate,
   keyRetireEpoch,

@@ -33,12 +33,21 @@ export function keyFields(key: KeyInfo): string {
     ['revision', String(key.revision)],
     ['SVN floor', String(key.svnFloor)],
     ['retired below', String(key.svnRetired)],
+    ...instanceFields(key),
     ...key.epochs.map((epoch) => [`epoch ${epoch.epoch}`, epochText(epoch)] as const),
     ['purpose', `${enumName(KeyPurposeSchema, key.purpose)}, ${key.length} bytes`],
     ['policy', key.policyId],
     ['allocated', `${timeText(key.created)} by ${key.cvmName}`],
     ['last released', isNever(key.released) ? 'never' : timeText(key.released)],
   ]);
+}
+
+/** Where one instance at a time may have the key. */
+function instanceFields({ instanceId, leaseExpires }: KeyInfo): readonly [string, string][] {
+  if (instanceId.length === 0) return [];
+  const until =
+    leaseExpires === undefined ? 'taken over from it' : `until ${timeText(leaseExpires)}`;
+  return [['instance', `${toHex(instanceId)} ${until}`]];
 }
 
 function epochText({ created, confirmed, compromised }: KeyEpoch): string {

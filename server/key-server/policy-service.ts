@@ -1,10 +1,10 @@
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { peekSigned } from '#core/cose/quorum.js';
-import type { EcPrivateKey } from '#core/crypto.js';
 import { CvmpError } from '#core/errors.js';
 import { LoggedRecordSchema } from '#gen/cvmp/v1/audit_pb.js';
 import {
+  PolicyImpactSchema,
   type PolicyResponse,
   PolicyResponseSchema,
   PolicyService,
@@ -15,21 +15,29 @@ import { type BoundService, bindService, tenantOf } from '#server/host/handlers.
 import { pageRequest } from '#server/host/paging.js';
 import { policyResponseType, policyType, signTyped } from '#wire/signed-policy.js';
 import { loggedRecord } from './audit-service.js';
-import type { LogReading } from './log/reading.js';
-import type { Policies, PolicyOutcome, StoredPolicy, Told } from './release/contract.js';
+import { impactMessage, impactOf } from './impact/impact.js';
+import type { KeyServerState, PolicyOutcome, StoredPolicy, Told } from './release/contract.js';
+
+type PolicyParts = Pick<KeyServerState, 'policies' | 'identity' | 'log' | 'notices' | 'keys'> & {
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+};
 
 /** PolicyService: tenants set who may obtain keys (draft-deng-teep-cvmp-01 s.3.3.1). */
-export function policyService(
-  policies: Policies,
-  identity: EcPrivateKey,
-  log: Pick<LogReading, 'inclusion'>,
-): BoundService {
+export function policyService(parts: PolicyParts): BoundService {
+  const { policies, identity, log } = parts;
   return bindService(PolicyService, {
     async setKeyPolicy({ signedPolicy, dryRun }, context) {
       const tenantId = tenantOf(context);
       const told: Told = {};
-      const outcome = await policies.set(tenantId, signedPolicy, context, { dryRun, told });
+      const tried = dryRun ? await policies.tryOut(tenantId, signedPolicy) : undefined;
+      const outcome =
+        tried?.outcome ?? (await policies.set(tenantId, signedPolicy, context, { told }));
       const policyResponse = responseOf(outcome);
+      if (tried !== undefined) {
+        const impact = impactMessage(await impactOf(tenantId, tried, parts));
+        policyResponse.impact = create(PolicyImpactSchema, impact);
+      }
       if (told.receipt !== undefined) {
         const { index, checkpoint } = told.receipt;
         policyResponse.checkpoint = checkpoint.signed;

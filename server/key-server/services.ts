@@ -101,7 +101,7 @@ export function servicesOf(
   const facts = tenantFacts(state);
   const services = [
     keyService(parts),
-    policyService(policies, identity, state.log),
+    policyService({ ...state, now }),
     keyAdminService({ ...state, now }),
     auditService(state.log, state.guard),
     tenantService(tenants, facts),

@@ -5,7 +5,7 @@
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
-import type { LoggedRecord } from "./audit_pb.js";
+import type { FailedCheck, LoggedRecord } from "./audit_pb.js";
 import { file_cvmp_v1_audit } from "./audit_pb.js";
 import type { CcaLevel, CcaRules } from "./cca_rules_pb.js";
 import { file_cvmp_v1_cca_rules } from "./cca_rules_pb.js";
@@ -27,7 +27,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file cvmp/v1/policy.proto.
  */
 export const file_cvmp_v1_policy: GenFile = /*@__PURE__*/
-  fileDesc("ChRjdm1wL3YxL3BvbGljeS5wcm90bxIHY3ZtcC52MSJKChNTZXRLZXlQb2xpY3lSZXF1ZXN0EiIKDXNpZ25lZF9wb2xpY3kYASABKAxCC7pICHoGEAEYgIAQEg8KB2RyeV9ydW4YAiABKAgiYQoUU2V0S2V5UG9saWN5UmVzcG9uc2USFwoPc2lnbmVkX3Jlc3BvbnNlGAEgASgMEjAKD3BvbGljeV9yZXNwb25zZRgCIAEoCzIXLmN2bXAudjEuUG9saWN5UmVzcG9uc2UiZgoTR2V0S2V5UG9saWN5UmVxdWVzdBI+Cglwb2xpY3lfaWQYASABKAlCK7pIKHImMiReW2EtejAtOV0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPyQSDwoHdmVyc2lvbhgCIAEoBCJkChRHZXRLZXlQb2xpY3lSZXNwb25zZRIVCg1zaWduZWRfcG9saWN5GAEgASgMEiUKBnBvbGljeRgCIAEoCzIVLmN2bXAudjEuU2V0S2V5UG9saWN5Eg4KBmRpZ2VzdBgDIAEoDCJTChZMaXN0S2V5UG9saWNpZXNSZXF1ZXN0EhsKCXBhZ2Vfc2l6ZRgBIAEoDUIIukgFKgMY6AcSHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMYgAEiXAoXTGlzdEtleVBvbGljaWVzUmVzcG9uc2USKAoIcG9saWNpZXMYASADKAsyFi5jdm1wLnYxLlBvbGljeVN1bW1hcnkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIl0KG1JlcXVpcmVSZWF0dGVzdGF0aW9uUmVxdWVzdBI+Cglwb2xpY3lfaWQYASABKAlCK7pIKHImMiReW2EtejAtOV0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPyQiMAocUmVxdWlyZVJlYXR0ZXN0YXRpb25SZXNwb25zZRIQCghzZXNzaW9ucxgBIAEoDSJmCg1Qb2xpY3lTdW1tYXJ5EhEKCXBvbGljeV9pZBgBIAEoCRIPCgd2ZXJzaW9uGAIgASgEEg4KBmRpZ2VzdBgDIAEoDBIRCglzdm5fZmxvb3IYBCABKA0SDgoGbGV2ZWxzGAUgASgNIpAFCgxTZXRLZXlQb2xpY3kSPgoJdGVuYW50X2lkGAEgASgJQiu6SChyJjIkXlthLXowLTldKFthLXowLTktXXswLDYxfVthLXowLTldKT8kEj4KCXBvbGljeV9pZBgCIAEoCUIrukgociYyJF5bYS16MC05XShbYS16MC05LV17MCw2MX1bYS16MC05XSk/JBIYCgd2ZXJzaW9uGAMgASgEQge6SAQyAigBEh8KC3ByZXZfZGlnZXN0GAQgASgMQgq6SAfYAQF6AmggEi4KCm5vdF9iZWZvcmUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi0KCW5vdF9hZnRlchgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASXgoJY3ZtX25hbWVzGAcgAygJQku6SEiSAUUIARCAAhgBIjxyOjI4XihbYS16MC05XShbYS16MC05LV17MCw2MX1bYS16MC05XSk/fFthLXowLTktXXswLDYyfVwqKSQSMwoJYXBwcmFpc2FsGAggASgLMhguY3ZtcC52MS5BcHByYWlzYWxQb2xpY3lCBrpIA8gBARItCgZsZXZlbHMYCSADKAsyES5jdm1wLnYxLlN2bkxldmVsQgq6SAeSAQQIARBAEhwKCXN2bl9mbG9vchgKIAEoDUIJukgGKgQYQCgBEiQKCWtleV9ydWxlcxgLIAEoCzIRLmN2bXAudjEuS2V5UnVsZXMSIQoHcXVvcnVtcxgMIAEoCzIQLmN2bXAudjEuUXVvcnVtcxIpChVkZXN0cm95X2RlbGF5X3NlY29uZHMYDSABKA1CCrpIByoFGIDnhA8SEAoIcmVhdHRlc3QYDiABKAgiVAoHUXVvcnVtcxIjCgpzZXRfcG9saWN5GAEgASgLMg8uY3ZtcC52MS5RdW9ydW0SJAoLZGVzdHJveV9rZXkYAiABKAsyDy5jdm1wLnYxLlF1b3J1bSJOCgZRdW9ydW0SJgoHc2lnbmVycxgBIAMoDEIVukgSkgEPCAEQEBgBIgd6BRABGIACEhwKCXRocmVzaG9sZBgCIAEoDUIJukgGKgQYECgBIv4CCg9BcHByYWlzYWxQb2xpY3kSFwoPYWxsb3dfc2ltdWxhdGVkGAEgASgIEjoKD2NoYW5uZWxfYmluZGluZxgCIAEoDjIXLmN2bXAudjEuQ2hhbm5lbEJpbmRpbmdCCLpIBYIBAhABEh4KA3NucBgDIAEoCzIRLmN2bXAudjEuU25wUnVsZXMSHgoDdGR4GAQgASgLMhEuY3ZtcC52MS5UZHhSdWxlcxIeCgN0cG0YBSABKAsyES5jdm1wLnYxLlRwbVJ1bGVzEikKCWF6dXJlX3NucBgGIAEoCzIWLmN2bXAudjEuQXp1cmVTbnBSdWxlcxIpCglhenVyZV90ZHgYByABKAsyFi5jdm1wLnYxLkF6dXJlVGR4UnVsZXMSHgoDY2NhGAggASgLMhEuY3ZtcC52MS5DY2FSdWxlcxIgCgRzdnNtGAogASgLMhIuY3ZtcC52MS5TdnNtUnVsZXMSHgoDZWFyGBQgASgLMhEuY3ZtcC52MS5FYXJSdWxlcyKpAQoJU3ZzbVJ1bGVzEisKCGhhcmR3YXJlGAEgASgLMhEuY3ZtcC52MS5TbnBSdWxlc0IGukgDyAEBEk0KCHNlcnZpY2VzGAIgAygJQju6SDiSATUQQBgBIi9yLTIrXlswLTlhLWZdezh9KC1bMC05YS1mXXs0fSl7M30tWzAtOWEtZl17MTJ9JBIgCgRib290GAMgASgLMhIuY3ZtcC52MS5Cb290UnVsZXMiZgoNQXp1cmVTbnBSdWxlcxIrCghoYXJkd2FyZRgBIAEoCzIRLmN2bXAudjEuU25wUnVsZXNCBrpIA8gBARIoCgRib290GAIgASgLMhIuY3ZtcC52MS5Cb290UnVsZXNCBrpIA8gBASJmCg1BenVyZVRkeFJ1bGVzEisKCGhhcmR3YXJlGAEgASgLMhEuY3ZtcC52MS5UZHhSdWxlc0IGukgDyAEBEigKBGJvb3QYAiABKAsyEi5jdm1wLnYxLkJvb3RSdWxlc0IGukgDyAEBIloKFFJlZmVyZW5jZU1lYXN1cmVtZW50EhcKBmRpZ2VzdBgBIAEoDEIHukgEegJoMBIRCglpbWFnZV9zdm4YAiABKA0SFgoEbmFtZRgDIAEoCUIIukgFcgMYgAEirwYKCFNucFJ1bGVzEkAKDG1lYXN1cmVtZW50cxgBIAMoCzIdLmN2bXAudjEuUmVmZXJlbmNlTWVhc3VyZW1lbnRCC7pICJIBBQgBEIAIEhUKBHZtcGwYAiABKA1CB7pIBCoCGAMSJAoIcHJvZHVjdHMYAyADKAlCErpID5IBDBAQGAEiBnIEEAEYIBIlCgpjaGlwX2FsbG93GAQgAygMQhG6SA6SAQsQgCAiBnoEEAgYQBIkCgljaGlwX2RlbnkYBSADKAxCEbpIDpIBCxCAICIGegQQCBhAEhkKEWd1ZXN0X3BvbGljeV9tYXNrGAYgASgEEhoKEmd1ZXN0X3BvbGljeV92YWx1ZRgHIAEoBBIaChJwbGF0Zm9ybV9pbmZvX21hc2sYCCABKAQSGwoTcGxhdGZvcm1faW5mb192YWx1ZRgJIAEoBBIiCgdjc3BfaWRzGAogAygJQhG6SA6SAQsQQCIHcgUQARiAAhIXCg9hbGxvd19yZXBvcnRfdjIYCyABKAgSKAoQbWlncmF0aW9uX2FnZW50cxgMIAMoDEIOukgLkgEIEEAiBHoCaCASJgoOaWRfa2V5X2RpZ2VzdHMYDSADKAxCDrpIC5IBCBBAIgR6AmgwEioKEmF1dGhvcl9rZXlfZGlnZXN0cxgOIAMoDEIOukgLkgEIEEAiBHoCaDASHQoJZmFtaWx5X2lkGA8gASgMQgq6SAfYAQF6AmgQEhwKCGltYWdlX2lkGBAgASgMQgq6SAfYAQF6AmgQEiIKGmFsbG93X3Byb3Zpc2lvbmFsX2Zpcm13YXJlGBEgASgIEikKDXByb2R1Y3RzX2RlbnkYEiADKAlCErpID5IBDBAQGAEiBnIEEAEYIBIcChRhbGxvd19ub19hbGlhc19jaGVjaxgTIAEoCBItCg1ndWVzdF9hYmlfbWluGBQgASgLMhYuY3ZtcC52MS5TbnBBYmlWZXJzaW9uEiEKCWlkX2Jsb2NrcxgVIAMoDEIOukgLkgEIEEAiBHoCaGASEwoLcmVxdWlyZV9jcmwYFiABKAgSGwoTY3JsX2FnZV9zZWNvbmRzX21heBgXIAEoDSJBCg1TbnBBYmlWZXJzaW9uEhcKBW1ham9yGAEgASgNQgi6SAUqAxj/ARIXCgVtaW5vchgCIAEoDUIIukgFKgMY/wEi0AIKCFN2bkxldmVsEhQKAW4YASABKA1CCbpIBioEGEAoARIeCgNzbnAYAiABKAsyES5jdm1wLnYxLlNucExldmVsEhYKBG5hbWUYAyABKAlCCLpIBXIDGIABEh4KA3RkeBgEIAEoCzIRLmN2bXAudjEuVGR4TGV2ZWwSHgoDdHBtGAUgASgLMhEuY3ZtcC52MS5UcG1MZXZlbBIpCglhenVyZV9zbnAYBiABKAsyFi5jdm1wLnYxLkF6dXJlU25wTGV2ZWwSKQoJYXp1cmVfdGR4GAcgASgLMhYuY3ZtcC52MS5BenVyZVRkeExldmVsEh4KA2NjYRgIIAEoCzIRLmN2bXAudjEuQ2NhTGV2ZWwSIAoEc3ZzbRgKIAEoCzISLmN2bXAudjEuU3ZzbUxldmVsEh4KA2VhchgUIAEoCzIRLmN2bXAudjEuRWFyTGV2ZWwiUQoJU3ZzbUxldmVsEiMKCGhhcmR3YXJlGAEgASgLMhEuY3ZtcC52MS5TbnBMZXZlbBIfCgRib290GAIgASgLMhEuY3ZtcC52MS5UcG1MZXZlbCJVCg1BenVyZVNucExldmVsEiMKCGhhcmR3YXJlGAEgASgLMhEuY3ZtcC52MS5TbnBMZXZlbBIfCgRib290GAIgASgLMhEuY3ZtcC52MS5UcG1MZXZlbCJVCg1BenVyZVRkeExldmVsEiMKCGhhcmR3YXJlGAEgASgLMhEuY3ZtcC52MS5UZHhMZXZlbBIfCgRib290GAIgASgLMhEuY3ZtcC52MS5UcG1MZXZlbCK5AQoIU25wTGV2ZWwSMQoHdGNiX21pbhgBIAMoCzIWLmN2bXAudjEuU25wUHJvZHVjdFRjYkIIukgFkgECEBASFQoNZ3Vlc3Rfc3ZuX21pbhgCIAEoDRIVCg1pbWFnZV9zdm5fbWluGAMgASgNEhkKEW1pdGlnYXRpb25fdmVjdG9yGAQgASgEEjEKDGZpcm13YXJlX21pbhgFIAEoCzIbLmN2bXAudjEuU25wRmlybXdhcmVWZXJzaW9uIl8KElNucEZpcm13YXJlVmVyc2lvbhIXCgVtYWpvchgBIAEoDUIIukgFKgMY/wESFwoFbWlub3IYAiABKA1CCLpIBSoDGP8BEhcKBWJ1aWxkGAMgASgNQgi6SAUqAxj/ASKWAQoNU25wUHJvZHVjdFRjYhIaCgdwcm9kdWN0GAEgASgJQgm6SAZyBBABGCASJAoDdGNiGAIgASgLMg8uY3ZtcC52MS5TbnBUY2JCBrpIA8gBARIiCgljb21taXR0ZWQYAyABKAsyDy5jdm1wLnYxLlNucFRjYhIfCgZsYXVuY2gYBCABKAsyDy5jdm1wLnYxLlNucFRjYiK7AQoIS2V5UnVsZXMSOgoIcHVycG9zZXMYASADKA4yEy5jdm1wLnYxLktleVB1cnBvc2VCE7pIEJIBDRAIGAEiB4IBBBABIAASGwoIa2V5c19tYXgYAiABKA1CCbpIBioEGMCEPRIaChJ0ZW5hbnRfb25seV9yYWlzZXMYAyABKAgSIQoNbGVhc2Vfc2Vjb25kcxgEIAEoDUIKukgHKgUYgJqeARIXCg9zaW5nbGVfaW5zdGFuY2UYBSABKAgi9QEKDlBvbGljeVJlc3BvbnNlEhEKCXBvbGljeV9pZBgBIAEoCRIPCgd2ZXJzaW9uGAIgASgEEg4KBmRpZ2VzdBgDIAEoDBIQCghhY2NlcHRlZBgEIAEoCBIRCglzdm5fZmxvb3IYBSABKA0SEwoLa2V5c19yYWlzZWQYBiABKA0SEAoId2FybmluZ3MYByADKAkSKAoEdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKY2hlY2twb2ludBgJIAEoDBIlCgZsb2dnZWQYCiABKAsyFS5jdm1wLnYxLkxvZ2dlZFJlY29yZCpPCg5DaGFubmVsQmluZGluZxIfChtDSEFOTkVMX0JJTkRJTkdfVU5TUEVDSUZJRUQQABIcChhDSEFOTkVMX0JJTkRJTkdfUkVRVUlSRUQQATLkAgoNUG9saWN5U2VydmljZRJLCgxTZXRLZXlQb2xpY3kSHC5jdm1wLnYxLlNldEtleVBvbGljeVJlcXVlc3QaHS5jdm1wLnYxLlNldEtleVBvbGljeVJlc3BvbnNlEksKDEdldEtleVBvbGljeRIcLmN2bXAudjEuR2V0S2V5UG9saWN5UmVxdWVzdBodLmN2bXAudjEuR2V0S2V5UG9saWN5UmVzcG9uc2USVAoPTGlzdEtleVBvbGljaWVzEh8uY3ZtcC52MS5MaXN0S2V5UG9saWNpZXNSZXF1ZXN0GiAuY3ZtcC52MS5MaXN0S2V5UG9saWNpZXNSZXNwb25zZRJjChRSZXF1aXJlUmVhdHRlc3RhdGlvbhIkLmN2bXAudjEuUmVxdWlyZVJlYXR0ZXN0YXRpb25SZXF1ZXN0GiUuY3ZtcC52MS5SZXF1aXJlUmVhdHRlc3RhdGlvblJlc3BvbnNlYgZwcm90bzM", [file_buf_validate_validate, file_cvmp_v1_audit, file_cvmp_v1_cca_rules, file_cvmp_v1_ear_rules, file_cvmp_v1_evidence, file_cvmp_v1_key, file_cvmp_v1_tdx_rules, file_cvmp_v1_tpm_rules, file_google_protobuf_timestamp]);
+  fileDesc("ChRjdm1wL3YxL3BvbGljeS5wcm90bxIHY3ZtcC52MSJKChNTZXRLZXlQb2xpY3lSZXF1ZXN0EiIKDXNpZ25lZF9wb2xpY3kYASABKAxCC7pICHoGEAEYgIAQEg8KB2RyeV9ydW4YAiABKAgiYQoUU2V0S2V5UG9saWN5UmVzcG9uc2USFwoPc2lnbmVkX3Jlc3BvbnNlGAEgASgMEjAKD3BvbGljeV9yZXNwb25zZRgCIAEoCzIXLmN2bXAudjEuUG9saWN5UmVzcG9uc2UiZgoTR2V0S2V5UG9saWN5UmVxdWVzdBI+Cglwb2xpY3lfaWQYASABKAlCK7pIKHImMiReW2EtejAtOV0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPyQSDwoHdmVyc2lvbhgCIAEoBCJkChRHZXRLZXlQb2xpY3lSZXNwb25zZRIVCg1zaWduZWRfcG9saWN5GAEgASgMEiUKBnBvbGljeRgCIAEoCzIVLmN2bXAudjEuU2V0S2V5UG9saWN5Eg4KBmRpZ2VzdBgDIAEoDCJTChZMaXN0S2V5UG9saWNpZXNSZXF1ZXN0EhsKCXBhZ2Vfc2l6ZRgBIAEoDUIIukgFKgMY6AcSHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMYgAEiXAoXTGlzdEtleVBvbGljaWVzUmVzcG9uc2USKAoIcG9saWNpZXMYASADKAsyFi5jdm1wLnYxLlBvbGljeVN1bW1hcnkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIl0KG1JlcXVpcmVSZWF0dGVzdGF0aW9uUmVxdWVzdBI+Cglwb2xpY3lfaWQYASABKAlCK7pIKHImMiReW2EtejAtOV0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPyQiMAocUmVxdWlyZVJlYXR0ZXN0YXRpb25SZXNwb25zZRIQCghzZXNzaW9ucxgBIAEoDSJmCg1Qb2xpY3lTdW1tYXJ5EhEKCXBvbGljeV9pZBgBIAEoCRIPCgd2ZXJzaW9uGAIgASgEEg4KBmRpZ2VzdBgDIAEoDBIRCglzdm5fZmxvb3IYBCABKA0SDgoGbGV2ZWxzGAUgASgNIpAFCgxTZXRLZXlQb2xpY3kSPgoJdGVuYW50X2lkGAEgASgJQiu6SChyJjIkXlthLXowLTldKFthLXowLTktXXswLDYxfVthLXowLTldKT8kEj4KCXBvbGljeV9pZBgCIAEoCUIrukgociYyJF5bYS16MC05XShbYS16MC05LV17MCw2MX1bYS16MC05XSk/JBIYCgd2ZXJzaW9uGAMgASgEQge6SAQyAigBEh8KC3ByZXZfZGlnZXN0GAQgASgMQgq6SAfYAQF6AmggEi4KCm5vdF9iZWZvcmUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi0KCW5vdF9hZnRlchgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASXgoJY3ZtX25hbWVzGAcgAygJQku6SEiSAUUIARCAAhgBIjxyOjI4XihbYS16MC05XShbYS16MC05LV17MCw2MX1bYS16MC05XSk/fFthLXowLTktXXswLDYyfVwqKSQSMwoJYXBwcmFpc2FsGAggASgLMhguY3ZtcC52MS5BcHByYWlzYWxQb2xpY3lCBrpIA8gBARItCgZsZXZlbHMYCSADKAsyES5jdm1wLnYxLlN2bkxldmVsQgq6SAeSAQQIARBAEhwKCXN2bl9mbG9vchgKIAEoDUIJukgGKgQYQCgBEiQKCWtleV9ydWxlcxgLIAEoCzIRLmN2bXAudjEuS2V5UnVsZXMSIQoHcXVvcnVtcxgMIAEoCzIQLmN2bXAudjEuUXVvcnVtcxIpChVkZXN0cm95X2RlbGF5X3NlY29uZHMYDSABKA1CCrpIByoFGIDnhA8SEAoIcmVhdHRlc3QYDiABKAgiVAoHUXVvcnVtcxIjCgpzZXRfcG9saWN5GAEgASgLMg8uY3ZtcC52MS5RdW9ydW0SJAoLZGVzdHJveV9rZXkYAiABKAsyDy5jdm1wLnYxLlF1b3J1bSJOCgZRdW9ydW0SJgoHc2lnbmVycxgBIAMoDEIVukgSkgEPCAEQEBgBIgd6BRABGIACEhwKCXRocmVzaG9sZBgCIAEoDUIJukgGKgQYECgBIv4CCg9BcHByYWlzYWxQb2xpY3kSFwoPYWxsb3dfc2ltdWxhdGVkGAEgASgIEjoKD2NoYW5uZWxfYmluZGluZxgCIAEoDjIXLmN2bXAudjEuQ2hhbm5lbEJpbmRpbmdCCLpIBYIBAhABEh4KA3NucBgDIAEoCzIRLmN2bXAudjEuU25wUnVsZXMSHgoDdGR4GAQgASgLMhEuY3ZtcC52MS5UZHhSdWxlcxIeCgN0cG0YBSABKAsyES5jdm1wLnYxLlRwbVJ1bGVzEikKCWF6dXJlX3NucBgGIAEoCzIWLmN2bXAudjEuQXp1cmVTbnBSdWxlcxIpCglhenVyZV90ZHgYByABKAsyFi5jdm1wLnYxLkF6dXJlVGR4UnVsZXMSHgoDY2NhGAggASgLMhEuY3ZtcC52MS5DY2FSdWxlcxIgCgRzdnNtGAogASgLMhIuY3ZtcC52MS5TdnNtUnVsZXMSHgoDZWFyGBQgASgLMhEuY3ZtcC52MS5FYXJSdWxlcyKpAQoJU3ZzbVJ1bGVzEisKCGhhcmR3YXJlGAEgASgLMhEuY3ZtcC52MS5TbnBSdWxlc0IGukgDyAEBEk0KCHNlcnZpY2VzGAIgAygJQju6SDiSATUQQBgBIi9yLTIrXlswLTlhLWZdezh9KC1bMC05YS1mXXs0fSl7M30tWzAtOWEtZl17MTJ9JBIgCgRib290GAMgASgLMhIuY3ZtcC52MS5Cb290UnVsZXMiZgoNQXp1cmVTbnBSdWxlcxIrCghoYXJkd2FyZRgBIAEoCzIRLmN2bXAudjEuU25wUnVsZXNCBrpIA8gBARIoCgRib290GAIgASgLMhIuY3ZtcC52MS5Cb290UnVsZXNCBrpIA8gBASJmCg1BenVyZVRkeFJ1bGVzEisKCGhhcmR3YXJlGAEgASgLMhEuY3ZtcC52MS5UZHhSdWxlc0IGukgDyAEBEigKBGJvb3QYAiABKAsyEi5jdm1wLnYxLkJvb3RSdWxlc0IGukgDyAEBIloKFFJlZmVyZW5jZU1lYXN1cmVtZW50EhcKBmRpZ2VzdBgBIAEoDEIHukgEegJoMBIRCglpbWFnZV9zdm4YAiABKA0SFgoEbmFtZRgDIAEoCUIIukgFcgMYgAEirwYKCFNucFJ1bGVzEkAKDG1lYXN1cmVtZW50cxgBIAMoCzIdLmN2bXAudjEuUmVmZXJlbmNlTWVhc3VyZW1lbnRCC7pICJIBBQgBEIAIEhUKBHZtcGwYAiABKA1CB7pIBCoCGAMSJAoIcHJvZHVjdHMYAyADKAlCErpID5IBDBAQGAEiBnIEEAEYIBIlCgpjaGlwX2FsbG93GAQgAygMQhG6SA6SAQsQgCAiBnoEEAgYQBIkCgljaGlwX2RlbnkYBSADKAxCEbpIDpIBCxCAICIGegQQCBhAEhkKEWd1ZXN0X3BvbGljeV9tYXNrGAYgASgEEhoKEmd1ZXN0X3BvbGljeV92YWx1ZRgHIAEoBBIaChJwbGF0Zm9ybV9pbmZvX21hc2sYCCABKAQSGwoTcGxhdGZvcm1faW5mb192YWx1ZRgJIAEoBBIiCgdjc3BfaWRzGAogAygJQhG6SA6SAQsQQCIHcgUQARiAAhIXCg9hbGxvd19yZXBvcnRfdjIYCyABKAgSKAoQbWlncmF0aW9uX2FnZW50cxgMIAMoDEIOukgLkgEIEEAiBHoCaCASJgoOaWRfa2V5X2RpZ2VzdHMYDSADKAxCDrpIC5IBCBBAIgR6AmgwEioKEmF1dGhvcl9rZXlfZGlnZXN0cxgOIAMoDEIOukgLkgEIEEAiBHoCaDASHQoJZmFtaWx5X2lkGA8gASgMQgq6SAfYAQF6AmgQEhwKCGltYWdlX2lkGBAgASgMQgq6SAfYAQF6AmgQEiIKGmFsbG93X3Byb3Zpc2lvbmFsX2Zpcm13YXJlGBEgASgIEikKDXByb2R1Y3RzX2RlbnkYEiADKAlCErpID5IBDBAQGAEiBnIEEAEYIBIcChRhbGxvd19ub19hbGlhc19jaGVjaxgTIAEoCBItCg1ndWVzdF9hYmlfbWluGBQgASgLMhYuY3ZtcC52MS5TbnBBYmlWZXJzaW9uEiEKCWlkX2Jsb2NrcxgVIAMoDEIOukgLkgEIEEAiBHoCaGASEwoLcmVxdWlyZV9jcmwYFiABKAgSGwoTY3JsX2FnZV9zZWNvbmRzX21heBgXIAEoDSJBCg1TbnBBYmlWZXJzaW9uEhcKBW1ham9yGAEgASgNQgi6SAUqAxj/ARIXCgVtaW5vchgCIAEoDUIIukgFKgMY/wEi0AIKCFN2bkxldmVsEhQKAW4YASABKA1CCbpIBioEGEAoARIeCgNzbnAYAiABKAsyES5jdm1wLnYxLlNucExldmVsEhYKBG5hbWUYAyABKAlCCLpIBXIDGIABEh4KA3RkeBgEIAEoCzIRLmN2bXAudjEuVGR4TGV2ZWwSHgoDdHBtGAUgASgLMhEuY3ZtcC52MS5UcG1MZXZlbBIpCglhenVyZV9zbnAYBiABKAsyFi5jdm1wLnYxLkF6dXJlU25wTGV2ZWwSKQoJYXp1cmVfdGR4GAcgASgLMhYuY3ZtcC52MS5BenVyZVRkeExldmVsEh4KA2NjYRgIIAEoCzIRLmN2bXAudjEuQ2NhTGV2ZWwSIAoEc3ZzbRgKIAEoCzISLmN2bXAudjEuU3ZzbUxldmVsEh4KA2VhchgUIAEoCzIRLmN2bXAudjEuRWFyTGV2ZWwiUQoJU3ZzbUxldmVsEiMKCGhhcmR3YXJlGAEgASgLMhEuY3ZtcC52MS5TbnBMZXZlbBIfCgRib290GAIgASgLMhEuY3ZtcC52MS5UcG1MZXZlbCJVCg1BenVyZVNucExldmVsEiMKCGhhcmR3YXJlGAEgASgLMhEuY3ZtcC52MS5TbnBMZXZlbBIfCgRib290GAIgASgLMhEuY3ZtcC52MS5UcG1MZXZlbCJVCg1BenVyZVRkeExldmVsEiMKCGhhcmR3YXJlGAEgASgLMhEuY3ZtcC52MS5UZHhMZXZlbBIfCgRib290GAIgASgLMhEuY3ZtcC52MS5UcG1MZXZlbCK5AQoIU25wTGV2ZWwSMQoHdGNiX21pbhgBIAMoCzIWLmN2bXAudjEuU25wUHJvZHVjdFRjYkIIukgFkgECEBASFQoNZ3Vlc3Rfc3ZuX21pbhgCIAEoDRIVCg1pbWFnZV9zdm5fbWluGAMgASgNEhkKEW1pdGlnYXRpb25fdmVjdG9yGAQgASgEEjEKDGZpcm13YXJlX21pbhgFIAEoCzIbLmN2bXAudjEuU25wRmlybXdhcmVWZXJzaW9uIl8KElNucEZpcm13YXJlVmVyc2lvbhIXCgVtYWpvchgBIAEoDUIIukgFKgMY/wESFwoFbWlub3IYAiABKA1CCLpIBSoDGP8BEhcKBWJ1aWxkGAMgASgNQgi6SAUqAxj/ASKWAQoNU25wUHJvZHVjdFRjYhIaCgdwcm9kdWN0GAEgASgJQgm6SAZyBBABGCASJAoDdGNiGAIgASgLMg8uY3ZtcC52MS5TbnBUY2JCBrpIA8gBARIiCgljb21taXR0ZWQYAyABKAsyDy5jdm1wLnYxLlNucFRjYhIfCgZsYXVuY2gYBCABKAsyDy5jdm1wLnYxLlNucFRjYiK7AQoIS2V5UnVsZXMSOgoIcHVycG9zZXMYASADKA4yEy5jdm1wLnYxLktleVB1cnBvc2VCE7pIEJIBDRAIGAEiB4IBBBABIAASGwoIa2V5c19tYXgYAiABKA1CCbpIBioEGMCEPRIaChJ0ZW5hbnRfb25seV9yYWlzZXMYAyABKAgSIQoNbGVhc2Vfc2Vjb25kcxgEIAEoDUIKukgHKgUYgJqeARIXCg9zaW5nbGVfaW5zdGFuY2UYBSABKAginAIKDlBvbGljeVJlc3BvbnNlEhEKCXBvbGljeV9pZBgBIAEoCRIPCgd2ZXJzaW9uGAIgASgEEg4KBmRpZ2VzdBgDIAEoDBIQCghhY2NlcHRlZBgEIAEoCBIRCglzdm5fZmxvb3IYBSABKA0SEwoLa2V5c19yYWlzZWQYBiABKA0SEAoId2FybmluZ3MYByADKAkSKAoEdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKY2hlY2twb2ludBgJIAEoDBIlCgZsb2dnZWQYCiABKAsyFS5jdm1wLnYxLkxvZ2dlZFJlY29yZBIlCgZpbXBhY3QYCyABKAsyFS5jdm1wLnYxLlBvbGljeUltcGFjdCLsAQoMUG9saWN5SW1wYWN0EiQKBmFnZW50cxgBIAMoCzIULmN2bXAudjEuQWdlbnRJbXBhY3QSFQoNYWdlbnRzX3Rlc3RlZBgCIAEoDRIVCg1hZ2VudHNfbG9zaW5nGAMgASgNEhYKDmFnZW50c19nYWluaW5nGAQgASgNEiAKBGtleXMYBSADKAsyEi5jdm1wLnYxLktleUltcGFjdBITCgtrZXlzX3Rlc3RlZBgGIAEoDRITCgtrZXlzX2xvc2luZxgHIAEoDRITCgtrZXlzX3JhaXNlZBgIIAEoDRIPCgdwYXJ0aWFsGAkgASgIIrEBCgtBZ2VudEltcGFjdBIQCghjdm1fbmFtZRgBIAEoCRIXCg9ldmlkZW5jZV9kaWdlc3QYAiABKAwSDgoGY2hhbmdlGAMgASgJEhQKDGxldmVsX2JlZm9yZRgEIAEoDRITCgtsZXZlbF9hZnRlchgFIAEoDRIrCg1mYWlsZWRfY2hlY2tzGAYgAygLMhQuY3ZtcC52MS5GYWlsZWRDaGVjaxIPCgdrZXlfaWRzGAcgAygMImgKCUtleUltcGFjdBIOCgZrZXlfaWQYASABKAwSEAoIY3ZtX25hbWUYAiABKAkSDgoGY2hhbmdlGAMgASgJEhQKDGZsb29yX2JlZm9yZRgEIAEoDRITCgtmbG9vcl9hZnRlchgFIAEoDSpPCg5DaGFubmVsQmluZGluZxIfChtDSEFOTkVMX0JJTkRJTkdfVU5TUEVDSUZJRUQQABIcChhDSEFOTkVMX0JJTkRJTkdfUkVRVUlSRUQQATLkAgoNUG9saWN5U2VydmljZRJLCgxTZXRLZXlQb2xpY3kSHC5jdm1wLnYxLlNldEtleVBvbGljeVJlcXVlc3QaHS5jdm1wLnYxLlNldEtleVBvbGljeVJlc3BvbnNlEksKDEdldEtleVBvbGljeRIcLmN2bXAudjEuR2V0S2V5UG9saWN5UmVxdWVzdBodLmN2bXAudjEuR2V0S2V5UG9saWN5UmVzcG9uc2USVAoPTGlzdEtleVBvbGljaWVzEh8uY3ZtcC52MS5MaXN0S2V5UG9saWNpZXNSZXF1ZXN0GiAuY3ZtcC52MS5MaXN0S2V5UG9saWNpZXNSZXNwb25zZRJjChRSZXF1aXJlUmVhdHRlc3RhdGlvbhIkLmN2bXAudjEuUmVxdWlyZVJlYXR0ZXN0YXRpb25SZXF1ZXN0GiUuY3ZtcC52MS5SZXF1aXJlUmVhdHRlc3RhdGlvblJlc3BvbnNlYgZwcm90bzM", [file_buf_validate_validate, file_cvmp_v1_audit, file_cvmp_v1_cca_rules, file_cvmp_v1_ear_rules, file_cvmp_v1_evidence, file_cvmp_v1_key, file_cvmp_v1_tdx_rules, file_cvmp_v1_tpm_rules, file_google_protobuf_timestamp]);
 
 /**
  * Carries a signed policy.
@@ -1307,6 +1307,13 @@ export type PolicyResponse = Message<"cvmp.v1.PolicyResponse"> & {
    * @generated from field: cvmp.v1.LoggedRecord logged = 10;
    */
   logged?: LoggedRecord | undefined;
+
+  /**
+   * After a dry run: who would gain and who would lose.
+   *
+   * @generated from field: cvmp.v1.PolicyImpact impact = 11;
+   */
+  impact?: PolicyImpact | undefined;
 };
 
 /**
@@ -1315,6 +1322,195 @@ export type PolicyResponse = Message<"cvmp.v1.PolicyResponse"> & {
  */
 export const PolicyResponseSchema: GenMessage<PolicyResponse> = /*@__PURE__*/
   messageDesc(file_cvmp_v1_policy, 27);
+
+/**
+ * Who would gain and who would lose by a version, so far as this server knows them.
+ *
+ * @generated from message cvmp.v1.PolicyImpact
+ */
+export type PolicyImpact = Message<"cvmp.v1.PolicyImpact"> & {
+  /**
+   * Open sessions for which something changes, those that lose first; at most 256.
+   *
+   * @generated from field: repeated cvmp.v1.AgentImpact agents = 1;
+   */
+  agents: AgentImpact[];
+
+  /**
+   * Open sessions that were looked at.
+   *
+   * @generated from field: uint32 agents_tested = 2;
+   */
+  agentsTested: number;
+
+  /**
+   * Of them, those that lose access.
+   *
+   * @generated from field: uint32 agents_losing = 3;
+   */
+  agentsLosing: number;
+
+  /**
+   * Of them, those that gain access.
+   *
+   * @generated from field: uint32 agents_gaining = 4;
+   */
+  agentsGaining: number;
+
+  /**
+   * Keys for which something changes, those that are lost first; at most 256.
+   *
+   * @generated from field: repeated cvmp.v1.KeyImpact keys = 5;
+   */
+  keys: KeyImpact[];
+
+  /**
+   * Keys that were looked at.
+   *
+   * @generated from field: uint32 keys_tested = 6;
+   */
+  keysTested: number;
+
+  /**
+   * Of them, those that the CVM which allocated them could have no more.
+   *
+   * @generated from field: uint32 keys_losing = 7;
+   */
+  keysLosing: number;
+
+  /**
+   * Of them, those whose floor rises.
+   *
+   * @generated from field: uint32 keys_raised = 8;
+   */
+  keysRaised: number;
+
+  /**
+   * There are more sessions or keys than were looked at.
+   *
+   * @generated from field: bool partial = 9;
+   */
+  partial: boolean;
+};
+
+/**
+ * Describes the message cvmp.v1.PolicyImpact.
+ * Use `create(PolicyImpactSchema)` to create a new message.
+ */
+export const PolicyImpactSchema: GenMessage<PolicyImpact> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_policy, 28);
+
+/**
+ * What a version would change for an open session, by the evidence that it gave.
+ *
+ * @generated from message cvmp.v1.AgentImpact
+ */
+export type AgentImpact = Message<"cvmp.v1.AgentImpact"> & {
+  /**
+   * Name of the CVM.
+   *
+   * @generated from field: string cvm_name = 1;
+   */
+  cvmName: string;
+
+  /**
+   * SHA-256 of the evidence.
+   *
+   * @generated from field: bytes evidence_digest = 2;
+   */
+  evidenceDigest: Uint8Array;
+
+  /**
+   * "loses", "gains", "lower level", "higher level".
+   *
+   * @generated from field: string change = 3;
+   */
+  change: string;
+
+  /**
+   * Level that it proves now; 0: none.
+   *
+   * @generated from field: uint32 level_before = 4;
+   */
+  levelBefore: number;
+
+  /**
+   * Level that it would prove.
+   *
+   * @generated from field: uint32 level_after = 5;
+   */
+  levelAfter: number;
+
+  /**
+   * What would stand against it; where it gains, what stands against it now.
+   *
+   * @generated from field: repeated cvmp.v1.FailedCheck failed_checks = 6;
+   */
+  failedChecks: FailedCheck[];
+
+  /**
+   * Keys that it asked for.
+   *
+   * @generated from field: repeated bytes key_ids = 7;
+   */
+  keyIds: Uint8Array[];
+};
+
+/**
+ * Describes the message cvmp.v1.AgentImpact.
+ * Use `create(AgentImpactSchema)` to create a new message.
+ */
+export const AgentImpactSchema: GenMessage<AgentImpact> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_policy, 29);
+
+/**
+ * What a version would change for a key.
+ *
+ * @generated from message cvmp.v1.KeyImpact
+ */
+export type KeyImpact = Message<"cvmp.v1.KeyImpact"> & {
+  /**
+   * KeyID.
+   *
+   * @generated from field: bytes key_id = 1;
+   */
+  keyId: Uint8Array;
+
+  /**
+   * Name of the CVM that allocated it.
+   *
+   * @generated from field: string cvm_name = 2;
+   */
+  cvmName: string;
+
+  /**
+   * "loses", "gains", "floor raised".
+   *
+   * @generated from field: string change = 3;
+   */
+  change: string;
+
+  /**
+   * Floor now.
+   *
+   * @generated from field: uint32 floor_before = 4;
+   */
+  floorBefore: number;
+
+  /**
+   * Floor then.
+   *
+   * @generated from field: uint32 floor_after = 5;
+   */
+  floorAfter: number;
+};
+
+/**
+ * Describes the message cvmp.v1.KeyImpact.
+ * Use `create(KeyImpactSchema)` to create a new message.
+ */
+export const KeyImpactSchema: GenMessage<KeyImpact> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_policy, 30);
 
 /**
  * How a session is bound to its TLS connection (protocol.md s.6.2).

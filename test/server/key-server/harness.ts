@@ -111,7 +111,7 @@ export async function startKeyServer(
   const t = await startTestHost(
     () => [
       keyService(parts),
-      policyService(state.policies, state.identity, state.log),
+      policyService({ ...state, now }),
       keyAdminService({ ...state, now: () => place.now }),
       auditService(state.log, state.guard),
       tenantService(state.tenants, tenantFacts(state)),
