@@ -3,6 +3,7 @@ import { type HostSettings, readHostSettings } from '#server/host/config/setting
 import { type EndorsementSettings, readEndorsementSettings } from './endorsements/settings.js';
 import { type MasterKeySettings, readMasterKeySettings } from './sealing/settings.js';
 import type { SessionLimits } from './session/stream.js';
+import { type QuotaSettings, readQuotas } from './tenants/quotas.js';
 
 /** What the Key Server's configuration file says. Paths are absolute. */
 export interface KeyServerSettings {
@@ -30,6 +31,7 @@ export interface KeyServerSettings {
   };
   readonly endorsements: EndorsementSettings;
   readonly session: SessionLimits;
+  readonly quotas: QuotaSettings;
 }
 
 /** @throws CvmpError CONFIG naming the entry */
@@ -86,6 +88,7 @@ export function readKeyServerSettings(config: ConfigReader): KeyServerSettings {
     })),
     endorsements: config.section('endorsements', readEndorsementSettings),
     session: config.section('session', readSessionLimits),
+    quotas: config.section('quotas', readQuotas),
   };
 }
 

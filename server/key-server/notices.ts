@@ -63,6 +63,11 @@ export class NoticeBoard {
     };
   }
 
+  /** Live sessions of a tenant. */
+  count(tenantId: string): number {
+    return this.#sessions.get(tenantId)?.size ?? 0;
+  }
+
   /** Live sessions of all tenants. */
   get size(): number {
     let all = 0;

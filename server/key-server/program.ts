@@ -177,14 +177,15 @@ async function serve(
 }
 
 async function openStore(
-  { store }: KeyServerSettings,
+  { store, quotas }: KeyServerSettings,
   masterKey: MasterKey,
   more: Pick<StateOptions, 'now' | 'observer' | 'alarm'>,
 ): Promise<KeyServerState> {
   const { folder, headFile, vaultFolder } = store;
   const { randomBytes } = crypto;
   try {
-    return await openState(folder, { headFile, vaultFolder, masterKey, randomBytes, ...more });
+    const places = { headFile, vaultFolder };
+    return await openState(folder, { ...places, masterKey, randomBytes, quotas, ...more });
   } catch (error) {
     masterKey.close();
     throw error;

@@ -92,6 +92,7 @@ export function servicesOf(
     keys,
     guard: state.guard,
     notices,
+    quotas: state.quotas,
     get limits() {
       return live().limits;
     },

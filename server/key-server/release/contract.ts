@@ -14,6 +14,7 @@ import type { LogReading } from '../log/reading.js';
 import type { RollbackGuard } from '../log/rollback.js';
 import type { NoticeBoard } from '../notices.js';
 import type { Receipt } from '../store/journal.js';
+import type { Quotas } from '../tenants/quotas.js';
 import type { TenantPolicies } from './tenant-policies.js';
 
 /**
@@ -26,6 +27,7 @@ export interface KeyServerState {
   readonly identity: EcPrivateKey;
   readonly tenants: TenantRegistry;
   readonly policies: Policies;
+  readonly quotas: Quotas;
   readonly keys: Keys;
   readonly keyAdmin: KeyAdmin;
   readonly audit: AuditLog;
@@ -99,6 +101,8 @@ export interface Policies {
   get(tenantId: string, policyId: string, version: number): Promise<StoredPolicy>;
   /** Current versions, in the order of their ids. */
   list(tenantId: string, page: PageRequest): Promise<Page<StoredPolicy>>;
+  /** How many there are, and the bytes of all their signed versions. */
+  usage(tenantId: string): Promise<{ readonly count: number; readonly storedBytes: number }>;
   /** The current policy that covers this CVM (longest match); undefined: none. Validity not judged. */
   covering(tenantId: string, cvmName: string): Promise<StoredPolicy | undefined>;
 }
@@ -264,6 +268,8 @@ export interface Keys {
   get(tenantId: string, keyId: Uint8Array): Promise<KeyInfo>;
   /** In the order of their ids. */
   list(tenantId: string, page: PageRequest): Promise<Page<KeyInfo>>;
+  /** Keys that are not destroyed. */
+  count(tenantId: string): Promise<number>;
 }
 
 export type AuditOperation =

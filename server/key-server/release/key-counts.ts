@@ -55,3 +55,13 @@ export function raisedTo(
   next[svnFloor - 1]! += raised;
   return { counts: next, raised };
 }
+
+/** Keys of a tenant that are not destroyed, of the counts that are in memory. */
+export function countedKeys(
+  counts: { peek(key: string): { readonly value: KeyCounts } | undefined },
+  tenantId: string,
+  { current }: { readonly current: ReadonlyMap<string, unknown> },
+): number {
+  const held = [...current.keys()].map((policyId) => counts.peek(countsKey(tenantId, policyId)));
+  return held.reduce((sum, one) => sum + (one === undefined ? 0 : total(one.value)), 0);
+}

@@ -5,6 +5,7 @@ import { decodePageToken, type Page, type PageRequest, pageOf } from '#server/ho
 import type { Keyring } from '../store/keyring.js';
 import type { Store } from '../store/store.js';
 import type { KeyInfo, StoredPolicy } from './contract.js';
+import { countedKeys, countsKey, type KeyCounts } from './key-counts.js';
 import type { PolicyStore } from './policies.js';
 import type { SealedRecords } from './records.js';
 
@@ -17,11 +18,12 @@ export function keyPlace(tenantId: string, keyId: Uint8Array): string {
   return `${keyPrefix(tenantId)}${hex(keyId)}`;
 }
 
-interface DirectoryTools {
+export interface DirectoryTools {
   readonly store: Store;
   readonly keyring: Keyring;
   readonly policies: PolicyStore;
   readonly records: SealedRecords<KeyRecord>;
+  readonly counts: SealedRecords<KeyCounts>;
 }
 
 /** What a tenant may see of its keys. Read from the store: what is shown is durable. */
@@ -62,6 +64,16 @@ export class KeyDirectory {
       infoOf(this.#records.open(key, stored, records), current),
     );
     return pageOf(items, pageSize, ({ keyId }) => hex(keyId));
+  }
+
+  /** Keys that are not destroyed. Afterwards the counts of all policies are in memory. */
+  async count(tenantId: string): Promise<number> {
+    const { policies, keyring, counts } = this.#tools;
+    const own = await policies.of(tenantId);
+    if (own.current.size === 0) return 0;
+    const { records } = await keyring.of(tenantId);
+    for (const id of own.current.keys()) await counts.read(countsKey(tenantId, id), records);
+    return countedKeys(counts, tenantId, own);
   }
 }
 

@@ -5,16 +5,14 @@ import { type KeyRecord, newKeyRecord } from '#core/keying/key-record.js';
 import * as rules from '#core/keying/rules.js';
 import type { Page, PageRequest } from '#server/host/paging.js';
 import type { Journal } from '../store/journal.js';
-import type { Keyring } from '../store/keyring.js';
 import type { LatePut } from '../store/seal.js';
-import type { Store } from '../store/store.js';
 import type { TenantKeys } from '../store/tenant-keys.js';
 import { marksOfDropped } from '../store/vault/erasing.js';
+import { demandRoom, type Quotas } from '../tenants/quotas.js';
 import type * as contract from './contract.js';
 import { type Decision, deciding } from './deciding.js';
-import { countsKey, type KeyCounts, noKeys, total, withKey, withRaise } from './key-counts.js';
-import { hex, KeyDirectory, keyPlace } from './key-directory.js';
-import type { PolicyStore } from './policies.js';
+import * as counting from './key-counts.js';
+import { type DirectoryTools, hex, KeyDirectory, keyPlace } from './key-directory.js';
 import { type Held, type SealedRecords, unchanged } from './records.js';
 import { type Outcome, type Requests, requestDigest } from './requests.js';
 import { derive, reveal } from './reveal.js';
@@ -25,18 +23,16 @@ const keyIdLength = 16;
 /** `released` is exact to the minute: an agent in a loop does not rewrite its record each time. */
 const releasedEvery = 60_000;
 
-export interface KeyTools {
-  readonly store: Store;
+export interface KeyTools extends DirectoryTools {
   readonly journal: Journal<contract.AuditEvent>;
-  readonly keyring: Keyring;
-  readonly policies: PolicyStore;
   readonly requests: Requests;
-  readonly records: SealedRecords<KeyRecord>;
-  readonly counts: SealedRecords<KeyCounts>;
   readonly now: () => number;
   readonly randomBytes: (length: number) => Uint8Array;
   /** Destroys the erase keys that durable marks name. */
   readonly erase: () => Promise<void>;
+  readonly quotas: Quotas;
+  /** Throws where an operator has suspended the tenant. */
+  readonly demandServed: (tenantId: string) => void;
 }
 
 /** A request as it came. */
@@ -65,7 +61,7 @@ interface Loaded {
 /** A request with all that it is decided on. */
 interface Matter extends Scene, Pick<Loaded, 'outcome' | 'held'> {
   readonly asked: Asked;
-  readonly counts: Held<KeyCounts>;
+  readonly counts: Held<counting.KeyCounts>;
 }
 
 /** Decides over keys; Security Keys are derived once the decision is durable, and never kept. */
@@ -157,6 +153,10 @@ export class KeyRelease implements contract.Keys {
     return this.#directory.list(tenantId, page);
   }
 
+  count(tenantId: string): Promise<number> {
+    return this.#directory.count(tenantId);
+  }
+
   #decide<T>(asked: Asked, act: (matter: Matter) => Decision<T>): Promise<T> {
     const { operation, grant, requestId, keyId, svn } = asked;
     const { journal, policies, counts, now } = this.#tools;
@@ -188,11 +188,12 @@ export class KeyRelease implements contract.Keys {
       {
         load: () => this.#load(asked),
         decide: (loaded, record) => {
+          this.#tools.demandServed(tenantId);
           const own = policies.peek(tenantId) ?? loaded.own;
           const scene = sceneOf(grant, loaded.keys, own, now(), record);
           const held = loaded.held && (this.#records.peek(loaded.held.key) ?? loaded.held);
-          const key = countsKey(tenantId, scene.policy.policy.policyId);
-          const counted = counts.peek(key) ?? { key, value: noKeys, version: 0 };
+          const key = counting.countsKey(tenantId, scene.policy.policy.policyId);
+          const counted = counts.peek(key) ?? { key, value: counting.noKeys, version: 0 };
           return act({
             grant,
             now: scene.now,
@@ -229,25 +230,24 @@ export class KeyRelease implements contract.Keys {
   }
 
   async #read({ grant, requestId, keyId, digest }: Asked): Promise<Loaded> {
-    const { tenantId, cvmName } = grant;
-    const { policies, keyring, requests, counts } = this.#tools;
+    const { tenantId } = grant;
+    const { policies, keyring, requests } = this.#tools;
     const own = await policies.of(tenantId);
     const keys = await keyring.of(tenantId);
     const outcome = digest && (await requests.find(tenantId, requestId, digest, keys.records));
     const named = keyId ?? outcome?.keyId;
     const held = named && (await this.#records.read(keyPlace(tenantId, named), keys.records));
-    const policyId = own.covering(cvmName)?.policy.policyId;
-    if (digest !== undefined && policyId !== undefined) {
-      await counts.read(countsKey(tenantId, policyId), keys.records);
-    }
+    if (digest !== undefined) await this.#directory.count(tenantId);
     return { own, keys, outcome, held };
   }
 
   /** A new KeyID with a new root key. */
   #new(matter: Matter, request: contract.AllocRequest): Decision<contract.ReleasedKey> {
     const { grant, now, keys, policy, proven, counts, event } = matter;
-    const release = rules.allocate(proven, request, total(counts.value));
+    const release = rules.allocate(proven, request, counting.total(counts.value));
     const { tenantId, cvmName } = grant;
+    const all = counting.countedKeys(this.#tools.counts, tenantId, matter.policies);
+    demandRoom(all + 1, this.#tools.quotas.keys(tenantId), 'keys');
     const keyId = this.#tools.randomBytes(keyIdLength);
     const rootKey = this.#tools.randomBytes(rootKeyLength);
     const erase = this.#tools.keyring.newErase();
@@ -262,7 +262,7 @@ export class KeyRelease implements contract.Keys {
     event.svn = release.svn;
     event.svnFloor = release.svnFloor;
     const held = { key: keyPlace(tenantId, keyId), value: record, version: 0 };
-    const counted = withKey(counts.value, release.svnFloor);
+    const counted = counting.withKey(counts.value, release.svnFloor);
     return this.#write(matter, held, record, {
       puts: this.#remember(matter, { ...unmoved(record), svn: release.svn, changed: true }),
       counted,
@@ -318,9 +318,15 @@ export class KeyRelease implements contract.Keys {
   }
 
   /** Counts after the floor of a key has risen; undefined where it has not. */
-  #moved({ counts, proven }: Matter, before: KeyRecord, after: KeyRecord): KeyCounts | undefined {
+  #moved(
+    { counts, proven }: Matter,
+    before: KeyRecord,
+    after: KeyRecord,
+  ): counting.KeyCounts | undefined {
     const from = rules.effectiveFloor(before, proven.policy);
-    return from === after.svnFloor ? undefined : withRaise(counts.value, from, after.svnFloor);
+    return from === after.svnFloor
+      ? undefined
+      : counting.withRaise(counts.value, from, after.svnFloor);
   }
 
   #remember(matter: Matter, outcome: Outcome): readonly LatePut[] {
@@ -337,7 +343,7 @@ export class KeyRelease implements contract.Keys {
     next: KeyRecord,
     more: {
       readonly puts: readonly LatePut[];
-      readonly counted?: KeyCounts | undefined;
+      readonly counted?: counting.KeyCounts | undefined;
       readonly answer: () => T;
     },
   ): Decision<T> {

@@ -17,6 +17,7 @@ import type { Store } from '../store/store.js';
 import { finishErasing } from '../store/vault/erasing.js';
 import { createVault, openVault } from '../store/vault/file-vault.js';
 import type { Vault } from '../store/vault/vault.js';
+import { defaultQuotas, type QuotaSettings, Quotas } from '../tenants/quotas.js';
 import { BootCountRecords } from './boot-counts.js';
 import type { AuditEvent, KeyServerState } from './contract.js';
 import { keyCountsCodec } from './key-counts.js';
@@ -41,6 +42,8 @@ export interface StateOptions {
   readonly headFile?: string | undefined;
   /** Absent: beside the folder of the store. */
   readonly vaultFolder?: string | undefined;
+  /** Absent: the defaults of the configuration. */
+  readonly quotas?: QuotaSettings | undefined;
   /** Is told of every batch. */
   readonly observer?: JournalObserver<AuditEvent>;
   /** Told that the server was shown a checkpoint from its future; it serves nobody then. */
@@ -121,13 +124,16 @@ export async function stateOver(
   const counts = new SealedRecords(journal, keyCountsCodec, countsMax);
   const tenants = new Tenants({ store, journal, keyring, now });
   const notices = new NoticeBoard();
-  const policies = new PolicyStore({ journal, keyring, tenants, counts, notices, now });
+  const quotas = new Quotas(options.quotas ?? defaultQuotas, (tenantId) => tenants.peek(tenantId));
+  const policyTools = { journal, keyring, tenants, counts, notices, quotas, now };
+  const policies = new PolicyStore(policyTools);
   const requests = new Requests(store, journal);
   const keyCodec = { encode: encodeKeyRecord, decode: decodeKeyRecord };
   const records = new SealedRecords(journal, keyCodec, keysMax);
   const erase = () => finishErasing(store, journal, keyring);
   const parts = { store, journal, keyring, policies, requests, records, counts, now };
-  const tools = { ...parts, randomBytes, erase };
+  const demandServed = (tenantId: string) => tenants.demandServed(tenantId);
+  const tools = { ...parts, randomBytes, erase, quotas, demandServed };
   // What a crash came between: tombstones are durable, their erase keys are still there.
   if (store.anchored) await erase();
   const guard = await RollbackGuard.open(logTools);
@@ -138,6 +144,7 @@ export async function stateOver(
     identity,
     tenants,
     policies,
+    quotas,
     keys: new KeyRelease(tools),
     keyAdmin,
     notices,

@@ -11,6 +11,8 @@ import type { NoticeBoard } from '../notices.js';
 import type { Journal } from '../store/journal.js';
 import type { Keyring } from '../store/keyring.js';
 import type { LatePut, RecordSealer } from '../store/seal.js';
+import { demandSigners } from '../tenants/quorums.js';
+import { demandRoom, type Quotas } from '../tenants/quotas.js';
 import {
   type AuditEvent,
   actorOf,
@@ -23,12 +25,10 @@ import {
 } from './contract.js';
 import { type Decision, deciding } from './deciding.js';
 import { countsKey, type KeyCounts, noKeys, raisedTo } from './key-counts.js';
-import { demandSigners } from './quorums.js';
 import { type Held, SealedRecords, unchanged } from './records.js';
 import { standingOf } from './scene.js';
 import {
   type PolicyIndex,
-  policiesMax,
   policyIndexCodec,
   TenantPolicies,
   warningsFor,
@@ -45,6 +45,7 @@ interface PolicyTools {
   readonly tenants: TenantRegistry;
   readonly counts: SealedRecords<KeyCounts>;
   readonly notices: NoticeBoard;
+  readonly quotas: Quotas;
   readonly now: () => number;
 }
 
@@ -261,6 +262,7 @@ export class PolicyStore implements Policies {
     }
     await demandSigners(stored, current?.policy, own.others(policy.policyId));
     checkPlace(stored, current, own);
+    this.#demandRoom(stored, current, own);
     const { keysRaised, puts } = await this.#raise(policy);
     const { put, submitted } = await this.#store(tenantId, stored, own);
     return {
@@ -271,6 +273,24 @@ export class PolicyStore implements Policies {
       },
       answer: () => outcome(keysRaised),
     };
+  }
+
+  /** @throws CvmpError QUOTA */
+  #demandRoom(
+    { policy: { tenantId }, signed }: StoredPolicy,
+    current: StoredPolicy | undefined,
+    own: TenantPolicies,
+  ): void {
+    const { quotas } = this.#tools;
+    const count = own.current.size + (current === undefined ? 1 : 0);
+    demandRoom(count, quotas.policies(tenantId), 'policies');
+    const bytes = own.storedBytes + signed.length;
+    demandRoom(bytes, quotas.storedBytes(tenantId), 'bytes of policies');
+  }
+
+  async usage(tenantId: string): Promise<{ readonly count: number; readonly storedBytes: number }> {
+    const own = await this.of(tenantId);
+    return { count: own.current.size, storedBytes: own.storedBytes };
   }
 
   async #store(
@@ -294,7 +314,10 @@ export class PolicyStore implements Policies {
   ): { readonly put: LatePut; readonly submitted: () => void } {
     const { digest, generation } = stored;
     const { policyId, version } = stored.policy;
-    const index = own.indexWith({ policyId, version, digest, generation });
+    const row = own.index.value.find((one) => one.policyId === policyId);
+    const added = row?.version === version ? 0 : stored.signed.length;
+    const bytes = (row?.bytes ?? 0) + added;
+    const index = own.indexWith({ policyId, version, digest, generation, bytes });
     const put = this.#index.put(own.index.key, own.index.version, index, records);
     return {
       put,
@@ -319,7 +342,7 @@ export class PolicyStore implements Policies {
   }
 }
 
-/** @throws CvmpError POLICY_CHAIN, POLICY_NOT_TIGHTER, ALREADY_EXISTS, QUOTA */
+/** @throws CvmpError POLICY_CHAIN, POLICY_NOT_TIGHTER, ALREADY_EXISTS */
 function checkPlace(
   { policy }: StoredPolicy,
   current: StoredPolicy | undefined,
@@ -329,9 +352,6 @@ function checkPlace(
     checkSuccessor(current.policy, current.digest, policy, knownFormats);
   } else {
     checkFirst(policy);
-    if (own.current.size >= policiesMax) {
-      throw new CvmpError('QUOTA', `the tenant has its ${policiesMax} policies`);
-    }
   }
   for (const other of own.others(policy.policyId)) {
     const i = policy.cvmNames.findIndex((name) => other.cvmNames.includes(name));

@@ -4,6 +4,7 @@ import { asArray, asBytes, asInteger, asText } from '#core/cbor/read.js';
 import type { KeyingPolicy } from '#core/keying/policy.js';
 import { bestCoverage, coverage } from '#core/keying/selector.js';
 import { schemes } from '#core/schemes.js';
+import { policiesMax } from '../tenants/quotas.js';
 import type { StoredPolicy } from './contract.js';
 import type { Held } from './records.js';
 
@@ -15,21 +16,24 @@ export type PolicyIndex = readonly {
   readonly digest: Uint8Array;
   /** Rises with each order that sessions under it attest again. */
   readonly generation: number;
+  /** Bytes of all its signed versions. */
+  readonly bytes: number;
 }[];
-
-export const policiesMax = 256;
 
 export const policyIndexCodec = {
   encode: (index: PolicyIndex) =>
-    encode(index.map((row) => [row.policyId, row.version, row.digest, row.generation])),
+    encode(index.map((row) => [row.policyId, row.version, row.digest, row.generation, row.bytes])),
   decode: (bytes: Uint8Array): PolicyIndex =>
     asArray(decode(bytes), 'policies', { max: policiesMax }).map((item) => {
-      const [policyId, version, digest, generation] = asArray(item, 'policies', { length: 4 });
+      const [policyId, version, digest, generation, bytes] = asArray(item, 'policies', {
+        length: 5,
+      });
       return {
         policyId: asText(policyId, 'policies.policy_id'),
         version: asInteger(version, 'policies.version', { min: 1 }),
         digest: asBytes(digest, 'policies.digest', { length: 32 }),
         generation: asInteger(generation, 'policies.generation'),
+        bytes: asInteger(bytes, 'policies.bytes'),
       };
     }),
 };
@@ -57,6 +61,11 @@ export class TenantPolicies {
     if (this.#covered.size >= coveredMax) this.#covered.clear();
     this.#covered.set(cvmName, found);
     return found;
+  }
+
+  /** Bytes of all signed versions of all of them. */
+  get storedBytes(): number {
+    return this.index.value.reduce((sum, { bytes }) => sum + bytes, 0);
   }
 
   /** Policies other than this one. */

@@ -38,6 +38,7 @@ const madeBy = (call: RegistryCall) => ({ requestId: call.requestId, actor: acto
 export class Tenants implements TenantRegistry {
   readonly #tools: TenantTools;
   readonly #records: SealedRecords<Tenant>;
+  readonly #suspended = new Set<string>();
 
   constructor(tools: TenantTools) {
     this.#tools = tools;
@@ -93,12 +94,27 @@ export class Tenants implements TenantRegistry {
         const put = this.#records.put(key, held.version, tenant, keyring.server);
         return {
           puts: [put],
-          submitted: () => this.#records.submitted(put, tenant),
+          submitted: () => this.#records.submitted(put, this.#notice(tenant)),
           answer: () => tenant,
         };
       },
       forget: () => this.#records.forget(key),
     });
+  }
+
+  /**
+   * Known of every tenant that was read or changed since the start: of all with a session.
+   * @throws CvmpError TENANT_SUSPENDED
+   */
+  demandServed(tenantId: string): void {
+    if (!this.#suspended.has(tenantId)) return;
+    throw new CvmpError('TENANT_SUSPENDED', 'the tenant is suspended');
+  }
+
+  #notice(tenant: Tenant): Tenant {
+    if (tenant.suspended === undefined) this.#suspended.delete(tenant.tenantId);
+    else this.#suspended.add(tenant.tenantId);
+    return tenant;
   }
 
   /** Without waiting, where it is in memory. */
@@ -107,7 +123,8 @@ export class Tenants implements TenantRegistry {
   }
 
   async get(tenantId: string): Promise<Tenant | undefined> {
-    return (await this.#records.read(`${prefix}${tenantId}`, this.#tools.keyring.server))?.value;
+    const held = await this.#records.read(`${prefix}${tenantId}`, this.#tools.keyring.server);
+    return held && this.#notice(held.value);
   }
 
   async list({ pageSize, pageToken }: PageRequest): Promise<Page<Tenant>> {

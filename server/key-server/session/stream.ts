@@ -20,6 +20,7 @@ import type { RollbackGuard } from '../log/rollback.js';
 import type { KeyServerMetrics } from '../metrics.js';
 import type { NoticeBoard } from '../notices.js';
 import type { Keys, SessionGrant, Told } from '../release/contract.js';
+import { demandRoom, type Quotas } from '../tenants/quotas.js';
 import type { Verifier } from '../verifier/attest.js';
 import { type Accepted, Handshake } from './handshake.js';
 import {
@@ -52,6 +53,8 @@ export interface SessionParts {
   readonly verifier: Verifier;
   readonly keys: Keys;
   readonly notices: NoticeBoard;
+  /** Absent: a tenant may have all sessions that there are. */
+  readonly quotas?: Pick<Quotas, 'sessions'>;
   readonly limits: SessionLimits;
   readonly guard: Pick<RollbackGuard, 'continueFrom'>;
   readonly metrics?: KeyServerMetrics;
@@ -186,7 +189,17 @@ export class SessionStream implements StreamReceiver<typeof SessionRequestSchema
   async #evidence(bytes: Uint8Array): Promise<void> {
     const accepted = await this.#attesting().evidence(bytes);
     if (this.#closed) accepted.session.close();
-    else this.#accept(accepted);
+    else {
+      if (this.#open === undefined) this.#demandRoom(accepted.attested.grant);
+      this.#accept(accepted);
+    }
+  }
+
+  /** @throws CvmpError QUOTA */
+  #demandRoom({ tenantId }: SessionGrant): void {
+    const { notices, quotas } = this.#parts;
+    if (quotas === undefined) return;
+    demandRoom(notices.count(tenantId) + 1, quotas.sessions(tenantId), 'sessions');
   }
 
   /**

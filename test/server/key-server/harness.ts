@@ -79,8 +79,10 @@ export async function startKeyServer(
   verifying: Partial<
     Pick<VerifierOptions, 'anchors' | 'endorsements' | 'source' | 'revocation'>
   > = {},
+  placed: Partial<Pick<Place, 'onRead' | 'quotas'>> = {},
 ): Promise<TestKeyServer> {
   const place = await newPlace('key-server');
+  Object.assign(place, placed);
   place.now = Date.now();
   const state = await openPlace(place);
   onTestFinished(() => state.close());
@@ -105,6 +107,7 @@ export async function startKeyServer(
     keys: state.keys,
     guard: state.guard,
     notices: state.notices,
+    quotas: state.quotas,
     limits: { ...limits, ...change },
     now,
   };

@@ -10,9 +10,13 @@ import type {
   SessionGrant,
   StoredPolicy,
 } from '#server/key-server/release/contract.js';
-import { initState, openState } from '#server/key-server/release/open.js';
+import { initState, openState, stateOver, vaultFolderOf } from '#server/key-server/release/open.js';
+import { openLevelStore } from '#server/key-server/store/level.js';
 import { createMasterKeyFile, readMasterKeyFile } from '#server/key-server/store/master-key.js';
+import { openVault } from '#server/key-server/store/vault/file-vault.js';
+import type { QuotaSettings } from '#server/key-server/tenants/quotas.js';
 import { policyType, signTyped } from '#wire/signed-policy.js';
+import { WatchedStore } from '../../fakes/watched-store.js';
 import { temporaryFolder } from '../../run-folder.js';
 
 /** Where the files of a Key Server under test are, and its clock. */
@@ -22,6 +26,9 @@ export interface Place {
   now: number;
   /** Told of every random value of 32 bytes: KEKs and root keys. */
   onSecret?: (secret: Uint8Array) => void;
+  /** Told of every read of the store. */
+  onRead?: (what: string) => void;
+  quotas?: QuotaSettings;
 }
 
 /** A fresh store; 2026-11-22. */
@@ -48,11 +55,14 @@ export function optionsOf(place: Place) {
     if (length === 32) place.onSecret?.(bytes);
     return bytes;
   };
-  return { masterKey, now: () => place.now, randomBytes };
+  return { masterKey, now: () => place.now, randomBytes, quotas: place.quotas };
 }
 
-export function openPlace(place: Place): Promise<KeyServerState> {
-  return openState(place.folder, optionsOf(place));
+export async function openPlace(place: Place): Promise<KeyServerState> {
+  const { onRead } = place;
+  if (onRead === undefined) return openState(place.folder, optionsOf(place));
+  const store = new WatchedStore(await openLevelStore(place.folder), onRead);
+  return stateOver(store, await openVault(vaultFolderOf(place.folder)), optionsOf(place));
 }
 
 export type PolicyChanges = Omit<MessageInitShape<typeof SetKeyPolicySchema>, '$typeName'>;

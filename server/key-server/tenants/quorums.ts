@@ -1,8 +1,8 @@
 import { demandQuorum } from '#core/cose/quorum.js';
 import type { KeyingPolicy } from '#core/keying/policy.js';
 import { policyType } from '#wire/signed-policy.js';
-import type { StoredPolicy } from './contract.js';
-import { takesFrom } from './tenant-policies.js';
+import type { StoredPolicy } from '../release/contract.js';
+import { takesFrom } from '../release/tenant-policies.js';
 
 /**
  * Who must have signed a policy beside its tenant's key: the quorum of the version before it, so that
