@@ -5,22 +5,29 @@ import { leavesMax } from '#core/log/tree.js';
 import {
   type AuditEntrySchema,
   AuditService,
+  type ExplainAuditEntryResponseSchema,
   type LoggedRecordSchema,
 } from '#gen/cvmp/v1/audit_pb.js';
 import { type BoundService, bindService, tenantOf } from '#server/host/handlers.js';
 import { pageRequest } from '#server/host/paging.js';
 import type { Logged } from './log/blocks.js';
+import type { AppraisedEvidence, EvidenceKeeper } from './log/evidence.js';
 import type { LogReading, Proven } from './log/reading.js';
 import type { RollbackGuard } from './log/rollback.js';
+import type { Policies } from './release/contract.js';
 
 const nothing = new Uint8Array();
 const recordsDefault = 100;
 
+export interface AuditParts {
+  readonly log: LogReading;
+  readonly guard: Pick<RollbackGuard, 'continueFrom'>;
+  readonly evidence: Pick<EvidenceKeeper, 'find'>;
+  readonly policies: Pick<Policies, 'get'>;
+}
+
 /** AuditService: every decision about a tenant's CVMs and keys, for that tenant, with its proofs. */
-export function auditService(
-  log: LogReading,
-  guard: Pick<RollbackGuard, 'continueFrom'>,
-): BoundService {
+export function auditService({ log, guard, evidence, policies }: AuditParts): BoundService {
   return bindService(AuditService, {
     async listAuditEntries({ refusedOnly, ...page }, context) {
       const tenantId = tenantOf(context);
@@ -56,7 +63,42 @@ export function auditService(
       const { records, more, signedHead } = exported;
       return { records: records.map(loggedRecord), more, signedHead };
     },
+
+    async explainAuditEntry({ index }, context) {
+      const tenantId = tenantOf(context);
+      const record = await log.find(tenantId, sizeOf(index, 'index'));
+      const { policyId, policyVersion, sessionId, evidenceDigest } = record;
+      const policy =
+        policyId === undefined || policyVersion === undefined
+          ? undefined
+          : await policies.get(tenantId, policyId, policyVersion);
+      const kept =
+        sessionId === undefined || evidenceDigest === undefined
+          ? undefined
+          : await evidence.find(tenantId, sessionId, evidenceDigest);
+      const signedPolicy = policy?.signed ?? nothing;
+      return { record: record.bytes, signedPolicy, ...(kept && evidenceMessage(kept)) };
+    },
   });
+}
+
+function evidenceMessage(
+  evidence: AppraisedEvidence,
+): MessageInitShape<typeof ExplainAuditEntryResponseSchema> {
+  const { certificates, crls, documents = [] } = evidence.endorsements;
+  return {
+    cmwCollection: evidence.collection,
+    configDocument: evidence.configDocument,
+    reportData: evidence.reportData,
+    appraisedAt: BigInt(evidence.at),
+    activated: evidence.activated,
+    endorsements: [
+      ...certificates.map((content) => ({ kind: 'certificate', content })),
+      ...crls.map((content) => ({ kind: 'crl', content })),
+      ...documents.map(({ mediaType, value }) => ({ kind: mediaType, content: value })),
+    ],
+    anchors: [...evidence.anchors],
+  };
 }
 
 /** A record with its proof, as every answer of the server says it. */

@@ -1,6 +1,7 @@
 import type { ConfigReader } from '#server/host/config/reader.js';
 import { type HostSettings, readHostSettings } from '#server/host/config/settings.js';
 import { type EndorsementSettings, readEndorsementSettings } from './endorsements/settings.js';
+import type { EvidenceLimits } from './log/evidence.js';
 import { type MasterKeySettings, readMasterKeySettings } from './sealing/settings.js';
 import type { SessionLimits } from './session/stream.js';
 import { type QuotaSettings, readQuotas } from './tenants/quotas.js';
@@ -32,6 +33,8 @@ export interface KeyServerSettings {
   readonly endorsements: EndorsementSettings;
   readonly session: SessionLimits;
   readonly quotas: QuotaSettings;
+  /** What of evidence is kept for `cvmp audit explain`. */
+  readonly audit: EvidenceLimits;
 }
 
 /** @throws CvmpError CONFIG naming the entry */
@@ -89,6 +92,26 @@ export function readKeyServerSettings(config: ConfigReader): KeyServerSettings {
     endorsements: config.section('endorsements', readEndorsementSettings),
     session: config.section('session', readSessionLimits),
     quotas: config.section('quotas', readQuotas),
+    audit: config.section('audit', readEvidenceLimits),
+  };
+}
+
+function readEvidenceLimits(audit: ConfigReader): EvidenceLimits {
+  return {
+    bytesMax: audit.integer('evidence_bytes_max', {
+      min: 0,
+      max: 1_048_576,
+      default: 262_144,
+      why: 'evidence has some kB, with event logs up to 200; of larger the digest is kept',
+      live: true,
+    }),
+    days: audit.integer('evidence_days', {
+      min: 0,
+      max: 3650,
+      default: 30,
+      why: 'long enough to ask why; 0 keeps none, and decisions cannot be appraised again',
+      live: true,
+    }),
   };
 }
 

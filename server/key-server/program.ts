@@ -122,7 +122,12 @@ async function serve(
     provider: providerOf(settings.store.masterKey, { credentialsFolder, choosePassphrase: nobody }),
     describe: () => readMasterDescription(settings.store.vaultFolder),
     open: async (masterKey) => {
-      const state = await openStore(settings, masterKey, { now, observer: metrics, alarm });
+      const state = await openStore(settings, masterKey, {
+        now,
+        observer: metrics,
+        alarm,
+        evidenceLimits: () => live.audit,
+      });
       const services = servicesOf(settings, state, () => live, { source, metrics, now });
       return { state, services };
     },
@@ -179,7 +184,7 @@ async function serve(
 async function openStore(
   { store, quotas }: KeyServerSettings,
   masterKey: MasterKey,
-  more: Pick<StateOptions, 'now' | 'observer' | 'alarm'>,
+  more: Pick<StateOptions, 'now' | 'observer' | 'alarm' | 'evidenceLimits'>,
 ): Promise<KeyServerState> {
   const { folder, headFile, vaultFolder } = store;
   const { randomBytes } = crypto;

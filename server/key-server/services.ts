@@ -26,6 +26,7 @@ import type { NamedFile } from './verifier/named-file.js';
 /** What of the configuration, and of the files that it names, may change while the server runs. */
 export interface LiveParts extends Pick<VerifierOptions, 'anchors' | 'endorsements'> {
   readonly limits: SessionLimits;
+  readonly audit: KeyServerSettings['audit'];
 }
 
 /** @throws CvmpError CONFIG */
@@ -40,6 +41,7 @@ export function liveParts(settings: KeyServerSettings): LiveParts {
       ...readAll(verifier.tpmRootFiles, 'verifier.tpm_root_files'),
     ]),
     limits: session,
+    audit: settings.audit,
   };
 }
 
@@ -104,7 +106,7 @@ export function servicesOf(
     keyService(parts),
     policyService({ ...state, now }),
     keyAdminService({ ...state, now }),
-    auditService(state.log, state.guard),
+    auditService(state),
     tenantService(tenants, facts),
     accessService(tenants, facts, now),
   ];

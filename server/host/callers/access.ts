@@ -62,6 +62,7 @@ export const accessTable: Readonly<Record<string, Access>> = {
   'cvmp.v1.AuditService/ProveConsistency': anyTenant,
   'cvmp.v1.AuditService/ProveInclusion': tenant('audit.read'),
   'cvmp.v1.AuditService/ExportAuditRecords': tenant('audit.read'),
+  'cvmp.v1.AuditService/ExplainAuditEntry': tenant('audit.read'),
 
   'cvmp.v1.TenantService/RegisterTenant': operator('tenants.register'),
   'cvmp.v1.TenantService/ListTenants': operator('tenants.read'),

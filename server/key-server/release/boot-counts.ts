@@ -4,6 +4,7 @@ import { decodeMap } from '#core/cbor/read.js';
 import type { CborValue } from '#core/cbor/value.js';
 import { CvmpError } from '#core/errors.js';
 import { type BootCounts, wentBack } from '#core/rats/claims.js';
+import type { AppraisedEvidence, EvidenceKeeper } from '../log/evidence.js';
 import type { Journal, Receipt } from '../store/journal.js';
 import type { Keyring } from '../store/keyring.js';
 import type { AuditEvent, BootCountLog } from './contract.js';
@@ -17,6 +18,7 @@ const countMax = 0xffff_ffff;
 interface Tools {
   readonly journal: Journal<AuditEvent>;
   readonly keyring: Keyring;
+  readonly evidence: Pick<EvidenceKeeper, 'puts' | 'forget'>;
 }
 
 const codec = {
@@ -59,19 +61,30 @@ export class BootCountRecords implements BootCountLog {
   }
 
   /** Records an attestation that was granted, and the counts where they have risen, as one. */
-  record(event: AuditEvent, counts: BootCounts): Promise<Receipt | undefined> {
-    const { journal, keyring } = this.#tools;
+  record(
+    event: AuditEvent,
+    counts: BootCounts,
+    appraised?: AppraisedEvidence,
+  ): Promise<Receipt | undefined> {
+    const { journal, keyring, evidence } = this.#tools;
     const key = keyOf(counts);
     return deciding(journal, event, {
-      load: () => this.#read(key),
-      forget: () => this.#records.forget(key),
-      decide: (loaded) => {
-        const held = this.#records.peek(key) ?? loaded;
+      load: async () => ({ read: await this.#read(key), kept: await evidence.puts(appraised) }),
+      forget: () => {
+        this.#records.forget(key);
+        evidence.forget();
+      },
+      decide: ({ read, kept }) => {
+        const held = this.#records.peek(key) ?? read;
         const answer = (receipt: Receipt | undefined) => receipt;
         // Another session of the same TPM may have been quicker.
-        if (held !== undefined && !isAhead(held, counts)) return { answer };
+        if (held !== undefined && !isAhead(held, counts)) return { puts: kept, answer };
         const put = this.#records.put(key, held?.version ?? 0, counts, keyring.server);
-        return { puts: [put], submitted: () => this.#records.submitted(put, counts), answer };
+        return {
+          puts: [put, ...kept],
+          submitted: () => this.#records.submitted(put, counts),
+          answer,
+        };
       },
     });
   }

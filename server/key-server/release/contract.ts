@@ -10,6 +10,7 @@ import type { CallContext as HostCallContext } from '#server/host/handlers.js';
 import type { Span } from '#server/host/observe/trace.js';
 import type { Page, PageRequest } from '#server/host/paging.js';
 import type { KeyAdmin } from '../lifecycle/contract.js';
+import type { AppraisedEvidence, EvidenceKeeper } from '../log/evidence.js';
 import type { LogReading } from '../log/reading.js';
 import type { RollbackGuard } from '../log/rollback.js';
 import type { NoticeBoard } from '../notices.js';
@@ -35,6 +36,8 @@ export interface KeyServerState {
   readonly bootCounts: BootCountLog;
   /** What tenants may read of the log, with its proofs. */
   readonly log: LogReading;
+  /** What decisions were made on, to make them again. */
+  readonly evidence: Pick<EvidenceKeeper, 'find'>;
   /** Notices that the store was rolled back. */
   readonly guard: RollbackGuard;
   /** Live sessions, and who tells them what happened. */
@@ -310,10 +313,14 @@ export interface BootCountLog {
   /** @throws CvmpError TPM_ROLLED_BACK where they are less than what was recorded */
   check(counts: BootCounts): Promise<void>;
   /** Records an attestation that was granted, and the counts where they have risen, as one. */
-  record(event: AuditEvent, counts: BootCounts): Promise<Receipt | undefined>;
+  record(
+    event: AuditEvent,
+    counts: BootCounts,
+    evidence?: AppraisedEvidence,
+  ): Promise<Receipt | undefined>;
 }
 
 export interface AuditLog extends Pick<LogReading, 'list'> {
   /** Durable when it returns. Key operations and policies record themselves. */
-  record(event: AuditEvent): Promise<Receipt | undefined>;
+  record(event: AuditEvent, evidence?: AppraisedEvidence): Promise<Receipt | undefined>;
 }

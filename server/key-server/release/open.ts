@@ -5,6 +5,7 @@ import { CvmpError } from '#core/errors.js';
 import { decodeKeyRecord, encodeKeyRecord } from '#core/keying/key-record.js';
 import { crypto } from '#crypto';
 import { KeyLife } from '../lifecycle/key-life.js';
+import { EvidenceKeeper, type EvidenceLimits } from '../log/evidence.js';
 import { DecisionLog } from '../log/log.js';
 import { LogReading } from '../log/reading.js';
 import { type Rollback, RollbackGuard } from '../log/rollback.js';
@@ -46,6 +47,8 @@ export interface StateOptions {
   readonly quotas?: QuotaSettings | undefined;
   /** Is told of every batch. */
   readonly observer?: JournalObserver<AuditEvent>;
+  /** How much evidence is kept; absent: 256 KiB for 30 days. */
+  readonly evidenceLimits?: (() => EvidenceLimits) | undefined;
   /** Told that the server was shown a checkpoint from its future; it serves nobody then. */
   readonly alarm?: ((rollback: Rollback) => void) | undefined;
 }
@@ -121,6 +124,8 @@ export async function stateOver(
   const { alarm = () => undefined } = options;
   const logTools = { store, sealer, identity, log, journal, now, alarm };
   const reading = new LogReading(logTools);
+  const { evidenceLimits = () => ({ bytesMax: 262_144, days: 30 }) } = options;
+  const evidence = new EvidenceKeeper({ store, journal, keyring, now, limits: evidenceLimits });
   const counts = new SealedRecords(journal, keyCountsCodec, countsMax);
   const tenants = new Tenants({ store, journal, keyring, now });
   const notices = new NoticeBoard();
@@ -139,7 +144,7 @@ export async function stateOver(
   const guard = await RollbackGuard.open(logTools);
   const keyAdmin = new KeyLife(tools, notices, tenants);
   if (store.anchored) keyAdmin.start();
-  const pruning = setInterval(() => void prune(requests, now), pruneEvery).unref();
+  const pruning = setInterval(() => void prune(requests, evidence, now), pruneEvery).unref();
   return {
     identity,
     tenants,
@@ -149,11 +154,13 @@ export async function stateOver(
     keyAdmin,
     notices,
     audit: {
-      record: (event) => journal.submit({ event }),
+      record: (event, appraised) =>
+        appraised === undefined ? journal.submit({ event }) : evidence.record(event, appraised),
       list: (tenantId, page, filter) => reading.list(tenantId, page, filter),
     },
-    bootCounts: new BootCountRecords({ journal, keyring }),
+    bootCounts: new BootCountRecords({ journal, keyring, evidence }),
     log: reading,
+    evidence,
     guard,
     failure: () => journal.failure,
     async close() {
@@ -175,9 +182,14 @@ async function readIdentity(store: Store, keyring: Keyring) {
 }
 
 /** A store that fails says so at the next decision; pruning can wait. */
-async function prune(requests: Requests, now: () => number): Promise<void> {
+async function prune(
+  requests: Requests,
+  evidence: EvidenceKeeper,
+  now: () => number,
+): Promise<void> {
   try {
     while (await requests.prune(now()));
+    while (await evidence.prune());
   } catch (error) {
     if (!(error instanceof CvmpError)) throw error;
   }

@@ -27,6 +27,7 @@ import { crypto } from '#crypto';
 import { type AnchoredKeys, demandActive, keysSince } from '#server/host/callers/tenant.js';
 import type { TenantRegistry } from '#server/host/callers/tenants.js';
 import { type Span, traced } from '#server/host/observe/trace.js';
+import { type AppraisedEvidence, endorsementDigests } from '../log/evidence.js';
 import type { KeyServerMetrics } from '../metrics.js';
 import type {
   AuditEvent,
@@ -65,6 +66,9 @@ export interface Attested extends Told {
   readonly simulated: boolean;
 }
 
+/** What evidence was verified with. */
+type Used = Pick<AppraisedEvidence, 'anchors' | 'endorsements' | 'at' | 'activated'>;
+
 /** What an attestation came to know before it was decided, for the audit record. */
 interface Findings {
   readonly span: Span | undefined;
@@ -72,6 +76,9 @@ interface Findings {
   tenantId?: string;
   cvmName?: string;
   policy?: StoredPolicy;
+  used?: Used;
+  /** The tenant that the hardware names is one of ours, and its evidence may be kept for it. */
+  isKnown?: boolean;
   level?: number;
   failedChecks?: readonly FailedCheck[];
   bootCounts?: BootCounts | undefined;
@@ -108,22 +115,27 @@ export class Verifier {
     const started = performance.now();
     const record = async (code: ErrorCode | undefined) => {
       const receipt = await traced(span, 'decision.record', () =>
-        this.#record(findings.bootCounts, {
-          operation: 'attest',
-          tenantId: findings.tenantId,
-          actor: 'agent',
-          cvmName: findings.cvmName,
-          policyDigest: findings.policy?.digest,
-          policyId: findings.policy?.policy.policyId,
-          policyVersion: findings.policy?.policy.version,
-          level: findings.level,
-          failedChecks: findings.failedChecks,
-          evidenceFormat: findings.format,
-          evidenceDigest,
-          sessionId: evidence.sessionId,
-          requestId: call.requestId,
-          code,
-        }),
+        this.#record(
+          findings.bootCounts,
+          {
+            operation: 'attest',
+            tenantId: findings.tenantId,
+            actor: 'agent',
+            cvmName: findings.cvmName,
+            policyDigest: findings.policy?.digest,
+            policyId: findings.policy?.policy.policyId,
+            policyVersion: findings.policy?.policy.version,
+            level: findings.level,
+            failedChecks: findings.failedChecks,
+            evidenceFormat: findings.format,
+            evidenceDigest,
+            endorsementDigests: findings.used && endorsementDigests(findings.used.endorsements),
+            sessionId: evidence.sessionId,
+            requestId: call.requestId,
+            code,
+          },
+          appraisedOf(evidence, evidenceDigest, findings),
+        ),
       );
       const seconds = (performance.now() - started) / 1000;
       this.#options.metrics?.attested(findings.format, code ?? 'OK', seconds);
@@ -168,6 +180,7 @@ export class Verifier {
     if (bootCounts !== undefined) await this.#options.bootCounts.check(bootCounts);
     if (before !== undefined) requireSameCvm(before, evidence, verified);
     const keys = await this.#keys(evidence);
+    findings.isKnown = true;
     const policy = await traced(findings.span, 'policy.find', () => this.#policy(evidence));
     findings.policy = policy;
     const result = await traced(findings.span, 'policy.appraise', () =>
@@ -195,10 +208,14 @@ export class Verifier {
   }
 
   /** A decision; with the counts of a TPM that was admitted. */
-  #record(counts: BootCounts | undefined, event: AuditEvent) {
+  #record(
+    counts: BootCounts | undefined,
+    event: AuditEvent,
+    evidence: AppraisedEvidence | undefined,
+  ) {
     const { audit, bootCounts } = this.#options;
     const isAdmitted = counts !== undefined && event.code === undefined;
-    return isAdmitted ? bootCounts.record(event, counts) : audit.record(event);
+    return isAdmitted ? bootCounts.record(event, counts, evidence) : audit.record(event, evidence);
   }
 
   /** Steps 1 to 9, with what the configuration holds and what its source can get. */
@@ -222,8 +239,14 @@ export class Verifier {
       obtainAll(source, needs, revocation, held),
     );
     const endorsements = joinEndorsements(obtained, await this.#verifierKeys(opened, evidence));
+    const used = { anchors, endorsements, at: now(), activated: false };
+    findings.used = used;
+    const activating: Activate = async (key) => {
+      await activate(key);
+      used.activated = true;
+    };
     return traced(span, 'evidence.verify', () =>
-      verifyOpened(opened, evidence, { anchors, endorsements, activate, at: now() }),
+      verifyOpened(opened, evidence, { ...used, activate: activating }),
     );
   }
 
@@ -289,6 +312,16 @@ function requireSameCvm(
   if (equalBytes(instanceId, before.instanceId)) return;
   const [is, was] = [toHex(instanceId), toHex(before.instanceId)];
   throw new CvmpError('INSTANCE_CONFLICT', `the stream is of instance ${was}, not of ${is}`);
+}
+
+/** What of an attestation its tenant may have appraised again. */
+function appraisedOf(
+  { sessionId, collection, configDocument, reportData }: SessionEvidence,
+  digest: Uint8Array,
+  { isKnown = false, tenantId, used }: Findings,
+): AppraisedEvidence | undefined {
+  if (!isKnown || tenantId === undefined || used === undefined) return undefined;
+  return { tenantId, sessionId, digest, collection, configDocument, reportData, ...used };
 }
 
 /** @throws CvmpError with the first failure */

@@ -116,7 +116,7 @@ export async function startKeyServer(
       keyService(parts),
       policyService({ ...state, now }),
       keyAdminService({ ...state, now: () => place.now }),
-      auditService(state.log, state.guard),
+      auditService(state),
       tenantService(state.tenants, tenantFacts(state)),
       accessService(state.tenants, tenantFacts(state), now),
     ],
