@@ -15,6 +15,7 @@ import { KeyAdminService } from '#gen/cvmp/v1/key_admin_pb.js';
 import { CvmService } from '#gen/cvmp/v1/platform_pb.js';
 import { PolicyService } from '#gen/cvmp/v1/policy_pb.js';
 import { AccessService, TenantService } from '#gen/cvmp/v1/tenant_pb.js';
+import { holdToLog } from './audit/kept.js';
 import type { Profile, ServerEntry } from './profile/profile.js';
 import { type Caller, mintToken, speakerOf } from './profile/speaker.js';
 import type { ErrorReport } from './terminal/output.js';
@@ -67,8 +68,18 @@ export const connectByTls: Connect = (server, authorize) => {
   return { transport, close: () => sessionManager.abort() };
 };
 
+export interface ApiOptions {
+  /** Hold the Key Server to what it said of its log before, at every call of a tenant. */
+  readonly holdToLog?: boolean;
+}
+
 /** Nothing is connected and no key is read before the first call. */
-export function serverApis(profile: Profile, connect: Connect, now: () => number): ServerApis {
+export function serverApis(
+  profile: Profile,
+  connect: Connect,
+  now: () => number,
+  options: ApiOptions = {},
+): ServerApis {
   const connections = new Map<string, ReturnType<Connect>>();
   const open = (which: 'key_server' | 'platform', caller: Caller): Transport => {
     const server = which === 'platform' ? profile.platform : profile.keyServer;
@@ -76,8 +87,18 @@ export function serverApis(profile: Profile, connect: Connect, now: () => number
       throw new CvmpError('CONFIG', `${profile.file} names no ${which}`, { field: which });
     }
     const id = `${which} ${caller}`;
-    const connection =
-      connections.get(id) ?? connect(server, authorizer(profile, server, caller, now));
+    const known = connections.get(id);
+    if (known !== undefined) return known.transport;
+    const authorize = authorizer(profile, server, caller, now);
+    const { keyServer } = profile;
+    const isHeld = options.holdToLog === true && server === keyServer && caller === 'tenant';
+    const hold = isHeld
+      ? holdToLog(profile.file, keyServer.identityKey, () => open(which, caller))
+      : undefined;
+    const connection = connect(
+      server,
+      hold === undefined ? authorize : (next) => hold(authorize(next)),
+    );
     connections.set(id, connection);
     return connection.transport;
   };

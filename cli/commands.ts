@@ -1,5 +1,8 @@
 import type { Command } from './command.js';
+import { auditExplain } from './commands/audit-explain.js';
+import { auditExport } from './commands/audit-export.js';
 import { auditList } from './commands/audit-list.js';
+import { auditVerify } from './commands/audit-verify.js';
 import { certificateAdd } from './commands/certificate-add.js';
 import { certificateRemove } from './commands/certificate-remove.js';
 import { cvmCreate } from './commands/cvm-create.js';
@@ -98,6 +101,9 @@ export const commands: readonly Command[] = [
   keyReceipt,
   keyReceiptVerify,
   auditList,
+  auditExport,
+  auditVerify,
+  auditExplain,
   evidenceVerify,
   evidenceShow,
   earVerify,

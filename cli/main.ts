@@ -72,7 +72,7 @@ function context(json: boolean, typed: string | undefined): CommandContext {
     profilePath: resolve(typed ?? env.CVMP_PROFILE ?? defaultProfile),
     servers: async () => {
       const known = await profile();
-      open ??= serverApis(known, connectByTls, Date.now);
+      open ??= serverApis(known, connectByTls, Date.now, { holdToLog: true });
       return open;
     },
   };

@@ -37,7 +37,7 @@ export interface KeyServerState {
   /** What tenants may read of the log, with its proofs. */
   readonly log: LogReading;
   /** What decisions were made on, to make them again. */
-  readonly evidence: Pick<EvidenceKeeper, 'find'>;
+  readonly evidence: Pick<EvidenceKeeper, 'find' | 'prune'>;
   /** Notices that the store was rolled back. */
   readonly guard: RollbackGuard;
   /** Live sessions, and who tells them what happened. */
