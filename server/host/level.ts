@@ -19,6 +19,12 @@ export interface Range {
   readonly limit?: number;
 }
 
+/** A database as it was at one moment. */
+export interface DatabaseSnapshot {
+  readonly list: Database['list'];
+  readonly close: () => Promise<void>;
+}
+
 type Db = Level<string, Uint8Array>;
 
 /** Sealed values do not compress; a larger buffer is sorted and merged a quarter as often. */
@@ -117,14 +123,30 @@ export class Database {
    * Entries in bytewise order of their keys, as of one moment.
    * @throws CvmpError STORE_CORRUPT, SHUTTING_DOWN
    */
-  async list(range: Range): Promise<readonly (readonly [key: string, value: Uint8Array])[]> {
+  list(range: Range): Promise<readonly (readonly [key: string, value: Uint8Array])[]> {
+    return this.#list(range, {});
+  }
+
+  /** What is there now, to be listed later, whatever is written meanwhile. */
+  snapshot(): DatabaseSnapshot {
+    const snapshot = this.#db.snapshot();
+    return {
+      list: (range) => this.#list(range, { snapshot }),
+      close: () => snapshot.close(),
+    };
+  }
+
+  async #list(
+    range: Range,
+    from: { readonly snapshot?: ReturnType<Db['snapshot']> },
+  ): Promise<readonly (readonly [key: string, value: Uint8Array])[]> {
     const { prefix, after, reverse = false, limit = -1 } = range;
     // Keys are ASCII, so this is greater than all that begin with the prefix.
     const end = `${prefix}\u007f`;
     const bounds = reverse
       ? { gte: prefix, lt: after ?? end }
       : { ...(after === undefined ? { gte: prefix } : { gt: after }), lt: end };
-    return this.#read(() => this.#db.iterator({ ...bounds, reverse, limit }).all());
+    return this.#read(() => this.#db.iterator({ ...bounds, ...from, reverse, limit }).all());
   }
 
   /**

@@ -52,12 +52,15 @@ export function keyServer(
     serve: (settings, control) => serve(settings, control, surroundings),
     commands: {
       ...operatorCommands((settings) => settings.operatorSocket.path),
-      ...upkeepCommands(async ({ store }: KeyServerSettings, dialog) => ({
-        ...store,
-        masterKey: await askedMasterKey(store, credentialsFolder, dialog),
-        now,
-        randomBytes: crypto.randomBytes,
-      })),
+      ...upkeepCommands(
+        async ({ store }: KeyServerSettings, dialog) => ({
+          ...store,
+          masterKey: await askedMasterKey(store, credentialsFolder, dialog),
+          now,
+          randomBytes: crypto.randomBytes,
+        }),
+        (settings) => settings.operatorSocket.path,
+      ),
       ...endorsementCommands((settings) => ({
         settings: settings.endorsements,
         anchors: anchorsOf(settings),

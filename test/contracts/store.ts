@@ -60,6 +60,21 @@ export function storeContract(name: string, make: () => Promise<StoreUnderTest>)
         expect(await bytesOf(store, 'a')).toEqual([3, 1]);
       }));
 
+    it('a snapshot stays as it was, whatever is committed after it', () =>
+      using(async (store) => {
+        await store.commit({ puts: [put('a', 1), put('b', 1)] });
+        const snapshot = store.snapshot();
+        await store.commit({
+          puts: [put('a', 2, 1), put('c', 1)],
+          deletes: [{ key: 'b', expected: 1 }],
+        });
+        const all = await snapshot.list({ prefix: '', limit: 1000 });
+        const own = all.filter(({ key }) => key.length === 1);
+        expect(own.map(({ key, version }) => `${key} ${version}`)).toEqual(['a 1', 'b 1']);
+        await snapshot.close();
+        expect(await bytesOf(store, 'a')).toEqual([2, 2]);
+      }));
+
     compareAndSwap(using);
     lists(using);
     closing(make);

@@ -1,5 +1,12 @@
 import { CvmpError } from '#core/errors.js';
-import type { Change, Entry, Range, Store, Stored } from '#server/key-server/store/store.js';
+import type {
+  Change,
+  Entry,
+  Range,
+  Snapshot,
+  Store,
+  Stored,
+} from '#server/key-server/store/store.js';
 
 /** What happens at a commit: the process ends or the disk fails, before or after it is durable. */
 export type Fault = 'dies before' | 'dies after' | 'fails before' | 'fails after';
@@ -45,6 +52,10 @@ export class FaultyStore implements Store {
 
   list(range: Range): Promise<readonly Entry[]> {
     return this.#inner.list(range);
+  }
+
+  snapshot(): Snapshot {
+    return this.#inner.snapshot();
   }
 
   async commit(change: Change): Promise<void> {

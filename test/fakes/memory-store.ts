@@ -1,5 +1,12 @@
 import { CvmpError } from '#core/errors.js';
-import type { Change, Entry, Range, Store, Stored } from '#server/key-server/store/store.js';
+import type {
+  Change,
+  Entry,
+  Range,
+  Snapshot,
+  Store,
+  Stored,
+} from '#server/key-server/store/store.js';
 
 /** A store that forgets when the test ends. Its commits can be held back, or made to fail. */
 export class MemoryStore implements Store {
@@ -26,6 +33,12 @@ export class MemoryStore implements Store {
       .filter(from)
       .slice(0, limit)
       .map((key) => ({ key, ...this.records.get(key)! }));
+  }
+
+  snapshot(): Snapshot {
+    const then = new MemoryStore();
+    for (const [key, stored] of this.records) then.records.set(key, stored);
+    return then;
   }
 
   commit(change: Change): Promise<void> {

@@ -9,7 +9,15 @@ import { CvmpError } from '#core/errors.js';
 import type { KeyServerState } from '#server/key-server/release/contract.js';
 import { openPlace, type Place } from '../server/key-server/state.js';
 import { kinds, type Report, type Task, worldFromJson } from './disk-tasks.js';
-import { copyStore, lost, operations, problemsOf, seen, type World } from './operations.js';
+import {
+  copyStore,
+  lost,
+  operations,
+  placeIn,
+  problemsOf,
+  seen,
+  type World,
+} from './operations.js';
 
 const [controlFile = '', copies = '', worldFile = ''] = process.argv.slice(2);
 const world: World = worldFromJson(readFileSync(worldFile, 'utf8'));
@@ -56,7 +64,7 @@ function freshCopy(name: string): Place {
   const folder = join(copies, name);
   mkdirSync(folder);
   copyStore(world.place.folder, join(folder, 'store'));
-  return { ...world.place, folder: join(folder, 'store') };
+  return placeIn(world, join(folder, 'store'));
 }
 
 async function opened<T>(place: Place, body: (state: KeyServerState) => Promise<T>): Promise<T> {

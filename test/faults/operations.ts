@@ -19,6 +19,7 @@ import {
 } from '../server/key-server/state.js';
 
 export const levelCount = 6;
+export const destroyDelaySeconds = 1;
 
 /** A Key Server that has seen something, and what was acknowledged of it. */
 export interface World {
@@ -34,6 +35,15 @@ export interface World {
   /** Version 3 of the policy, signed: raises the floor to 2. */
   readonly nextPolicy: Uint8Array;
   readonly newTenant: Uint8Array;
+  /** How far the clock of every copy is ahead of the original's; milliseconds. */
+  readonly clock: { ahead: number };
+}
+
+/** A place whose clock goes with that of its world, from its begin. */
+export function placeIn({ place, clock }: World, folder: string): Place {
+  const begin = place.now;
+  clock.ahead = 0;
+  return Object.defineProperty({ ...place, folder }, 'now', { get: () => begin + clock.ahead });
 }
 
 /** Tells whether two keys are the same without telling them. */
@@ -178,8 +188,10 @@ export const operations: readonly Operation[] = [
   },
   {
     name: 'destroy a key, by order and when due',
-    run: async (state, { doomed }) => {
+    run: async (state, { doomed, clock }, _, between) => {
       await state.keyAdmin.destroy('acme', doomed.order, call);
+      await between?.();
+      clock.ahead += 2 * destroyDelaySeconds * 1000;
       await state.keyAdmin.runDue();
       return { state: (await state.keys.get('acme', doomed.keyId)).state };
     },

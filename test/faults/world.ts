@@ -16,7 +16,15 @@ import {
   signingKey,
   withTenant,
 } from '../server/key-server/state.js';
-import { copyStore, digestOf, grantIn, levelCount, type World } from './operations.js';
+import {
+  copyStore,
+  destroyDelaySeconds,
+  digestOf,
+  grantIn,
+  levelCount,
+  placeIn,
+  type World,
+} from './operations.js';
 
 /** Two tenants, some keys in several states, two versions of a policy; closed. */
 export async function makeWorld(): Promise<World> {
@@ -28,7 +36,7 @@ export async function makeWorld(): Promise<World> {
     released.set(`${toHex(key.keyId)} ${key.svn}`, digestOf(key.securityKey));
   };
   await withTenant(state, 'bolt');
-  await withTenant(state, 'acme', { levels: levels(levelCount) });
+  await withTenant(state, 'acme', { levels: levels(levelCount), destroyDelaySeconds });
   const grant = await grantIn(state);
   const active = await state.keys.allocate(grant, requestId(), newKey);
   const { keyId } = active;
@@ -53,12 +61,18 @@ export async function makeWorld(): Promise<World> {
   const order = await destructionOrder(doomed, revision);
   const preActive = await state.keys.allocate(grant, requestId(), newKey);
   keep(preActive);
-  await nextPolicy(state, { levels: levels(levelCount), svnFloor: 1, cvmNames: ['web-*', 'db-*'] });
+  await nextPolicy(state, {
+    levels: levels(levelCount),
+    destroyDelaySeconds,
+    svnFloor: 1,
+    cvmNames: ['web-*', 'db-*'],
+  });
   const current = await state.policies.get('acme', 'web', 0);
   const next = await signedPolicy(await signingKey(), {
     version: BigInt(current.policy.version) + 1n,
     prevDigest: current.digest,
     levels: levels(levelCount),
+    destroyDelaySeconds,
     cvmNames: ['web-*', 'db-*'],
     svnFloor: 2,
   });
@@ -72,13 +86,14 @@ export async function makeWorld(): Promise<World> {
     other,
     doomed: { keyId: doomed, order },
     nextPolicy: next,
+    clock: { ahead: 0 },
     newTenant: encodeCoseKey(ecPublicKey(tenant.curve, tenant.publicPoint)),
   };
 }
 
 /** The same world, to do something to. */
-export function copyOf({ place }: World): Place {
+export function copyOf(world: World): Place {
   const folder = join(temporaryFolder('copy'), 'store');
-  copyStore(place.folder, folder);
-  return { ...place, folder };
+  copyStore(world.place.folder, folder);
+  return placeIn(world, folder);
 }

@@ -13,7 +13,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file cvmp/v1/operator.proto.
  */
 export const file_cvmp_v1_operator: GenFile = /*@__PURE__*/
-  fileDesc("ChZjdm1wL3YxL29wZXJhdG9yLnByb3RvEgdjdm1wLnYxIiwKDVVuc2VhbFJlcXVlc3QSGwoGc2VjcmV0GAEgASgMQguAAQG6SAV6AxiAICJDCg5VbnNlYWxSZXNwb25zZRIQCgh1bnNlYWxlZBgBIAEoCBIPCgdlbnRlcmVkGAIgASgNEg4KBm5lZWRlZBgDIAEoDSINCgtTZWFsUmVxdWVzdCIOCgxTZWFsUmVzcG9uc2UiFQoTU2VydmVyU3RhdHVzUmVxdWVzdCK2AQoUU2VydmVyU3RhdHVzUmVzcG9uc2USIwoFc3RhdGUYASABKA4yFC5jdm1wLnYxLlNlcnZlclN0YXRlEg4KBnJlYXNvbhgCIAEoCRIrCgdzdGFydGVkGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIbChNtYXN0ZXJfa2V5X3Byb3ZpZGVyGAQgASgJEg8KB2VudGVyZWQYBSABKA0SDgoGbmVlZGVkGAYgASgNIhUKE1JlbG9hZFNlcnZlclJlcXVlc3QiPQoUUmVsb2FkU2VydmVyUmVzcG9uc2USDwoHYXBwbGllZBgBIAMoCRIUCgxuZWVkX3Jlc3RhcnQYAiADKAkiFQoTU2hvd1JvbGxiYWNrUmVxdWVzdCJtChRTaG93Um9sbGJhY2tSZXNwb25zZRIPCgdub3RpY2VkGAEgASgIEigKBHRpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBXNob3duGAMgASgMEgsKA293bhgEIAEoDCIrChVBY2NlcHRSb2xsYmFja1JlcXVlc3QSEgoKc2hvd25fc2l6ZRgBIAEoBCIYChZBY2NlcHRSb2xsYmFja1Jlc3BvbnNlIkQKEEV4cG9ydExvZ1JlcXVlc3QSEwoLYWZ0ZXJfaW5kZXgYASABKAQSGwoJcGFnZV9zaXplGAIgASgNQgi6SAUqAxjoByI4ChFFeHBvcnRMb2dSZXNwb25zZRIPCgdyZWNvcmRzGAEgAygMEhIKCmNoZWNrcG9pbnQYAiABKAwqdwoLU2VydmVyU3RhdGUSHAoYU0VSVkVSX1NUQVRFX1VOU1BFQ0lGSUVEEAASGAoUU0VSVkVSX1NUQVRFX1NFUlZJTkcQARIXChNTRVJWRVJfU1RBVEVfU0VBTEVEEAISFwoTU0VSVkVSX1NUQVRFX0ZBSUxFRBADMv8DCg9PcGVyYXRvclNlcnZpY2USOQoGVW5zZWFsEhYuY3ZtcC52MS5VbnNlYWxSZXF1ZXN0GhcuY3ZtcC52MS5VbnNlYWxSZXNwb25zZRIzCgRTZWFsEhQuY3ZtcC52MS5TZWFsUmVxdWVzdBoVLmN2bXAudjEuU2VhbFJlc3BvbnNlEksKDFNlcnZlclN0YXR1cxIcLmN2bXAudjEuU2VydmVyU3RhdHVzUmVxdWVzdBodLmN2bXAudjEuU2VydmVyU3RhdHVzUmVzcG9uc2USSwoMUmVsb2FkU2VydmVyEhwuY3ZtcC52MS5SZWxvYWRTZXJ2ZXJSZXF1ZXN0Gh0uY3ZtcC52MS5SZWxvYWRTZXJ2ZXJSZXNwb25zZRJLCgxTaG93Um9sbGJhY2sSHC5jdm1wLnYxLlNob3dSb2xsYmFja1JlcXVlc3QaHS5jdm1wLnYxLlNob3dSb2xsYmFja1Jlc3BvbnNlElEKDkFjY2VwdFJvbGxiYWNrEh4uY3ZtcC52MS5BY2NlcHRSb2xsYmFja1JlcXVlc3QaHy5jdm1wLnYxLkFjY2VwdFJvbGxiYWNrUmVzcG9uc2USQgoJRXhwb3J0TG9nEhkuY3ZtcC52MS5FeHBvcnRMb2dSZXF1ZXN0GhouY3ZtcC52MS5FeHBvcnRMb2dSZXNwb25zZWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_timestamp]);
+  fileDesc("ChZjdm1wL3YxL29wZXJhdG9yLnByb3RvEgdjdm1wLnYxIiwKDVVuc2VhbFJlcXVlc3QSGwoGc2VjcmV0GAEgASgMQguAAQG6SAV6AxiAICJDCg5VbnNlYWxSZXNwb25zZRIQCgh1bnNlYWxlZBgBIAEoCBIPCgdlbnRlcmVkGAIgASgNEg4KBm5lZWRlZBgDIAEoDSINCgtTZWFsUmVxdWVzdCIOCgxTZWFsUmVzcG9uc2UiFQoTU2VydmVyU3RhdHVzUmVxdWVzdCK2AQoUU2VydmVyU3RhdHVzUmVzcG9uc2USIwoFc3RhdGUYASABKA4yFC5jdm1wLnYxLlNlcnZlclN0YXRlEg4KBnJlYXNvbhgCIAEoCRIrCgdzdGFydGVkGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIbChNtYXN0ZXJfa2V5X3Byb3ZpZGVyGAQgASgJEg8KB2VudGVyZWQYBSABKA0SDgoGbmVlZGVkGAYgASgNIhUKE1JlbG9hZFNlcnZlclJlcXVlc3QiPQoUUmVsb2FkU2VydmVyUmVzcG9uc2USDwoHYXBwbGllZBgBIAMoCRIUCgxuZWVkX3Jlc3RhcnQYAiADKAkiFQoTU2hvd1JvbGxiYWNrUmVxdWVzdCJtChRTaG93Um9sbGJhY2tSZXNwb25zZRIPCgdub3RpY2VkGAEgASgIEigKBHRpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBXNob3duGAMgASgMEgsKA293bhgEIAEoDCIrChVBY2NlcHRSb2xsYmFja1JlcXVlc3QSEgoKc2hvd25fc2l6ZRgBIAEoBCIYChZBY2NlcHRSb2xsYmFja1Jlc3BvbnNlIkQKEEV4cG9ydExvZ1JlcXVlc3QSEwoLYWZ0ZXJfaW5kZXgYASABKAQSGwoJcGFnZV9zaXplGAIgASgNQgi6SAUqAxjoByI4ChFFeHBvcnRMb2dSZXNwb25zZRIPCgdyZWNvcmRzGAEgAygMEhIKCmNoZWNrcG9pbnQYAiABKAwiJQoTQ3JlYXRlQmFja3VwUmVxdWVzdBIOCgZmb2xkZXIYASABKAkiVgoUQ3JlYXRlQmFja3VwUmVzcG9uc2USDwoHcmVjb3JkcxgBIAEoBBINCgVieXRlcxgCIAEoBBIQCghsb2dfc2l6ZRgDIAEoBBIMCgRkb25lGAQgASgIKncKC1NlcnZlclN0YXRlEhwKGFNFUlZFUl9TVEFURV9VTlNQRUNJRklFRBAAEhgKFFNFUlZFUl9TVEFURV9TRVJWSU5HEAESFwoTU0VSVkVSX1NUQVRFX1NFQUxFRBACEhcKE1NFUlZFUl9TVEFURV9GQUlMRUQQAzLOBAoPT3BlcmF0b3JTZXJ2aWNlEjkKBlVuc2VhbBIWLmN2bXAudjEuVW5zZWFsUmVxdWVzdBoXLmN2bXAudjEuVW5zZWFsUmVzcG9uc2USMwoEU2VhbBIULmN2bXAudjEuU2VhbFJlcXVlc3QaFS5jdm1wLnYxLlNlYWxSZXNwb25zZRJLCgxTZXJ2ZXJTdGF0dXMSHC5jdm1wLnYxLlNlcnZlclN0YXR1c1JlcXVlc3QaHS5jdm1wLnYxLlNlcnZlclN0YXR1c1Jlc3BvbnNlEksKDFJlbG9hZFNlcnZlchIcLmN2bXAudjEuUmVsb2FkU2VydmVyUmVxdWVzdBodLmN2bXAudjEuUmVsb2FkU2VydmVyUmVzcG9uc2USSwoMU2hvd1JvbGxiYWNrEhwuY3ZtcC52MS5TaG93Um9sbGJhY2tSZXF1ZXN0Gh0uY3ZtcC52MS5TaG93Um9sbGJhY2tSZXNwb25zZRJRCg5BY2NlcHRSb2xsYmFjaxIeLmN2bXAudjEuQWNjZXB0Um9sbGJhY2tSZXF1ZXN0Gh8uY3ZtcC52MS5BY2NlcHRSb2xsYmFja1Jlc3BvbnNlEkIKCUV4cG9ydExvZxIZLmN2bXAudjEuRXhwb3J0TG9nUmVxdWVzdBoaLmN2bXAudjEuRXhwb3J0TG9nUmVzcG9uc2USTQoMQ3JlYXRlQmFja3VwEhwuY3ZtcC52MS5DcmVhdGVCYWNrdXBSZXF1ZXN0Gh0uY3ZtcC52MS5DcmVhdGVCYWNrdXBSZXNwb25zZTABYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_timestamp]);
 
 /**
  * One entry of a person.
@@ -365,6 +365,69 @@ export const ExportLogResponseSchema: GenMessage<ExportLogResponse> = /*@__PURE_
   messageDesc(file_cvmp_v1_operator, 13);
 
 /**
+ * Asks for a backup.
+ *
+ * @generated from message cvmp.v1.CreateBackupRequest
+ */
+export type CreateBackupRequest = Message<"cvmp.v1.CreateBackupRequest"> & {
+  /**
+   * Absolute path of a folder that is not there or empty.
+   *
+   * @generated from field: string folder = 1;
+   */
+  folder: string;
+};
+
+/**
+ * Describes the message cvmp.v1.CreateBackupRequest.
+ * Use `create(CreateBackupRequestSchema)` to create a new message.
+ */
+export const CreateBackupRequestSchema: GenMessage<CreateBackupRequest> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_operator, 14);
+
+/**
+ * How far a backup is; sent now and then, and once it is whole.
+ *
+ * @generated from message cvmp.v1.CreateBackupResponse
+ */
+export type CreateBackupResponse = Message<"cvmp.v1.CreateBackupResponse"> & {
+  /**
+   * Records of the store so far.
+   *
+   * @generated from field: uint64 records = 1;
+   */
+  records: bigint;
+
+  /**
+   * Bytes written so far.
+   *
+   * @generated from field: uint64 bytes = 2;
+   */
+  bytes: bigint;
+
+  /**
+   * Records of the log of decisions that it surely holds.
+   *
+   * @generated from field: uint64 log_size = 3;
+   */
+  logSize: bigint;
+
+  /**
+   * It is whole: the manifest is written.
+   *
+   * @generated from field: bool done = 4;
+   */
+  done: boolean;
+};
+
+/**
+ * Describes the message cvmp.v1.CreateBackupResponse.
+ * Use `create(CreateBackupResponseSchema)` to create a new message.
+ */
+export const CreateBackupResponseSchema: GenMessage<CreateBackupResponse> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_operator, 15);
+
+/**
  * What a server does.
  *
  * @generated from enum cvmp.v1.ServerState
@@ -488,6 +551,16 @@ export const OperatorService: GenService<{
     methodKind: "unary";
     input: typeof ExportLogRequestSchema;
     output: typeof ExportLogResponseSchema;
+  },
+  /**
+   * Copies the store as it is now into a folder of the server's machine; the vault is not in it.
+   *
+   * @generated from rpc cvmp.v1.OperatorService.CreateBackup
+   */
+  createBackup: {
+    methodKind: "server_streaming";
+    input: typeof CreateBackupRequestSchema;
+    output: typeof CreateBackupResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_cvmp_v1_operator, 0);

@@ -84,6 +84,7 @@ export const accessTable: Readonly<Record<string, Access>> = {
   'cvmp.v1.OperatorService/ShowRollback': local,
   'cvmp.v1.OperatorService/AcceptRollback': local,
   'cvmp.v1.OperatorService/ExportLog': local,
+  'cvmp.v1.OperatorService/CreateBackup': local,
 
   'cvmp.v1.GuestService/GuestEvidence': guest,
   'cvmp.v1.GuestService/GuestActivate': guest,

@@ -100,6 +100,11 @@ export class LogReading {
     return { record, path: await inclusionPath(index - 1, view.size, view.nodes) };
   }
 
+  /** Root that the log had at a size. @throws CvmpError INVALID_FIELD, STORE_CORRUPT */
+  async rootAt(size: number): Promise<Uint8Array> {
+    return size === 0 ? emptyRoot() : rootAt(size, this.#view(size).nodes);
+  }
+
   /** @throws CvmpError INVALID_FIELD */
   async consistency(first: number, second: number): Promise<readonly Uint8Array[]> {
     const view = this.#view(second);

@@ -1,4 +1,6 @@
+import { isAbsolute } from 'node:path';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { CvmpError } from '#core/errors.js';
 import { OperatorService, ServerState } from '#gen/cvmp/v1/operator_pb.js';
 import { type BoundService, bindService } from '#server/host/handlers.js';
 import type { Control } from '#server/host/program.js';
@@ -20,6 +22,19 @@ export function operatorService({ gate, started, reload }: OperatorParts): Bound
     async reloadServer() {
       const { applied, needRestart } = await reload();
       return { applied: [...applied], needRestart: [...needRestart] };
+    },
+    async *createBackup({ folder }) {
+      if (!isAbsolute(folder)) {
+        throw new CvmpError('INVALID_FIELD', 'folder is no absolute path', { field: 'folder' });
+      }
+      for await (const { records, bytes, logSize, isDone } of gate.demand().state.backup(folder)) {
+        yield {
+          records: BigInt(records),
+          bytes: BigInt(bytes),
+          logSize: BigInt(logSize),
+          done: isDone,
+        };
+      }
     },
     async serverStatus() {
       const { isSealed, provider, entered, needed } = gate.status;

@@ -16,6 +16,7 @@ import type { RollbackGuard } from '../log/rollback.js';
 import type { NoticeBoard } from '../notices.js';
 import type { Receipt } from '../store/journal.js';
 import type { Quotas } from '../tenants/quotas.js';
+import type { BackupProgress } from '../upkeep/backup.js';
 import type { TenantPolicies } from './tenant-policies.js';
 
 /**
@@ -44,6 +45,8 @@ export interface KeyServerState {
   readonly notices: NoticeBoard;
   /** Why nothing is answered any more (STORE_WRITE); undefined while all is well. */
   failure(): CvmpError | undefined;
+  /** Copies the store as it is now, while the server goes on; see upkeep/backup.ts. */
+  backup(folder: string): AsyncIterable<BackupProgress>;
   /** Waits for what is under way, then closes the store. */
   close(): Promise<void>;
 }
@@ -294,7 +297,8 @@ export type AuditOperation =
   | 'require_reattestation'
   | 'register_tenant'
   | TenantChange
-  | 'rollback_accepted';
+  | 'rollback_accepted'
+  | 'store_anchored';
 
 /** A decision to record. */
 export interface AuditEvent extends LogEvent {

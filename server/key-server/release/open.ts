@@ -19,6 +19,7 @@ import { finishErasing } from '../store/vault/erasing.js';
 import { createVault, openVault } from '../store/vault/file-vault.js';
 import type { Vault } from '../store/vault/vault.js';
 import { defaultQuotas, type QuotaSettings, Quotas } from '../tenants/quotas.js';
+import { writeBackup } from '../upkeep/backup.js';
 import { BootCountRecords } from './boot-counts.js';
 import type { AuditEvent, KeyServerState } from './contract.js';
 import { keyCountsCodec } from './key-counts.js';
@@ -163,6 +164,8 @@ export async function stateOver(
     evidence,
     guard,
     failure: () => journal.failure,
+    backup: (folder) =>
+      writeBackup(folder, { store, identity, checkpoint: () => reading.newest(), now }),
     async close() {
       clearInterval(pruning);
       await keyAdmin.close();

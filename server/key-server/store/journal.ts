@@ -77,6 +77,8 @@ interface Pending<Event> {
   readonly group: Group<Event>;
 }
 
+const unanchored = notAnchored();
+
 /**
  * The one way into the store: gathers the drafts of many operations into one durable batch (group
  * commit), in the order of their calls. An operation sees what others before it have submitted,
@@ -98,12 +100,11 @@ export class Journal<Event> {
     this.#store = store;
     this.#log = log;
     this.#observer = observer;
-    if (!store.anchored) this.#refusal = notAnchored();
   }
 
   /** Why nothing can be written any more; undefined while all is well. */
   get failure(): CvmpError | undefined {
-    return this.#refusal ?? this.#halted;
+    return this.#refusal ?? this.#halted ?? (this.#store.anchored ? undefined : unanchored);
   }
 
   /** Nothing is decided while there is a reason against it; undefined: there is none any more. */

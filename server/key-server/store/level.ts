@@ -8,6 +8,7 @@ import {
   notAnchored,
   type Put,
   type Range,
+  type Snapshot,
   type Store,
   type Stored,
 } from './store.js';
@@ -60,13 +61,17 @@ export async function openLevelStore(
       throw new CvmpError('STORE_CORRUPT', `the store at ${folder} has lost its first records`);
     }
     const parts = { id: id.slice(versionLength), commits: stored(commitsKey, commits).version };
-    const head = isHeadIgnored ? undefined : HeadFile.open(headFile, parts.id);
-    if (head !== undefined && head.commits > parts.commits) {
+    let head = HeadFile.open(headFile, parts.id);
+    const behind = Math.max(0, (head?.commits ?? 0) - parts.commits);
+    if (isHeadIgnored) {
+      head?.close();
+      head = undefined;
+    } else if (head !== undefined && behind > 0) {
       head.close();
       const what = `ends at commit ${parts.commits}; commit ${head.commits} was acknowledged`;
       throw new CvmpError('STORE_BEHIND', `the store at ${folder} ${what}`);
     }
-    return new LevelStore(database, { ...parts, headFile, head });
+    return new LevelStore(database, { ...parts, headFile, head, behind });
   } catch (error) {
     await database.close();
     throw error;
@@ -78,11 +83,38 @@ interface Opened {
   readonly commits: number;
   readonly headFile: string;
   readonly head: HeadFile | undefined;
+  readonly behind: number;
 }
+
+/**
+ * Makes a store from all entries of another one. It has no head file: it only reads, until anchored.
+ * @param batches entries of the store, its first records among them
+ * @throws CvmpError ALREADY_EXISTS, STORE_LOCKED, STORE_WRITE, STORE_ACCESS
+ */
+export async function restoreLevelStore(
+  folder: string,
+  batches: AsyncIterable<readonly Entry[]>,
+): Promise<void> {
+  await Database.create(folder, kind);
+  const database = await Database.open(folder, kind);
+  try {
+    for await (const batch of batches) {
+      const puts = batch.map((entry) => ({ ...entry, expected: 0 }));
+      await database.write(puts.map(written));
+    }
+  } finally {
+    await database.close();
+  }
+}
+
+/** Whether a record is one that every LevelDB of ours has, and no store. */
+export const isOfDatabase = (key: string) => key.startsWith('!');
 
 /** The embedded store: one process, one LevelDB, and its head file. */
 export class LevelStore implements Store {
   readonly id: Uint8Array;
+  /** Commits that the head file knows of and the store has not. */
+  readonly behind: number;
   readonly #db: Database;
   readonly #headFile: string;
   #head: HeadFile | undefined;
@@ -93,9 +125,10 @@ export class LevelStore implements Store {
   readonly #scrub: Scrub;
   #refusal: CvmpError | undefined;
 
-  constructor(db: Database, { id, commits, headFile, head }: Opened) {
+  constructor(db: Database, { id, commits, headFile, head, behind }: Opened) {
     this.#db = db;
     this.id = id;
+    this.behind = behind;
     this.#commits = commits;
     this.#headFile = headFile;
     this.#head = head;
@@ -120,8 +153,15 @@ export class LevelStore implements Store {
   }
 
   async list(range: Range): Promise<readonly Entry[]> {
-    const found = await this.#db.list(range);
-    return found.map(([key, bytes]) => ({ key, ...stored(key, bytes) }));
+    return entries(await this.#db.list(range));
+  }
+
+  snapshot(): Snapshot {
+    const snapshot = this.#db.snapshot();
+    return {
+      list: async (range) => entries(await snapshot.list(range)),
+      close: () => snapshot.close(),
+    };
   }
 
   /** See {@link Database.verify}. */
@@ -183,6 +223,10 @@ export class LevelStore implements Store {
     if (this.#versions.size >= versionsMax) this.#versions.clear();
     this.#versions.set(key, version);
   }
+}
+
+function entries(found: readonly (readonly [string, Uint8Array])[]): readonly Entry[] {
+  return found.map(([key, bytes]) => ({ key, ...stored(key, bytes) }));
 }
 
 function commitsPut(commits: number): Put {

@@ -27,7 +27,16 @@ export interface Store {
    *   RESTORED_READ_ONLY: it is not anchored; SHUTTING_DOWN
    */
   commit(change: Change): Promise<void>;
+  /** Everything as it is after the last commit, whatever is committed meanwhile. */
+  snapshot(): Snapshot;
   /** Waits for what was submitted. */
+  close(): Promise<void>;
+}
+
+/** A store at one moment; etcd's is a revision. */
+export interface Snapshot {
+  /** See {@link Store.list}. */
+  list(range: Range): Promise<readonly Entry[]>;
   close(): Promise<void>;
 }
 

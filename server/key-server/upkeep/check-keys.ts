@@ -35,7 +35,7 @@ export async function checkKey(entry: Entry, opened: StoreAtRest, tally: Tally):
   for (const { epoch, wrapped } of record.roots) {
     keys.unwrapRootKey(wrapped, { tenantId, keyId, epoch });
   }
-  if (destruction !== undefined) {
+  if (record.state === 'destroy-pending' && destruction !== undefined) {
     const { due } = destruction;
     const task = agendaDelete({ tenantId, key: id, due });
     if ((await store.get(task.key)) === undefined) {
