@@ -37,10 +37,6 @@ type Check = (entry: Entry, opened: StoreAtRest, tally: Tally) => Promise<void> 
 const sealedByServer: Check = (entry, { keyring }) => {
   keyring.server.open(entry.key, entry);
 };
-const sealedByTenant: Check = async (entry, { keyring }) => {
-  const [, tenantId = ''] = entry.key.split('/');
-  (await keyring.of(tenantId)).records.open(entry.key, entry);
-};
 /** Checked where the store was opened. */
 const alreadyOpened: Check = () => undefined;
 /** A name that leads nowhere else. */
@@ -67,7 +63,7 @@ const checks: Readonly<Record<string, Check>> = {
   'rollback-alarm': sealedByServer,
   store: alreadyOpened,
   tenant: checkTenant,
-  tpm: sealedByTenant,
+  tpm: sealedByServer,
 };
 
 /**
