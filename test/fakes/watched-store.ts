@@ -5,12 +5,14 @@ export class WatchedStore implements Store {
   readonly #store: Store;
   readonly #onRead: (what: string) => void;
   readonly commit: Store['commit'];
+  readonly snapshot: Store['snapshot'];
   readonly close: Store['close'];
 
   constructor(store: Store, onRead: (what: string) => void) {
     this.#store = store;
     this.#onRead = onRead;
     this.commit = (change) => store.commit(change);
+    this.snapshot = () => store.snapshot();
     this.close = () => store.close();
   }
 
