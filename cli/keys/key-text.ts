@@ -25,7 +25,7 @@ export function isCompromised({ epochs }: KeyInfo): boolean {
 
 /** Everything that is known of a key. */
 export function keyFields(key: KeyInfo): string {
-  const due = key.state === KeyState.DESTROY_PENDING ? 'destroyed at' : 'was due at';
+  const due = key.state === KeyState.DESTROY_PENDING ? 'destroyed then' : 'was due';
   return fields([
     ['KeyID', toHex(key.keyId)],
     ['state', `${stateText(key)} since ${timeText(key.stateSince)}`],
