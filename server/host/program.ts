@@ -73,6 +73,8 @@ export interface Running<C> {
   readonly log: Logger;
   /** Takes over what may change; all of it or, thrown, nothing. @throws CvmpError CONFIG */
   apply(config: C): void | Promise<void>;
+  /** How it is, for the service manager; absent: serving. */
+  status?(): string;
   /** Finishes what is under way and closes everything. */
   stop(): Promise<void>;
 }
@@ -140,11 +142,12 @@ async function serve<C>(
     apply: (value) => running.apply(value),
     log,
   });
+  const ready = () => manager.ready(running.status?.() ?? 'serving');
   reload = () => {
     manager.reloading();
-    return takeOver().finally(() => manager.ready('serving'));
+    return takeOver().finally(ready);
   };
-  manager.ready('serving');
+  ready();
   await untilStopped(signals, log, () => exit(1));
   manager.stopping();
   await running.stop();

@@ -167,6 +167,7 @@ async function serve(
         log.level = next.host.logLevel;
         ({ shutdownGraceSeconds, shutdownNoticeSeconds } = next.host);
       },
+      status: () => (readiness.isReady ? 'serving' : readiness.reasons.join(' ')),
       async stop() {
         unfollow();
         await local?.close();

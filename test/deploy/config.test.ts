@@ -20,7 +20,7 @@ const servers: readonly (readonly [name: string, read: Read])[] = [
 
 /** What the unit of a number may be called, at the end of its name. */
 const units =
-  /(^|_)(ms|seconds|minutes|hours|days|bytes|kib|mib)(_max|_min)?$|_max$|_min$|_one_in$|_failures$|_number$/;
+  /(^|_)(ms|seconds|minutes|hours|days|bytes|kib|mib)(_max|_min)?$|_max$|_min$|_one_in$|_failures$|_number$|(^|[._])shares$|(^|[._])threshold$/;
 
 /** A document with one entry. */
 function document(name: string, value: unknown): string {
