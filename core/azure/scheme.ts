@@ -121,10 +121,12 @@ function requireSharedBinding(userData: Uint8Array, extraData: Uint8Array): void
   });
 }
 
-function bothLevels<L>(hardware: LevelRules<L>): LevelRules<AzureLevel<L>> {
+function bothLevels<L, R>(hardware: LevelRules<L, R>): LevelRules<AzureLevel<L>, AzureRules<R>> {
   const named = (half: 'hardware' | 'boot', path: string | undefined) =>
     path === undefined ? undefined : `${half}.${path}`;
   return {
+    promoted: (previous, next) =>
+      named('hardware', hardware.promoted?.(previous.hardware, next.hardware)),
     decreasing: (lower, higher) =>
       named('hardware', hardware.decreasing(lower.hardware, higher.hardware)) ??
       named('boot', tpmLevelRules.decreasing(lower.boot, higher.boot)),

@@ -82,7 +82,7 @@ export function checkFirst(policy: KeyingPolicy): void {
 /**
  * What a next version must hold beside {@link checkPolicy}: it follows the current one and relaxes
  * no level, and the floor never falls (protocol.md s.6.4 (2), (3)). Appraisal rules may change
- * freely: they name images and chips, which come and go.
+ * freely: they name images and chips, which come and go; but no image rises in its SVN.
  * @param currentDigest SHA-256 of the signed current version
  * @throws CvmpError POLICY_CHAIN, POLICY_NOT_TIGHTER
  */
@@ -107,7 +107,26 @@ export function checkSuccessor(
     const what = `are ${next.levels.length}, fewer than the current ${current.levels.length}`;
     refuse('POLICY_NOT_TIGHTER', 'levels', what);
   }
-  for (const [name, rules] of formats) checkNotRelaxed(current, next, name, rules);
+  for (const [name, rules] of formats) {
+    checkNotRelaxed(current, next, name, rules);
+    checkNotPromoted(current, next, name, rules);
+  }
+}
+
+/** Images that are admitted as before are of no higher SVN than before. */
+function checkNotPromoted(
+  current: KeyingPolicy,
+  next: KeyingPolicy,
+  format: string,
+  rules: LevelRules<unknown>,
+): void {
+  const before = current.appraisal.formats.get(format);
+  const after = next.appraisal.formats.get(format);
+  if (before === undefined || after === undefined) return;
+  const field = rules.promoted?.(before, after);
+  if (field === undefined) return;
+  const place = `appraisal.${fieldOf(format)}.${field}`;
+  refuse('POLICY_NOT_TIGHTER', place, 'is above that of the current version for the same image');
 }
 
 /** Also of formats no longer admitted, or two versions together could relax what one may not. */

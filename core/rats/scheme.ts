@@ -72,7 +72,7 @@ export interface EvidenceScheme<E, C extends Claims, Rules, Level> {
   warnings?(rules: Rules, levels: readonly Level[]): readonly string[];
 
   /** How levels of this format compare (protocol.md s.6.4). */
-  readonly levelRules: LevelRules<Level>;
+  readonly levelRules: LevelRules<Level, Rules>;
 }
 
 /** A scheme whose types are known to itself alone. */

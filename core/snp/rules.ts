@@ -1,3 +1,4 @@
+import { equalBytes } from '../bytes.js';
 import type { LevelRules } from '../rats/level-rules.js';
 import type { IdBlock } from './launch/id-block.js';
 import type { FirmwareVersion } from './parse.js';
@@ -162,7 +163,16 @@ function firstOf<T>(list: readonly T[], path: (item: T) => string | undefined): 
 }
 
 /** How SNP levels compare (protocol.md s.6.4 rules 1 and 2). */
-export const snpLevelRules: LevelRules<SnpLevel> = {
+export const snpLevelRules: LevelRules<SnpLevel, SnpRules> = {
+  promoted(previous, next) {
+    const i = next.measurements.findIndex(({ digest, imageSvn }) =>
+      previous.measurements.some(
+        (one) => equalBytes(one.digest, digest) && imageSvn > one.imageSvn,
+      ),
+    );
+    return i < 0 ? undefined : `measurements[${i}].image_svn`;
+  },
+
   decreasing(lower, higher) {
     const tcb = firstOf(higher.tcbMin, (row) =>
       firstOf(tcbKinds, (kind) => {

@@ -25,7 +25,10 @@ const named = (half: 'hardware' | 'boot', path: string | undefined) =>
   path === undefined ? undefined : `${half}.${path}`;
 
 /** How levels compare (protocol.md s.6.4 rules 1 and 2). */
-export const svsmLevelRules: LevelRules<SvsmLevel> = {
+export const svsmLevelRules: LevelRules<SvsmLevel, SvsmRules> = {
+  promoted: (previous, next) =>
+    named('hardware', snpLevelRules.promoted?.(previous.hardware, next.hardware)),
+
   decreasing: (lower, higher) =>
     named('hardware', snpLevelRules.decreasing(lower.hardware, higher.hardware)) ??
     named('boot', tpmLevelRules.decreasing(lower.boot ?? noBoot, higher.boot ?? noBoot)),

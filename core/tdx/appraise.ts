@@ -3,7 +3,7 @@ import type { FailedCheck } from '../rats/attestation-result.js';
 import { type Check, failed } from '../rats/checks.js';
 import type { TdxClaims } from './claims.js';
 import { tdAttribute, tdAttributesKnown, tdUnderDebug, xfamAllowed, xfamFixed1 } from './layout.js';
-import type { TdxLevel, TdxReference, TdxRules } from './rules.js';
+import { moduleFloor, type TdxLevel, type TdxReference, type TdxRules } from './rules.js';
 
 /** One check of verified claims: says what is wrong, or nothing. */
 /** Refused whatever a policy says (protocol.md s.0.7, s.3.3). */
@@ -211,6 +211,24 @@ const levelChecks: readonly Check<TdxClaims, LevelAsked>[] = [
       evaluationNumber >= evaluationNumberMin
         ? undefined
         : `collateral is of TCB evaluation ${evaluationNumber}, below ${evaluationNumberMin}`,
+  },
+  {
+    name: 'level.module',
+    code: 'POLICY_TCB',
+    fault: ({ quote: { td } }, { level }) => {
+      // The TD is of the module that it was launched under, whatever is loaded now.
+      const [svn, version] = [td.teeTcbSvn[0]!, td.teeTcbSvn[1]!];
+      const floor = moduleFloor([level], version);
+      return svn >= floor ? undefined : `the TDX module ${version} has SVN ${svn}, below ${floor}`;
+    },
+  },
+  {
+    name: 'level.advisories',
+    code: 'POLICY_ADVISORY',
+    fault: ({ tcb: { advisoryIds } }, { level: { advisoriesClosed = [] } }) => {
+      const open = advisoriesClosed.filter((id) => advisoryIds.includes(id));
+      return open.length === 0 ? undefined : `advisories are open: ${open.join(', ')}`;
+    },
   },
   {
     name: 'level.image-svn',

@@ -1,3 +1,4 @@
+import { equalBytes } from '../bytes.js';
 import type { LevelRules } from '../rats/level-rules.js';
 import type { TcbStatus } from './endorsement/tcb-status.js';
 
@@ -94,6 +95,22 @@ export interface TdxLevel {
   readonly evaluationNumberMin: number;
   /** Of the admitted reference. */
   readonly imageSvnMin: number;
+  /** Lowest SVN of the TDX module that the TD was launched under; a version not here is not looked at. */
+  readonly modulesMin?: readonly TdxModuleMin[];
+  /** Advisories that must be closed, whatever the status. */
+  readonly advisoriesClosed?: readonly string[];
+}
+
+/** The lowest TEE_TCB_SVN[0] of modules of a version, TEE_TCB_SVN[1]. */
+export interface TdxModuleMin {
+  readonly version: number;
+  readonly svn: number;
+}
+
+/** The lowest module SVN that these levels ask for a version together; 0: they ask none. */
+export function moduleFloor(levels: readonly TdxLevel[], version: number): number {
+  const rows = levels.flatMap(({ modulesMin = [] }) => modulesMin);
+  return Math.max(0, ...rows.filter((row) => row.version === version).map(({ svn }) => svn));
 }
 
 type Floor = 'tcbDateMin' | 'evaluationNumberMin' | 'imageSvnMin';
@@ -106,10 +123,22 @@ const floors: readonly (readonly [Floor, string])[] = [
 ];
 
 /** How TDX levels compare (protocol.md s.6.4 rules 1 and 2). */
-export const tdxLevelRules: LevelRules<TdxLevel> = {
+export const tdxLevelRules: LevelRules<TdxLevel, TdxRules> = {
+  promoted(previous, next) {
+    const i = next.references.findIndex((reference) =>
+      previous.references.some(
+        (one) => isSameImage(one, reference) && reference.imageSvn > one.imageSvn,
+      ),
+    );
+    return i < 0 ? undefined : `references[${i}].image_svn`;
+  },
+
   decreasing(lower, higher) {
     const sunk = floors.find(([name]) => higher[name] !== 0 && higher[name] < lower[name]);
     if (sunk !== undefined) return sunk[1];
+    for (const { version, svn } of higher.modulesMin ?? []) {
+      if (svn < moduleFloor([lower], version)) return `modules_min[${version}]`;
+    }
     if (higher.statuses.length === 0 || lower.statuses.length === 0) return undefined;
     return isSubset(higher.statuses, lower.statuses) ? undefined : 'statuses';
   },
@@ -119,6 +148,14 @@ export const tdxLevelRules: LevelRules<TdxLevel> = {
       Math.max(0, ...levels.map((level) => level[name]));
     const sunk = floors.find(([name]) => most(next, name) < most(previous, name));
     if (sunk !== undefined) return sunk[1];
+    for (const { version } of previous.flatMap(({ modulesMin = [] }) => modulesMin)) {
+      if (moduleFloor(next, version) < moduleFloor(previous, version)) {
+        return `modules_min[${version}]`;
+      }
+    }
+    const closed = next.flatMap(({ advisoriesClosed = [] }) => advisoriesClosed);
+    const asked = previous.flatMap(({ advisoriesClosed = [] }) => advisoriesClosed);
+    if (!asked.every((id) => closed.includes(id))) return 'advisories_closed';
     const [before, after] = [admitted(previous), admitted(next)];
     if (before === undefined) return undefined;
     return after !== undefined && isSubset(after, before) ? undefined : 'statuses';
@@ -134,6 +171,12 @@ function admitted(levels: readonly TdxLevel[]): readonly TcbStatus[] | undefined
       (all, statuses) => all?.filter((status) => statuses.includes(status)) ?? statuses,
       undefined,
     );
+}
+
+function isSameImage(a: TdxReference, b: TdxReference): boolean {
+  const isSame = (one: Uint8Array | undefined, other: Uint8Array | undefined) =>
+    one === undefined || other === undefined ? one === other : equalBytes(one, other);
+  return equalBytes(a.mrTd, b.mrTd) && a.rtmr.every((rtmr, i) => isSame(rtmr, b.rtmr[i]));
 }
 
 function isSubset(inner: readonly TcbStatus[], outer: readonly TcbStatus[]): boolean {

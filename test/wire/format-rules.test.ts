@@ -102,6 +102,8 @@ describe('rules of every evidence format in a policy (proto/cvmp/v1/policy.proto
       tcbDateMin: until,
       evaluationNumberMin: 0,
       imageSvnMin: 0,
+      modulesMin: [],
+      advisoriesClosed: [],
     });
   });
 

@@ -59,11 +59,17 @@ export function tdxRulesOf(message: TdxRulesMessage, path: string): TdxRules {
  * @throws CvmpError INVALID_FIELD, POLICY_INVALID
  */
 export function tdxLevelOf(message: TdxLevelMessage, path: string): TdxLevel {
+  once(
+    message.modulesMin.map(({ version }) => `${version}`),
+    (i) => `${path}.modules_min[${i}].version`,
+  );
   return {
     statuses: message.statuses.map((text, i) => statusOf(text, `${path}.statuses[${i}]`)),
     tcbDateMin: momentOf(message.tcbDateMin, `${path}.tcb_date_min`) ?? 0,
     evaluationNumberMin: message.evaluationNumberMin,
     imageSvnMin: message.imageSvnMin,
+    modulesMin: message.modulesMin.map(({ version, svn }) => ({ version, svn })),
+    advisoriesClosed: message.advisoriesClosed,
   };
 }
 

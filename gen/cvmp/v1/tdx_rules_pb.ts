@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file cvmp/v1/tdx_rules.proto.
  */
 export const file_cvmp_v1_tdx_rules: GenFile = /*@__PURE__*/
-  fileDesc("Chdjdm1wL3YxL3RkeF9ydWxlcy5wcm90bxIHY3ZtcC52MSK9AQoMVGR4UmVmZXJlbmNlEhYKBW1yX3RkGAEgASgMQge6SAR6AmgwEhkKBXJ0bXIwGAIgASgMQgq6SAfYAQF6AmgwEhkKBXJ0bXIxGAMgASgMQgq6SAfYAQF6AmgwEhkKBXJ0bXIyGAQgASgMQgq6SAfYAQF6AmgwEhkKBXJ0bXIzGAUgASgMQgq6SAfYAQF6AmgwEhEKCWltYWdlX3N2bhgGIAEoDRIWCgRuYW1lGAcgASgJQgi6SAVyAxiAASJzChBBY2NlcHRlZEFkdmlzb3J5EjQKAmlkGAEgASgJQii6SCVyIzIhXltBLVphLXowLTldW0EtWmEtejAtOS5fLV17MCw2M30kEikKBXVudGlsGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLgBQoIVGR4UnVsZXMSNgoKcmVmZXJlbmNlcxgBIAMoCzIVLmN2bXAudjEuVGR4UmVmZXJlbmNlQgu6SAiSAQUIARCACBIpCg9ydG1yc19leHBsYWluZWQYAiADKA1CELpIDZIBChAEGAEiBCoCGAMSGwoTcmVxdWlyZV9zZWN1cmVfYm9vdBgDIAEoCBIkCghzdGF0dXNlcxgEIAMoCUISukgPkgEMEAkYASIGcgQQARhAEkEKE2Fkdmlzb3JpZXNfYWNjZXB0ZWQYBSADKAsyGS5jdm1wLnYxLkFjY2VwdGVkQWR2aXNvcnlCCbpIBpIBAxCAAhJNChFhZHZpc29yaWVzX2RlbmllZBgGIAMoCUIyukgvkgEsEIACGAEiJXIjMiFeW0EtWmEtejAtOV1bQS1aYS16MC05Ll8tXXswLDYzfSQSGgoSdGRfYXR0cmlidXRlc19tYXNrGAcgASgEEhsKE3RkX2F0dHJpYnV0ZXNfdmFsdWUYCCABKAQSFQoNYWxsb3dfc2VwdF92ZRgJIAEoCBIRCgl4ZmFtX21hc2sYCiABKAQSEgoKeGZhbV92YWx1ZRgLIAEoBBIjCgtzZXJ2aWNlX3RkcxgMIAMoDEIOukgLkgEIEEAiBHoCaDASHAoIbXJfb3duZXIYDSABKAxCCrpIB9gBAXoCaDASIwoPbXJfb3duZXJfY29uZmlnGA4gASgMQgq6SAfYAQF6AmgwEh8KB21vZHVsZXMYDyADKAxCDrpIC5IBCBBAIgR6AmgwEicKDnBsYXRmb3JtX2FsbG93GBAgAygMQg+6SAySAQkQgCAiBHoCaBASJgoNcGxhdGZvcm1fZGVueRgRIAMoDEIPukgMkgEJEIAgIgR6AmgQEiUKDGZhbWlseV9hbGxvdxgSIAMoDEIPukgMkgEJEIACIgR6AmgGEiQKC2ZhbWlseV9kZW55GBMgAygMQg+6SAySAQkQgAIiBHoCaAYimAEKCFRkeExldmVsEiQKCHN0YXR1c2VzGAEgAygJQhK6SA+SAQwQCRgBIgZyBBABGEASMAoMdGNiX2RhdGVfbWluGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIdChVldmFsdWF0aW9uX251bWJlcl9taW4YAyABKA0SFQoNaW1hZ2Vfc3ZuX21pbhgEIAEoDWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_timestamp]);
+  fileDesc("Chdjdm1wL3YxL3RkeF9ydWxlcy5wcm90bxIHY3ZtcC52MSK9AQoMVGR4UmVmZXJlbmNlEhYKBW1yX3RkGAEgASgMQge6SAR6AmgwEhkKBXJ0bXIwGAIgASgMQgq6SAfYAQF6AmgwEhkKBXJ0bXIxGAMgASgMQgq6SAfYAQF6AmgwEhkKBXJ0bXIyGAQgASgMQgq6SAfYAQF6AmgwEhkKBXJ0bXIzGAUgASgMQgq6SAfYAQF6AmgwEhEKCWltYWdlX3N2bhgGIAEoDRIWCgRuYW1lGAcgASgJQgi6SAVyAxiAASJzChBBY2NlcHRlZEFkdmlzb3J5EjQKAmlkGAEgASgJQii6SCVyIzIhXltBLVphLXowLTldW0EtWmEtejAtOS5fLV17MCw2M30kEikKBXVudGlsGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLgBQoIVGR4UnVsZXMSNgoKcmVmZXJlbmNlcxgBIAMoCzIVLmN2bXAudjEuVGR4UmVmZXJlbmNlQgu6SAiSAQUIARCACBIpCg9ydG1yc19leHBsYWluZWQYAiADKA1CELpIDZIBChAEGAEiBCoCGAMSGwoTcmVxdWlyZV9zZWN1cmVfYm9vdBgDIAEoCBIkCghzdGF0dXNlcxgEIAMoCUISukgPkgEMEAkYASIGcgQQARhAEkEKE2Fkdmlzb3JpZXNfYWNjZXB0ZWQYBSADKAsyGS5jdm1wLnYxLkFjY2VwdGVkQWR2aXNvcnlCCbpIBpIBAxCAAhJNChFhZHZpc29yaWVzX2RlbmllZBgGIAMoCUIyukgvkgEsEIACGAEiJXIjMiFeW0EtWmEtejAtOV1bQS1aYS16MC05Ll8tXXswLDYzfSQSGgoSdGRfYXR0cmlidXRlc19tYXNrGAcgASgEEhsKE3RkX2F0dHJpYnV0ZXNfdmFsdWUYCCABKAQSFQoNYWxsb3dfc2VwdF92ZRgJIAEoCBIRCgl4ZmFtX21hc2sYCiABKAQSEgoKeGZhbV92YWx1ZRgLIAEoBBIjCgtzZXJ2aWNlX3RkcxgMIAMoDEIOukgLkgEIEEAiBHoCaDASHAoIbXJfb3duZXIYDSABKAxCCrpIB9gBAXoCaDASIwoPbXJfb3duZXJfY29uZmlnGA4gASgMQgq6SAfYAQF6AmgwEh8KB21vZHVsZXMYDyADKAxCDrpIC5IBCBBAIgR6AmgwEicKDnBsYXRmb3JtX2FsbG93GBAgAygMQg+6SAySAQkQgCAiBHoCaBASJgoNcGxhdGZvcm1fZGVueRgRIAMoDEIPukgMkgEJEIAgIgR6AmgQEiUKDGZhbWlseV9hbGxvdxgSIAMoDEIPukgMkgEJEIACIgR6AmgGEiQKC2ZhbWlseV9kZW55GBMgAygMQg+6SAySAQkQgAIiBHoCaAYinQIKCFRkeExldmVsEiQKCHN0YXR1c2VzGAEgAygJQhK6SA+SAQwQCRgBIgZyBBABGEASMAoMdGNiX2RhdGVfbWluGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIdChVldmFsdWF0aW9uX251bWJlcl9taW4YAyABKA0SFQoNaW1hZ2Vfc3ZuX21pbhgEIAEoDRI0Cgttb2R1bGVzX21pbhgFIAMoCzIVLmN2bXAudjEuVGR4TW9kdWxlTWluQgi6SAWSAQIQEBJNChFhZHZpc29yaWVzX2Nsb3NlZBgGIAMoCUIyukgvkgEsEIACGAEiJXIjMiFeW0EtWmEtejAtOV1bQS1aYS16MC05Ll8tXXswLDYzfSQiQgoMVGR4TW9kdWxlTWluEhkKB3ZlcnNpb24YASABKA1CCLpIBSoDGP8BEhcKA3N2bhgCIAEoDUIKukgHKgUY/wEoAWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_timestamp]);
 
 /**
  * A launch of a TD that a tenant admits.
@@ -287,6 +287,21 @@ export type TdxLevel = Message<"cvmp.v1.TdxLevel"> & {
    * @generated from field: uint32 image_svn_min = 4;
    */
   imageSvnMin: number;
+
+  /**
+   * Lowest SVN of the TDX module that the TD was launched under, by the module's version; a version
+   * that is not here is not looked at.
+   *
+   * @generated from field: repeated cvmp.v1.TdxModuleMin modules_min = 5;
+   */
+  modulesMin: TdxModuleMin[];
+
+  /**
+   * Advisories that must be closed at this level, whatever the status ("INTEL-SA-00960").
+   *
+   * @generated from field: repeated string advisories_closed = 6;
+   */
+  advisoriesClosed: string[];
 };
 
 /**
@@ -295,4 +310,32 @@ export type TdxLevel = Message<"cvmp.v1.TdxLevel"> & {
  */
 export const TdxLevelSchema: GenMessage<TdxLevel> = /*@__PURE__*/
   messageDesc(file_cvmp_v1_tdx_rules, 3);
+
+/**
+ * The lowest TDX module of a version (TEE_TCB_SVN).
+ *
+ * @generated from message cvmp.v1.TdxModuleMin
+ */
+export type TdxModuleMin = Message<"cvmp.v1.TdxModuleMin"> & {
+  /**
+   * TEE_TCB_SVN[1]: 0 for modules before versions were counted.
+   *
+   * @generated from field: uint32 version = 1;
+   */
+  version: number;
+
+  /**
+   * Lowest TEE_TCB_SVN[0].
+   *
+   * @generated from field: uint32 svn = 2;
+   */
+  svn: number;
+};
+
+/**
+ * Describes the message cvmp.v1.TdxModuleMin.
+ * Use `create(TdxModuleMinSchema)` to create a new message.
+ */
+export const TdxModuleMinSchema: GenMessage<TdxModuleMin> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_tdx_rules, 4);
 

@@ -236,6 +236,10 @@ describe('levels (protocol.md s.6.4)', () => {
     ['of a higher evaluation number', { evaluationNumberMin: 18 }, ['evaluation-number']],
     ['of the image SVN', { imageSvnMin: 3 }, []],
     ['of a higher image SVN', { imageSvnMin: 4 }, ['image-svn']],
+    ['of the module’s SVN', { modulesMin: [{ version: 1, svn: 6 }] }, []],
+    ['of a higher module SVN', { modulesMin: [{ version: 1, svn: 255 }] }, ['module']],
+    ['of another module’s SVN', { modulesMin: [{ version: 9, svn: 255 }] }, []],
+    ['without an advisory', { advisoriesClosed: ['INTEL-SA-2'] }, []],
   ];
   it.each(rows)('a level %s', async (_, change, failed) => {
     const failures = lacks(await claimsOf(), rules, { ...anyLevel, ...change });
@@ -255,6 +259,12 @@ describe('levels (protocol.md s.6.4)', () => {
     [{ tcbDateMin: 2 }, { tcbDateMin: 0 }, undefined],
     [{ evaluationNumberMin: 2 }, { evaluationNumberMin: 1 }, 'evaluation_number_min'],
     [{ imageSvnMin: 2 }, { imageSvnMin: 1 }, 'image_svn_min'],
+    [
+      { modulesMin: [{ version: 1, svn: 4 }] },
+      { modulesMin: [{ version: 1, svn: 3 }] },
+      'modules_min[1]',
+    ],
+    [{ modulesMin: [{ version: 1, svn: 4 }] }, { modulesMin: [{ version: 3, svn: 1 }] }, undefined],
     [{ statuses: ['UpToDate', 'OutOfDate'] }, { statuses: ['UpToDate'] }, undefined],
     [{ statuses: ['UpToDate'] }, { statuses: ['UpToDate', 'OutOfDate'] }, 'statuses'],
     [{ statuses: ['UpToDate'] }, {}, undefined],
@@ -269,6 +279,9 @@ describe('levels (protocol.md s.6.4)', () => {
     [[{ tcbDateMin: 2 }], [{}, { tcbDateMin: 2 }], undefined],
     [[{ tcbDateMin: 2 }], [{ tcbDateMin: 1 }], 'tcb_date_min'],
     [[{ imageSvnMin: 2 }], [], 'image_svn_min'],
+    [[{ modulesMin: [{ version: 1, svn: 4 }] }], [{}], 'modules_min[1]'],
+    [[{ advisoriesClosed: ['A'] }], [{ advisoriesClosed: ['B'] }], 'advisories_closed'],
+    [[{ advisoriesClosed: ['A'] }], [{}, { advisoriesClosed: ['B', 'A'] }], undefined],
     [[{ statuses: ['UpToDate'] }], [{}], 'statuses'],
     [[{ statuses: ['UpToDate'] }], [{ statuses: ['UpToDate', 'OutOfDate'] }], 'statuses'],
     [
