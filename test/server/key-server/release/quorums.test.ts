@@ -95,4 +95,30 @@ describe('quorums of a policy (protocol.md s.6.5; issue 4)', () => {
     const setPolicy = { signers: [coseKey(tenant), coseKey(bob)], threshold: 2, ...wrong };
     expect(await refusalOf(set({ quorums: { setPolicy } }, [tenant, bob]))).toBe(code);
   });
+
+  it('who must sign for destroying keys must sign what makes that easier', async () => {
+    const tenant = await signingKey();
+    await withTenant(state, 'acme', { policyId: 'other', cvmNames: ['other-*'] });
+    const destroyKey = { signers: [coseKey(bob), coseKey(carol)], threshold: 2 };
+    const kept = { quorums: { destroyKey }, destroyDelaySeconds: 3600 };
+    const first = await set(kept, [tenant]);
+    const next = { version: 2n, prevDigest: first.digest };
+    const easier = [
+      { ...kept, quorums: {} },
+      { ...kept, quorums: { destroyKey: { ...destroyKey, threshold: 1 } } },
+      {
+        ...kept,
+        quorums: { destroyKey: { ...destroyKey, signers: [coseKey(bob), coseKey(tenant)] } },
+      },
+      { ...kept, destroyDelaySeconds: 60 },
+    ];
+    for (const change of easier) {
+      expect(await refusalOf(set({ ...next, ...change }, [tenant, bob]))).toBe('QUORUM');
+    }
+    const slower = { ...next, ...kept, destroyDelaySeconds: 7200 };
+    const second = await set(slower, [tenant]);
+    const third = { version: 3n, prevDigest: second.digest };
+    const changed = { ...third, ...kept, destroyDelaySeconds: 60 };
+    expect(await refusalOf(set(changed, [tenant, bob, carol]))).toBe('accepted');
+  });
 });
