@@ -2,6 +2,7 @@ import { Writable } from 'node:stream';
 import { onTestFinished } from 'vitest';
 import { encodeCoseKey } from '#core/cose/key.js';
 import { createAuthenticator } from '#server/host/callers/authenticate.js';
+import type { OidcIssuer } from '#server/host/callers/oidc.js';
 import { CallRates, type RateSettings } from '#server/host/callers/rates.js';
 import type { TenantRegistry } from '#server/host/callers/tenants.js';
 import type { CallRecord } from '#server/host/calls.js';
@@ -63,6 +64,7 @@ export async function startTestHost(
     origins?: readonly string[];
     unarySecondsMax?: number;
     rates?: RateSettings;
+    issuers?: readonly OidcIssuer[];
     observation?: Observation;
   } = {},
   registry?: TenantRegistry,
@@ -89,7 +91,7 @@ export async function startTestHost(
     authenticate: createAuthenticator({
       audience,
       operatorKeys: [operator.publicKey],
-      issuers: [],
+      issuers: change.issuers ?? [],
       tenants: known,
       now: Date.now,
     }),
