@@ -7,7 +7,7 @@ import { earTree } from '../ear/ear-text.js';
 import { checkJson } from '../evidence/appraisal.js';
 import { treeText } from '../evidence/tree.js';
 import { readSigners } from '../profile/signers.js';
-import { readTypedBytes, typedTime, wholeNumber } from '../terminal/typed.js';
+import { readTypedInput, typedTime, wholeNumber } from '../terminal/typed.js';
 
 const ageMax = 31_536_000;
 
@@ -46,7 +46,7 @@ export const earVerify = command({
     const age = wholeNumber(options['age-seconds-max'], 'age-seconds-max', range);
     const { keys } = await readSigners(options.key, at, context);
     if (keys.length === 0) throw new CvmpError('USAGE', 'whom do you trust? give --key FILE');
-    const bytes = await readTypedBytes(context, file!);
+    const bytes = await readTypedInput(context, file!);
     try {
       const ear = parseEar(bytes);
       const key = await verifyEar(ear, keys, { at, ageSecondsMax: age === 0 ? undefined : age });

@@ -3,7 +3,7 @@ import { meanings } from '../evidence/show/meanings.js';
 import { showFile } from '../evidence/show/show.js';
 import { treeText } from '../evidence/tree.js';
 import type { Json } from '../terminal/output.js';
-import { readTypedBytes } from '../terminal/typed.js';
+import { readTypedInput } from '../terminal/typed.js';
 
 export const evidenceShow = command({
   name: 'evidence show',
@@ -16,12 +16,13 @@ export const evidenceShow = command({
   positionals: ['FILE'],
   options: {},
   notes:
-    'FILE is told by its content: an SEV-SNP attestation report, a TD Quote (v4, v5), a TPM quote,\n' +
-    'its signature, key or PCR values (JSON), an HCL report of Azure, an Arm CCA token, an event log\n' +
-    '(TCG, CCEL, JSON), what cvmp cvm verify --out kept (CMW), a manifest of reference values\n' +
-    '(CoRIM), an Attestation Result (EAR), certificates, revocation lists and collateral of Intel.',
+    'FILE, or - for standard input, is told by its content: an SEV-SNP attestation report, a TD\n' +
+    'Quote (v4, v5), a TPM quote, its signature, key or PCR values (JSON), an HCL report of Azure, an\n' +
+    'Arm CCA token, an event log (TCG, CCEL, JSON), what cvmp cvm verify --out kept (CMW), a manifest\n' +
+    'of reference values (CoRIM), an Attestation Result (EAR), certificates, revocation lists and\n' +
+    'collateral of Intel.',
   async run({ positionals: [file] }, context) {
-    const bytes = await readTypedBytes(context, file!);
+    const bytes = await readTypedInput(context, file!);
     const { kind, parts } = showFile({ name: file!, bytes });
     const lines = parts.map(({ title, tree }) => treeText({ [title]: tree }, '', meanings));
     return {

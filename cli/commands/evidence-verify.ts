@@ -5,10 +5,10 @@ import { appraisalJson, appraisalText, appraiseByFile, checkJson } from '../evid
 import { verifyEvidenceFiles } from '../evidence/evidence.js';
 import type { NamedFile } from '../evidence/pieces.js';
 import { treeText } from '../evidence/tree.js';
-import { readTypedBytes, typedTime } from '../terminal/typed.js';
+import { readTypedInput, typedTime } from '../terminal/typed.js';
 
 async function named(context: CommandContext, name: string): Promise<NamedFile> {
-  return { name, bytes: await readTypedBytes(context, name) };
+  return { name, bytes: await readTypedInput(context, name) };
 }
 
 const file = { type: 'string', value: 'FILE', multiple: true } as const;
@@ -50,8 +50,8 @@ export const evidenceVerify = command({
     'The evidence is told by its content: an SEV-SNP report, a TD Quote, a TPM quote with its\n' +
     'signature, key and PCR values, an HCL report of Azure with what belongs to it, an Arm CCA token,\n' +
     'or what cvmp cvm verify --out kept (CMW), which brings its certificates. Files may come in any\n' +
-    'order, with or without their options. Sound evidence may be old, or of a CVM that is not yours:\n' +
-    'cvmp cvm verify asks a running one. Exit code 0 accepted, 1 refused, 2 wrong usage.',
+    'order, with or without their options; one may be -, standard input. Sound evidence may be old,\n' +
+    'or of a CVM that is not yours: cvmp cvm verify asks a running one. Exit code 0 accepted, 1 refused, 2 wrong usage.',
   async run({ positionals, options }, context) {
     const at = options.at === undefined ? context.now() : typedTime(options.at, 'at');
     const anchors = options['trust-anchors'];

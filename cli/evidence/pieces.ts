@@ -1,4 +1,4 @@
-import { fromHex, fromUtf8 } from '#core/bytes.js';
+import { fromHex, fromUtf8, toHex } from '#core/bytes.js';
 import { encodePlatformKey, platformKeyType } from '#core/cca/endorsement.js';
 import { readPlatformKeyFile } from '#core/cca/platform-key-file.js';
 import { CvmpError } from '#core/errors.js';
@@ -129,7 +129,9 @@ function binaryPiece({ name, bytes }: NamedFile): Piece {
   if ((big === 1 || big === 0x23) && hashes.includes(next)) return is('tpm-public');
   // Version, then the type of the attestation key, little-endian.
   if (b === 0 && a >= 3 && a <= 9 && d === 0 && (c === 2 || c === 3)) return is('tdx-quote');
-  return { name, bytes, kind: 'unknown', why: 'nothing that CVMP knows begins so' };
+  const begins = toHex(bytes.subarray(0, 8));
+  const why = begins === '' ? 'it is empty' : `nothing that CVMP knows begins by ${begins}`;
+  return { name, bytes, kind: 'unknown', why };
 }
 
 function derPiece(name: string, bytes: Uint8Array): Piece {
@@ -173,19 +175,16 @@ function pcrBanks(
   const banks = Object.entries(json);
   const known = ['sha1', 'sha256', 'sha384', 'sha512'];
   if (banks.length === 0 || banks.some(([bank]) => !known.includes(bank))) return undefined;
-  return attempt(
-    () =>
-      new Map(
-        banks.map(([bank, values]) => [
-          bank,
-          new Map(
-            Object.entries(values as object).map(([pcr, value]): [number, Uint8Array] => [
-              Number(pcr),
-              fromHex(String(value), `${bank}.${pcr}`),
-            ]),
-          ),
-        ]),
-      ),
+  return attempt(() => new Map(banks.map(([bank, values]) => [bank, pcrValues(bank, values)])));
+}
+
+function pcrValues(bank: string, values: unknown): PcrValues {
+  const entries = typeof values === 'object' && values !== null ? Object.entries(values) : [];
+  if (entries.length === 0 || !entries.every(([pcr]) => /^([0-9]|1[0-9]|2[0-3])$/.test(pcr))) {
+    throw new CvmpError('MALFORMED', `${bank} is no table of PCRs`, { field: bank });
+  }
+  return new Map(
+    entries.map(([pcr, value]) => [Number(pcr), fromHex(String(value), `${bank}.${pcr}`)]),
   );
 }
 

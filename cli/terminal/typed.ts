@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { fromUtf8 } from '#core/bytes.js';
 import { CvmpError } from '#core/errors.js';
 import type { CommandContext } from '../command.js';
@@ -36,13 +36,32 @@ export function hexBytes(typed: string, name: string, length: number): Uint8Arra
   return new Uint8Array(Buffer.from(typed, 'hex'));
 }
 
+/** Files are read whole; an initrd or a UKI has some 100 MiB. */
+const fileBytesMax = 1 << 30;
+
+/** What the system calls it, in words of people. */
+const faults: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such file',
+  EISDIR: 'it is a folder; name the files in it',
+  EACCES: 'its permissions do not let you',
+  ENOTDIR: 'there is no such folder',
+};
+
 /** A file named on the command line. @throws CvmpError USAGE */
 export async function readTypedBytes(context: CommandContext, file: string): Promise<Uint8Array> {
   try {
+    const path = context.path(file);
+    const { size } = await stat(path);
+    if (size > fileBytesMax) {
+      throw new CvmpError('USAGE', `${file} has ${size} bytes, at most ${fileBytesMax} are read`);
+    }
     // A plain array: a Buffer's own slice shares its memory.
-    return new Uint8Array(await readFile(context.path(file)));
+    return new Uint8Array(await readFile(path));
   } catch (cause) {
-    throw new CvmpError('USAGE', `cannot read ${file}: ${(cause as Error).message}`, { cause });
+    if (cause instanceof CvmpError) throw cause;
+    const { code, message } = cause as NodeJS.ErrnoException;
+    const why = faults[code ?? ''] ?? message;
+    throw new CvmpError('USAGE', `cannot read ${file}: ${why}`, { cause });
   }
 }
 

@@ -1,5 +1,5 @@
-import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { truncateSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { reportTree } from '#cli/evidence/show/snp.js';
 import { toHex } from '#core/bytes.js';
@@ -74,6 +74,43 @@ describe('evidence show', () => {
       expect(code).toBe(1);
       expect(terminal.stderr).toContain('MALFORMED neither an attestation report (1184 bytes)');
     }
-    expect((await commandLine(['evidence', 'show', '/nowhere'])).code).toBe(2);
+    for (const [place, why] of [
+      ['/nowhere', 'there is no such file'],
+      [dirname(file), 'it is a folder'],
+    ] as const) {
+      const { code, terminal } = await commandLine(['evidence', 'show', place]);
+      expect(code).toBe(2);
+      expect(terminal.stderr).toContain(`USAGE cannot read ${place}: ${why}`);
+    }
+  });
+
+  test.each([
+    '{"sha256": null}',
+    '{"sha256": 5}',
+    '{"sha256": {}}',
+    '{"sha256": {"24": ""}}',
+    '{"sha256": {"x": "00"}}',
+    '{"sha256": [1]}',
+    '[null]',
+    'null',
+  ])('JSON that only looks like PCR values is refused: %s', async (text) => {
+    const file = join(temporaryFolder('evidence'), 'pcrs.json');
+    writeFileSync(file, text);
+    for (const verb of ['show', 'verify']) {
+      const { code, terminal } = await commandLine(['evidence', verb, file]);
+      expect(code).toBe(1);
+      expect(terminal.stdout + terminal.stderr).toContain('MALFORMED');
+    }
+  });
+
+  test('an empty file is called so, and what is more than a file can be is not read', async () => {
+    const file = join(temporaryFolder('evidence'), 'x');
+    writeFileSync(file, '');
+    expect((await commandLine(['evidence', 'verify', file])).terminal.stdout).toContain(
+      'it is empty',
+    );
+    truncateSync(file, 2 ** 31);
+    const { code, terminal } = await commandLine(['evidence', 'verify', file]);
+    expect([code, terminal.stderr]).toEqual([2, expect.stringContaining('2147483648 bytes')]);
   });
 });

@@ -88,7 +88,8 @@ export function sorted(pieces: readonly Piece[]): {
       : [{ name: first.name, bytes: first.bytes, kind: guess }, ...rest];
   for (const piece of all) {
     if (piece.kind !== 'unknown') continue;
-    throw new CvmpError('MALFORMED', `${piece.name}: ${piece.why}`, { field: piece.name });
+    const what = `${piece.why}; what can be verified, cvmp evidence show --help lists`;
+    throw new CvmpError('MALFORMED', what, { field: piece.name });
   }
   const found = evidenceKinds.filter((kind) => all.some((piece) => piece.kind === kind));
   const kind = found.find((one) => found.every((k) => k === one || together[one].includes(k)));
@@ -97,7 +98,8 @@ export function sorted(pieces: readonly Piece[]): {
     throw new CvmpError('USAGE', `one piece of evidence at a time: ${found.join(' beside ')}`);
   }
   const what = all.map((piece) => `${piece.name} is ${piece.kind}`).join(', ');
-  throw new CvmpError('MALFORMED', `there is no evidence among the files: ${what}`);
+  const needed = 'give the report, quote, token or collection too';
+  throw new CvmpError('MALFORMED', `there is no evidence among the files (${what}): ${needed}`);
 }
 
 function guessed({ bytes }: Piece, rest: readonly Piece[]): EvidenceKind | undefined {
