@@ -1,7 +1,6 @@
 import type { Logger } from 'pino';
-import { equalBytes, toHex } from '#core/bytes.js';
+import { toHex } from '#core/bytes.js';
 import { ecPublicKey, thumbprint } from '#core/cose/key.js';
-import { CvmpError } from '#core/errors.js';
 import { crypto } from '#crypto';
 import { createTls, publicKeyLine, writeNewFile } from '#server/host/config/files.js';
 import { hostOptions, liveHostOptions, openLog } from '#server/host/config/settings.js';
@@ -9,7 +8,7 @@ import { startHost } from '#server/host/host.js';
 import { type LocalSocket, listenLocal } from '#server/host/local-socket.js';
 import { createLog, logField } from '#server/host/log.js';
 import { createObservation } from '#server/host/observe/observation.js';
-import type { Control, Dialog, InitOptions, Program, Running } from '#server/host/program.js';
+import type { Control, InitOptions, Program, Running } from '#server/host/program.js';
 import { type KeyServerSettings, readKeyServerSettings } from './config.js';
 import { systemClock } from './endorsements/clock.js';
 import { endorsementCommands } from './endorsements/commands.js';
@@ -21,7 +20,7 @@ import { operatorCommands } from './operator/commands.js';
 import { operatorService } from './operator/service.js';
 import type { KeyServerState } from './release/contract.js';
 import { initState, openState, type StateOptions } from './release/open.js';
-import { askedMasterKey, nobody } from './sealing/asked.js';
+import { askedMasterKey, newPassphrase, nobody } from './sealing/asked.js';
 import { SealGate } from './sealing/gate.js';
 import { providerOf } from './sealing/settings.js';
 import { anchorsOf, liveParts, servicesOf, serviceTypes } from './services.js';
@@ -51,7 +50,10 @@ export function keyServer(
     init: (settings, options) => init(settings, options, surroundings),
     serve: (settings, control) => serve(settings, control, surroundings),
     commands: {
-      ...operatorCommands((settings) => settings.operatorSocket.path),
+      ...operatorCommands(
+        (settings) => settings.operatorSocket.path,
+        ({ operatorSocket, store }) => ({ ...operatorSocket, masterKey: store.masterKey }),
+      ),
       ...upkeepCommands(
         async ({ store }: KeyServerSettings, dialog) => ({
           ...store,
@@ -144,7 +146,7 @@ async function serve(
     await gate.start();
     local = await listenLocal({
       path: settings.operatorSocket.path,
-      services: [operatorService({ gate, started: now(), reload })],
+      services: [operatorService({ gate, credentialsFolder, started: now(), reload })],
       log,
       now,
       unarySecondsMax: settings.host.unarySecondsMax,
@@ -199,17 +201,6 @@ async function openStore(
     masterKey.close();
     throw error;
   }
-}
-
-/** Twice, where a person types it. */
-async function newPassphrase({ readSecret }: Dialog): Promise<Uint8Array> {
-  const passphrase = await readSecret('new passphrase');
-  const again = await readSecret('the same again');
-  const isSame = equalBytes(passphrase, again);
-  again.fill(0);
-  if (isSame) return passphrase;
-  passphrase.fill(0);
-  throw new CvmpError('USAGE', 'the two passphrases differ');
 }
 
 function alarmTo(log: Logger): (rollback: Rollback) => void {

@@ -13,7 +13,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file cvmp/v1/operator.proto.
  */
 export const file_cvmp_v1_operator: GenFile = /*@__PURE__*/
-  fileDesc("ChZjdm1wL3YxL29wZXJhdG9yLnByb3RvEgdjdm1wLnYxIiwKDVVuc2VhbFJlcXVlc3QSGwoGc2VjcmV0GAEgASgMQguAAQG6SAV6AxiAICJDCg5VbnNlYWxSZXNwb25zZRIQCgh1bnNlYWxlZBgBIAEoCBIPCgdlbnRlcmVkGAIgASgNEg4KBm5lZWRlZBgDIAEoDSINCgtTZWFsUmVxdWVzdCIOCgxTZWFsUmVzcG9uc2UiFQoTU2VydmVyU3RhdHVzUmVxdWVzdCK2AQoUU2VydmVyU3RhdHVzUmVzcG9uc2USIwoFc3RhdGUYASABKA4yFC5jdm1wLnYxLlNlcnZlclN0YXRlEg4KBnJlYXNvbhgCIAEoCRIrCgdzdGFydGVkGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIbChNtYXN0ZXJfa2V5X3Byb3ZpZGVyGAQgASgJEg8KB2VudGVyZWQYBSABKA0SDgoGbmVlZGVkGAYgASgNIhUKE1JlbG9hZFNlcnZlclJlcXVlc3QiPQoUUmVsb2FkU2VydmVyUmVzcG9uc2USDwoHYXBwbGllZBgBIAMoCRIUCgxuZWVkX3Jlc3RhcnQYAiADKAkiFQoTU2hvd1JvbGxiYWNrUmVxdWVzdCJtChRTaG93Um9sbGJhY2tSZXNwb25zZRIPCgdub3RpY2VkGAEgASgIEigKBHRpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBXNob3duGAMgASgMEgsKA293bhgEIAEoDCIrChVBY2NlcHRSb2xsYmFja1JlcXVlc3QSEgoKc2hvd25fc2l6ZRgBIAEoBCIYChZBY2NlcHRSb2xsYmFja1Jlc3BvbnNlIkQKEEV4cG9ydExvZ1JlcXVlc3QSEwoLYWZ0ZXJfaW5kZXgYASABKAQSGwoJcGFnZV9zaXplGAIgASgNQgi6SAUqAxjoByI4ChFFeHBvcnRMb2dSZXNwb25zZRIPCgdyZWNvcmRzGAEgAygMEhIKCmNoZWNrcG9pbnQYAiABKAwiJQoTQ3JlYXRlQmFja3VwUmVxdWVzdBIOCgZmb2xkZXIYASABKAkiVgoUQ3JlYXRlQmFja3VwUmVzcG9uc2USDwoHcmVjb3JkcxgBIAEoBBINCgVieXRlcxgCIAEoBBIQCghsb2dfc2l6ZRgDIAEoBBIMCgRkb25lGAQgASgIKncKC1NlcnZlclN0YXRlEhwKGFNFUlZFUl9TVEFURV9VTlNQRUNJRklFRBAAEhgKFFNFUlZFUl9TVEFURV9TRVJWSU5HEAESFwoTU0VSVkVSX1NUQVRFX1NFQUxFRBACEhcKE1NFUlZFUl9TVEFURV9GQUlMRUQQAzLOBAoPT3BlcmF0b3JTZXJ2aWNlEjkKBlVuc2VhbBIWLmN2bXAudjEuVW5zZWFsUmVxdWVzdBoXLmN2bXAudjEuVW5zZWFsUmVzcG9uc2USMwoEU2VhbBIULmN2bXAudjEuU2VhbFJlcXVlc3QaFS5jdm1wLnYxLlNlYWxSZXNwb25zZRJLCgxTZXJ2ZXJTdGF0dXMSHC5jdm1wLnYxLlNlcnZlclN0YXR1c1JlcXVlc3QaHS5jdm1wLnYxLlNlcnZlclN0YXR1c1Jlc3BvbnNlEksKDFJlbG9hZFNlcnZlchIcLmN2bXAudjEuUmVsb2FkU2VydmVyUmVxdWVzdBodLmN2bXAudjEuUmVsb2FkU2VydmVyUmVzcG9uc2USSwoMU2hvd1JvbGxiYWNrEhwuY3ZtcC52MS5TaG93Um9sbGJhY2tSZXF1ZXN0Gh0uY3ZtcC52MS5TaG93Um9sbGJhY2tSZXNwb25zZRJRCg5BY2NlcHRSb2xsYmFjaxIeLmN2bXAudjEuQWNjZXB0Um9sbGJhY2tSZXF1ZXN0Gh8uY3ZtcC52MS5BY2NlcHRSb2xsYmFja1Jlc3BvbnNlEkIKCUV4cG9ydExvZxIZLmN2bXAudjEuRXhwb3J0TG9nUmVxdWVzdBoaLmN2bXAudjEuRXhwb3J0TG9nUmVzcG9uc2USTQoMQ3JlYXRlQmFja3VwEhwuY3ZtcC52MS5DcmVhdGVCYWNrdXBSZXF1ZXN0Gh0uY3ZtcC52MS5DcmVhdGVCYWNrdXBSZXNwb25zZTABYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_timestamp]);
+  fileDesc("ChZjdm1wL3YxL29wZXJhdG9yLnByb3RvEgdjdm1wLnYxIiwKDVVuc2VhbFJlcXVlc3QSGwoGc2VjcmV0GAEgASgMQguAAQG6SAV6AxiAICJDCg5VbnNlYWxSZXNwb25zZRIQCgh1bnNlYWxlZBgBIAEoCBIPCgdlbnRlcmVkGAIgASgNEg4KBm5lZWRlZBgDIAEoDSINCgtTZWFsUmVxdWVzdCIOCgxTZWFsUmVzcG9uc2UipQIKF1ByZXBhcmVNYXN0ZXJLZXlSZXF1ZXN0EhkKCHByb3ZpZGVyGAEgASgJQge6SARyAhggEhYKBGZpbGUYAiABKAlCCLpIBXIDGIAgEhwKCmNyZWRlbnRpYWwYAyABKAlCCLpIBXIDGP8BEh8KCnBhc3NwaHJhc2UYBCABKAxCC4ABAbpIBXoDGIAgEhoKCXRocmVzaG9sZBgFIAEoDUIHukgEKgIYEBIXCgZzaGFyZXMYBiABKA1CB7pIBCoCGBASGAoGbW9kdWxlGAcgASgJQgi6SAVyAxiAIBIWCgV0b2tlbhgIIAEoCUIHukgEcgIYQBIVCgNrZXkYCSABKAlCCLpIBXIDGP8BEhoKCHBpbl9maWxlGAogASgJQgi6SAVyAxiAICJHChhQcmVwYXJlTWFzdGVyS2V5UmVzcG9uc2USFgoOcHJlcGFyYXRpb25faWQYASABKAwSEwoGc2hhcmVzGAIgAygJQgOAAQEiOQoWQ29tbWl0TWFzdGVyS2V5UmVxdWVzdBIfCg5wcmVwYXJhdGlvbl9pZBgBIAEoDEIHukgEegJoECJIChdDb21taXRNYXN0ZXJLZXlSZXNwb25zZRIMCgRkb25lGAEgASgNEg0KBXRvdGFsGAIgASgNEhAKCGluX2ZvcmNlGAMgASgIIisKDVJld3JhcFJlcXVlc3QSGgoJdGVuYW50X2lkGAEgASgJQge6SARyAhg/IjAKDlJld3JhcFJlc3BvbnNlEgwKBGRvbmUYASABKAQSEAoIZmluaXNoZWQYAiABKAgiLgoQQ29weVZhdWx0UmVxdWVzdBIaCgZmb2xkZXIYASABKAlCCrpIB3IFEAEYgCAiEwoRQ29weVZhdWx0UmVzcG9uc2UiFQoTU2VydmVyU3RhdHVzUmVxdWVzdCK2AQoUU2VydmVyU3RhdHVzUmVzcG9uc2USIwoFc3RhdGUYASABKA4yFC5jdm1wLnYxLlNlcnZlclN0YXRlEg4KBnJlYXNvbhgCIAEoCRIrCgdzdGFydGVkGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIbChNtYXN0ZXJfa2V5X3Byb3ZpZGVyGAQgASgJEg8KB2VudGVyZWQYBSABKA0SDgoGbmVlZGVkGAYgASgNIhUKE1JlbG9hZFNlcnZlclJlcXVlc3QiPQoUUmVsb2FkU2VydmVyUmVzcG9uc2USDwoHYXBwbGllZBgBIAMoCRIUCgxuZWVkX3Jlc3RhcnQYAiADKAkiFQoTU2hvd1JvbGxiYWNrUmVxdWVzdCJtChRTaG93Um9sbGJhY2tSZXNwb25zZRIPCgdub3RpY2VkGAEgASgIEigKBHRpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBXNob3duGAMgASgMEgsKA293bhgEIAEoDCIrChVBY2NlcHRSb2xsYmFja1JlcXVlc3QSEgoKc2hvd25fc2l6ZRgBIAEoBCIYChZBY2NlcHRSb2xsYmFja1Jlc3BvbnNlIkQKEEV4cG9ydExvZ1JlcXVlc3QSEwoLYWZ0ZXJfaW5kZXgYASABKAQSGwoJcGFnZV9zaXplGAIgASgNQgi6SAUqAxjoByI4ChFFeHBvcnRMb2dSZXNwb25zZRIPCgdyZWNvcmRzGAEgAygMEhIKCmNoZWNrcG9pbnQYAiABKAwiJQoTQ3JlYXRlQmFja3VwUmVxdWVzdBIOCgZmb2xkZXIYASABKAkiVgoUQ3JlYXRlQmFja3VwUmVzcG9uc2USDwoHcmVjb3JkcxgBIAEoBBINCgVieXRlcxgCIAEoBBIQCghsb2dfc2l6ZRgDIAEoBBIMCgRkb25lGAQgASgIKncKC1NlcnZlclN0YXRlEhwKGFNFUlZFUl9TVEFURV9VTlNQRUNJRklFRBAAEhgKFFNFUlZFUl9TVEFURV9TRVJWSU5HEAESFwoTU0VSVkVSX1NUQVRFX1NFQUxFRBACEhcKE1NFUlZFUl9TVEFURV9GQUlMRUQQAzKABwoPT3BlcmF0b3JTZXJ2aWNlEjkKBlVuc2VhbBIWLmN2bXAudjEuVW5zZWFsUmVxdWVzdBoXLmN2bXAudjEuVW5zZWFsUmVzcG9uc2USMwoEU2VhbBIULmN2bXAudjEuU2VhbFJlcXVlc3QaFS5jdm1wLnYxLlNlYWxSZXNwb25zZRJXChBQcmVwYXJlTWFzdGVyS2V5EiAuY3ZtcC52MS5QcmVwYXJlTWFzdGVyS2V5UmVxdWVzdBohLmN2bXAudjEuUHJlcGFyZU1hc3RlcktleVJlc3BvbnNlElYKD0NvbW1pdE1hc3RlcktleRIfLmN2bXAudjEuQ29tbWl0TWFzdGVyS2V5UmVxdWVzdBogLmN2bXAudjEuQ29tbWl0TWFzdGVyS2V5UmVzcG9uc2UwARI7CgZSZXdyYXASFi5jdm1wLnYxLlJld3JhcFJlcXVlc3QaFy5jdm1wLnYxLlJld3JhcFJlc3BvbnNlMAESQgoJQ29weVZhdWx0EhkuY3ZtcC52MS5Db3B5VmF1bHRSZXF1ZXN0GhouY3ZtcC52MS5Db3B5VmF1bHRSZXNwb25zZRJLCgxTZXJ2ZXJTdGF0dXMSHC5jdm1wLnYxLlNlcnZlclN0YXR1c1JlcXVlc3QaHS5jdm1wLnYxLlNlcnZlclN0YXR1c1Jlc3BvbnNlEksKDFJlbG9hZFNlcnZlchIcLmN2bXAudjEuUmVsb2FkU2VydmVyUmVxdWVzdBodLmN2bXAudjEuUmVsb2FkU2VydmVyUmVzcG9uc2USSwoMU2hvd1JvbGxiYWNrEhwuY3ZtcC52MS5TaG93Um9sbGJhY2tSZXF1ZXN0Gh0uY3ZtcC52MS5TaG93Um9sbGJhY2tSZXNwb25zZRJRCg5BY2NlcHRSb2xsYmFjaxIeLmN2bXAudjEuQWNjZXB0Um9sbGJhY2tSZXF1ZXN0Gh8uY3ZtcC52MS5BY2NlcHRSb2xsYmFja1Jlc3BvbnNlEkIKCUV4cG9ydExvZxIZLmN2bXAudjEuRXhwb3J0TG9nUmVxdWVzdBoaLmN2bXAudjEuRXhwb3J0TG9nUmVzcG9uc2USTQoMQ3JlYXRlQmFja3VwEhwuY3ZtcC52MS5DcmVhdGVCYWNrdXBSZXF1ZXN0Gh0uY3ZtcC52MS5DcmVhdGVCYWNrdXBSZXNwb25zZTABYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_timestamp]);
 
 /**
  * One entry of a person.
@@ -102,6 +102,259 @@ export const SealResponseSchema: GenMessage<SealResponse> = /*@__PURE__*/
   messageDesc(file_cvmp_v1_operator, 3);
 
 /**
+ * Where a new master key is to come from.
+ *
+ * @generated from message cvmp.v1.PrepareMasterKeyRequest
+ */
+export type PrepareMasterKeyRequest = Message<"cvmp.v1.PrepareMasterKeyRequest"> & {
+  /**
+   * "file", "credential", "passphrase", "shamir", "pkcs11".
+   *
+   * @generated from field: string provider = 1;
+   */
+  provider: string;
+
+  /**
+   * Provider file: absolute path of the file to make.
+   *
+   * @generated from field: string file = 2;
+   */
+  file: string;
+
+  /**
+   * Provider credential: its name.
+   *
+   * @generated from field: string credential = 3;
+   */
+  credential: string;
+
+  /**
+   * Provider passphrase: UTF-8.
+   *
+   * @generated from field: bytes passphrase = 4;
+   */
+  passphrase: Uint8Array;
+
+  /**
+   * Provider shamir: shares that are needed.
+   *
+   * @generated from field: uint32 threshold = 5;
+   */
+  threshold: number;
+
+  /**
+   * Provider shamir: shares that there are.
+   *
+   * @generated from field: uint32 shares = 6;
+   */
+  shares: number;
+
+  /**
+   * Provider pkcs11: absolute path of the module.
+   *
+   * @generated from field: string module = 7;
+   */
+  module: string;
+
+  /**
+   * Provider pkcs11: label of the token.
+   *
+   * @generated from field: string token = 8;
+   */
+  token: string;
+
+  /**
+   * Provider pkcs11: label of the key to make.
+   *
+   * @generated from field: string key = 9;
+   */
+  key: string;
+
+  /**
+   * Provider pkcs11: absolute path of the file with the PIN.
+   *
+   * @generated from field: string pin_file = 10;
+   */
+  pinFile: string;
+};
+
+/**
+ * Describes the message cvmp.v1.PrepareMasterKeyRequest.
+ * Use `create(PrepareMasterKeyRequestSchema)` to create a new message.
+ */
+export const PrepareMasterKeyRequestSchema: GenMessage<PrepareMasterKeyRequest> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_operator, 4);
+
+/**
+ * A master key that is not in force.
+ *
+ * @generated from message cvmp.v1.PrepareMasterKeyResponse
+ */
+export type PrepareMasterKeyResponse = Message<"cvmp.v1.PrepareMasterKeyResponse"> & {
+  /**
+   * Names it; forgotten after the next one, or with the server.
+   *
+   * @generated from field: bytes preparation_id = 1;
+   */
+  preparationId: Uint8Array;
+
+  /**
+   * Shares for persons; nobody keeps them but these.
+   *
+   * @generated from field: repeated string shares = 2;
+   */
+  shares: string[];
+};
+
+/**
+ * Describes the message cvmp.v1.PrepareMasterKeyResponse.
+ * Use `create(PrepareMasterKeyResponseSchema)` to create a new message.
+ */
+export const PrepareMasterKeyResponseSchema: GenMessage<PrepareMasterKeyResponse> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_operator, 5);
+
+/**
+ * Puts a prepared master key in force.
+ *
+ * @generated from message cvmp.v1.CommitMasterKeyRequest
+ */
+export type CommitMasterKeyRequest = Message<"cvmp.v1.CommitMasterKeyRequest"> & {
+  /**
+   * Of the preparation.
+   *
+   * @generated from field: bytes preparation_id = 1;
+   */
+  preparationId: Uint8Array;
+};
+
+/**
+ * Describes the message cvmp.v1.CommitMasterKeyRequest.
+ * Use `create(CommitMasterKeyRequestSchema)` to create a new message.
+ */
+export const CommitMasterKeyRequestSchema: GenMessage<CommitMasterKeyRequest> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_operator, 6);
+
+/**
+ * How far it is; the last one says that it is in force.
+ *
+ * @generated from message cvmp.v1.CommitMasterKeyResponse
+ */
+export type CommitMasterKeyResponse = Message<"cvmp.v1.CommitMasterKeyResponse"> & {
+  /**
+   * KEKs wrapped.
+   *
+   * @generated from field: uint32 done = 1;
+   */
+  done: number;
+
+  /**
+   * KEKs that there are.
+   *
+   * @generated from field: uint32 total = 2;
+   */
+  total: number;
+
+  /**
+   * The new master key is in force, the old one opens nothing any more.
+   *
+   * @generated from field: bool in_force = 3;
+   */
+  inForce: boolean;
+};
+
+/**
+ * Describes the message cvmp.v1.CommitMasterKeyResponse.
+ * Use `create(CommitMasterKeyResponseSchema)` to create a new message.
+ */
+export const CommitMasterKeyResponseSchema: GenMessage<CommitMasterKeyResponse> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_operator, 7);
+
+/**
+ * Names a tenant.
+ *
+ * @generated from message cvmp.v1.RewrapRequest
+ */
+export type RewrapRequest = Message<"cvmp.v1.RewrapRequest"> & {
+  /**
+   * The tenant.
+   *
+   * @generated from field: string tenant_id = 1;
+   */
+  tenantId: string;
+};
+
+/**
+ * Describes the message cvmp.v1.RewrapRequest.
+ * Use `create(RewrapRequestSchema)` to create a new message.
+ */
+export const RewrapRequestSchema: GenMessage<RewrapRequest> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_operator, 8);
+
+/**
+ * How far it is; the last one says that the old KEK is destroyed.
+ *
+ * @generated from message cvmp.v1.RewrapResponse
+ */
+export type RewrapResponse = Message<"cvmp.v1.RewrapResponse"> & {
+  /**
+   * Records sealed anew.
+   *
+   * @generated from field: uint64 done = 1;
+   */
+  done: bigint;
+
+  /**
+   * The old KEK is destroyed.
+   *
+   * @generated from field: bool finished = 2;
+   */
+  finished: boolean;
+};
+
+/**
+ * Describes the message cvmp.v1.RewrapResponse.
+ * Use `create(RewrapResponseSchema)` to create a new message.
+ */
+export const RewrapResponseSchema: GenMessage<RewrapResponse> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_operator, 9);
+
+/**
+ * Where to copy the vault.
+ *
+ * @generated from message cvmp.v1.CopyVaultRequest
+ */
+export type CopyVaultRequest = Message<"cvmp.v1.CopyVaultRequest"> & {
+  /**
+   * Absolute path of an empty folder, or of one to make.
+   *
+   * @generated from field: string folder = 1;
+   */
+  folder: string;
+};
+
+/**
+ * Describes the message cvmp.v1.CopyVaultRequest.
+ * Use `create(CopyVaultRequestSchema)` to create a new message.
+ */
+export const CopyVaultRequestSchema: GenMessage<CopyVaultRequest> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_operator, 10);
+
+/**
+ * It is copied.
+ *
+ * @generated from message cvmp.v1.CopyVaultResponse
+ */
+export type CopyVaultResponse = Message<"cvmp.v1.CopyVaultResponse"> & {
+};
+
+/**
+ * Describes the message cvmp.v1.CopyVaultResponse.
+ * Use `create(CopyVaultResponseSchema)` to create a new message.
+ */
+export const CopyVaultResponseSchema: GenMessage<CopyVaultResponse> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_operator, 11);
+
+/**
  * Asks for the server's status.
  *
  * @generated from message cvmp.v1.ServerStatusRequest
@@ -114,7 +367,7 @@ export type ServerStatusRequest = Message<"cvmp.v1.ServerStatusRequest"> & {
  * Use `create(ServerStatusRequestSchema)` to create a new message.
  */
 export const ServerStatusRequestSchema: GenMessage<ServerStatusRequest> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_operator, 4);
+  messageDesc(file_cvmp_v1_operator, 12);
 
 /**
  * A server's status.
@@ -170,7 +423,7 @@ export type ServerStatusResponse = Message<"cvmp.v1.ServerStatusResponse"> & {
  * Use `create(ServerStatusResponseSchema)` to create a new message.
  */
 export const ServerStatusResponseSchema: GenMessage<ServerStatusResponse> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_operator, 5);
+  messageDesc(file_cvmp_v1_operator, 13);
 
 /**
  * Asks the server to take over what may change.
@@ -185,7 +438,7 @@ export type ReloadServerRequest = Message<"cvmp.v1.ReloadServerRequest"> & {
  * Use `create(ReloadServerRequestSchema)` to create a new message.
  */
 export const ReloadServerRequestSchema: GenMessage<ReloadServerRequest> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_operator, 6);
+  messageDesc(file_cvmp_v1_operator, 14);
 
 /**
  * What the server took over; files that the configuration names are always read again.
@@ -213,7 +466,7 @@ export type ReloadServerResponse = Message<"cvmp.v1.ReloadServerResponse"> & {
  * Use `create(ReloadServerResponseSchema)` to create a new message.
  */
 export const ReloadServerResponseSchema: GenMessage<ReloadServerResponse> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_operator, 7);
+  messageDesc(file_cvmp_v1_operator, 15);
 
 /**
  * Asks what was noticed.
@@ -228,7 +481,7 @@ export type ShowRollbackRequest = Message<"cvmp.v1.ShowRollbackRequest"> & {
  * Use `create(ShowRollbackRequestSchema)` to create a new message.
  */
 export const ShowRollbackRequestSchema: GenMessage<ShowRollbackRequest> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_operator, 8);
+  messageDesc(file_cvmp_v1_operator, 16);
 
 /**
  * What was noticed.
@@ -270,7 +523,7 @@ export type ShowRollbackResponse = Message<"cvmp.v1.ShowRollbackResponse"> & {
  * Use `create(ShowRollbackResponseSchema)` to create a new message.
  */
 export const ShowRollbackResponseSchema: GenMessage<ShowRollbackResponse> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_operator, 9);
+  messageDesc(file_cvmp_v1_operator, 17);
 
 /**
  * Takes the loss.
@@ -291,7 +544,7 @@ export type AcceptRollbackRequest = Message<"cvmp.v1.AcceptRollbackRequest"> & {
  * Use `create(AcceptRollbackRequestSchema)` to create a new message.
  */
 export const AcceptRollbackRequestSchema: GenMessage<AcceptRollbackRequest> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_operator, 10);
+  messageDesc(file_cvmp_v1_operator, 18);
 
 /**
  * It serves again.
@@ -306,7 +559,7 @@ export type AcceptRollbackResponse = Message<"cvmp.v1.AcceptRollbackResponse"> &
  * Use `create(AcceptRollbackResponseSchema)` to create a new message.
  */
 export const AcceptRollbackResponseSchema: GenMessage<AcceptRollbackResponse> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_operator, 11);
+  messageDesc(file_cvmp_v1_operator, 19);
 
 /**
  * Asks for records.
@@ -334,7 +587,7 @@ export type ExportLogRequest = Message<"cvmp.v1.ExportLogRequest"> & {
  * Use `create(ExportLogRequestSchema)` to create a new message.
  */
 export const ExportLogRequestSchema: GenMessage<ExportLogRequest> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_operator, 12);
+  messageDesc(file_cvmp_v1_operator, 20);
 
 /**
  * Some records.
@@ -362,7 +615,7 @@ export type ExportLogResponse = Message<"cvmp.v1.ExportLogResponse"> & {
  * Use `create(ExportLogResponseSchema)` to create a new message.
  */
 export const ExportLogResponseSchema: GenMessage<ExportLogResponse> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_operator, 13);
+  messageDesc(file_cvmp_v1_operator, 21);
 
 /**
  * Asks for a backup.
@@ -383,7 +636,7 @@ export type CreateBackupRequest = Message<"cvmp.v1.CreateBackupRequest"> & {
  * Use `create(CreateBackupRequestSchema)` to create a new message.
  */
 export const CreateBackupRequestSchema: GenMessage<CreateBackupRequest> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_operator, 14);
+  messageDesc(file_cvmp_v1_operator, 22);
 
 /**
  * How far a backup is; sent now and then, and once it is whole.
@@ -425,7 +678,7 @@ export type CreateBackupResponse = Message<"cvmp.v1.CreateBackupResponse"> & {
  * Use `create(CreateBackupResponseSchema)` to create a new message.
  */
 export const CreateBackupResponseSchema: GenMessage<CreateBackupResponse> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_operator, 15);
+  messageDesc(file_cvmp_v1_operator, 23);
 
 /**
  * What a server does.
@@ -501,6 +754,46 @@ export const OperatorService: GenService<{
     methodKind: "unary";
     input: typeof SealRequestSchema;
     output: typeof SealResponseSchema;
+  },
+  /**
+   * Makes a new master key, which is not in force before CommitMasterKey.
+   *
+   * @generated from rpc cvmp.v1.OperatorService.PrepareMasterKey
+   */
+  prepareMasterKey: {
+    methodKind: "unary";
+    input: typeof PrepareMasterKeyRequestSchema;
+    output: typeof PrepareMasterKeyResponseSchema;
+  },
+  /**
+   * Puts a prepared master key in force: every KEK is wrapped by it.
+   *
+   * @generated from rpc cvmp.v1.OperatorService.CommitMasterKey
+   */
+  commitMasterKey: {
+    methodKind: "server_streaming";
+    input: typeof CommitMasterKeyRequestSchema;
+    output: typeof CommitMasterKeyResponseSchema;
+  },
+  /**
+   * Gives a tenant a new KEK and seals its records anew.
+   *
+   * @generated from rpc cvmp.v1.OperatorService.Rewrap
+   */
+  rewrap: {
+    methodKind: "server_streaming";
+    input: typeof RewrapRequestSchema;
+    output: typeof RewrapResponseSchema;
+  },
+  /**
+   * Copies the vault (KEKs and erase keys) into an empty folder of this machine.
+   *
+   * @generated from rpc cvmp.v1.OperatorService.CopyVault
+   */
+  copyVault: {
+    methodKind: "unary";
+    input: typeof CopyVaultRequestSchema;
+    output: typeof CopyVaultResponseSchema;
   },
   /**
    * Tells how the server is.

@@ -79,6 +79,10 @@ export const accessTable: Readonly<Record<string, Access>> = {
 
   'cvmp.v1.OperatorService/Unseal': local,
   'cvmp.v1.OperatorService/Seal': local,
+  'cvmp.v1.OperatorService/PrepareMasterKey': local,
+  'cvmp.v1.OperatorService/CommitMasterKey': local,
+  'cvmp.v1.OperatorService/Rewrap': local,
+  'cvmp.v1.OperatorService/CopyVault': local,
   'cvmp.v1.OperatorService/ServerStatus': local,
   'cvmp.v1.OperatorService/ReloadServer': local,
   'cvmp.v1.OperatorService/ShowRollback': local,

@@ -11,7 +11,7 @@ import { deciding } from '../release/deciding.js';
 import { type Journal, type Receipt, StaleRead } from '../store/journal.js';
 import type { Keyring } from '../store/keyring.js';
 import type { LatePut } from '../store/seal.js';
-import type { Store } from '../store/store.js';
+import type { Expectation, Store } from '../store/store.js';
 
 /** What an appraisal was made on: enough to make it again. */
 export interface AppraisedEvidence {
@@ -146,15 +146,19 @@ export class EvidenceKeeper {
       entry.key.slice(prefix.length, prefix.length + today.length) < today;
     const names = await store.list({ prefix: expiryPrefix, limit: prunedAtOnce });
     const documents = await store.list({ prefix: documentPrefix, limit: prunedAtOnce });
-    const deletes = [
-      ...names.filter(isOld(expiryPrefix)).flatMap(({ key, version }) => [
-        { key, expected: version },
-        { key: key.slice(expiryPrefix.length + today.length + 1), expected: 1 },
-      ]),
+    const deletes: Expectation[] = [];
+    for (const { key, version } of names.filter(isOld(expiryPrefix))) {
+      const evidence = key.slice(expiryPrefix.length + today.length + 1);
+      // 2 and more where a new KEK came since.
+      const found = await store.get(evidence);
+      deletes.push({ key, expected: version });
+      if (found !== undefined) deletes.push({ key: evidence, expected: found.version });
+    }
+    deletes.push(
       ...documents
         .filter(isOld(documentPrefix))
         .map(({ key, version }) => ({ key, expected: version })),
-    ];
+    );
     if (deletes.length === 0) return false;
     this.#known.clear();
     try {

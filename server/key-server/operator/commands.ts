@@ -3,6 +3,7 @@ import { ServerState } from '#gen/cvmp/v1/operator_pb.js';
 import type { Dialog, ProgramCommand } from '#server/host/program.js';
 import { callOperator } from './client.js';
 import { rollbackCommands } from './log.js';
+import { type KeptOf, sealingCommands } from './sealing.js';
 
 /** @throws CvmpError MASTER_KEY, RATE, SEAL_STATE, and why the store does not open */
 async function unseal(path: string, { readSecret }: Dialog): Promise<readonly string[]> {
@@ -25,12 +26,18 @@ const states: Readonly<Record<ServerState, string>> = {
   [ServerState.FAILED]: 'failed',
 };
 
-/** Commands that ask the running server. @param socketOf path of its operator socket */
+/**
+ * Commands that ask the running server.
+ * @param socketOf path of its operator socket
+ * @param keptOf that, and how its master key is to be kept
+ */
 export function operatorCommands<C>(
   socketOf: (config: C) => string,
+  keptOf: KeptOf<C>,
 ): Readonly<Record<string, ProgramCommand<C>>> {
   return {
     ...rollbackCommands(socketOf),
+    ...sealingCommands(keptOf),
     reload: {
       summary: 'Have the running server read its configuration and certificates again.',
       run: async (config) => {

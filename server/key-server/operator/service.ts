@@ -6,9 +6,12 @@ import { type BoundService, bindService } from '#server/host/handlers.js';
 import type { Control } from '#server/host/program.js';
 import type { SealGate } from '../sealing/gate.js';
 import { logOperatorHandlers } from './log.js';
+import { sealingHandlers } from './sealing.js';
 
 export interface OperatorParts {
   readonly gate: SealGate;
+  /** Of the service, where systemd runs it. */
+  readonly credentialsFolder: string | undefined;
   /** Milliseconds since the epoch. */
   readonly started: number;
   /** @throws CvmpError CONFIG; then nothing has changed */
@@ -16,9 +19,11 @@ export interface OperatorParts {
 }
 
 /** OperatorService: what is asked of a running server on its local socket. */
-export function operatorService({ gate, started, reload }: OperatorParts): BoundService {
+export function operatorService(parts: OperatorParts): BoundService {
+  const { gate, started, reload } = parts;
   return bindService(OperatorService, {
     ...logOperatorHandlers(() => gate.demand().state),
+    ...sealingHandlers(parts),
     async reloadServer() {
       const { applied, needRestart } = await reload();
       return { applied: [...applied], needRestart: [...needRestart] };

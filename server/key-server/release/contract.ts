@@ -14,6 +14,7 @@ import type { AppraisedEvidence, EvidenceKeeper } from '../log/evidence.js';
 import type { LogReading } from '../log/reading.js';
 import type { RollbackGuard } from '../log/rollback.js';
 import type { NoticeBoard } from '../notices.js';
+import type { Resealing } from '../sealing/resealing.js';
 import type { Receipt } from '../store/journal.js';
 import type { Quotas } from '../tenants/quotas.js';
 import type { BackupProgress } from '../upkeep/backup.js';
@@ -43,6 +44,8 @@ export interface KeyServerState {
   readonly guard: RollbackGuard;
   /** Live sessions, and who tells them what happened. */
   readonly notices: NoticeBoard;
+  /** Replaces keys that others are wrapped under. */
+  readonly resealing: Pick<Resealing, 'rekeyMaster' | 'rewrap' | 'copyVault'>;
   /** Why nothing is answered any more (STORE_WRITE); undefined while all is well. */
   failure(): CvmpError | undefined;
   /** Copies the store as it is now, while the server goes on; see upkeep/backup.ts. */

@@ -10,6 +10,7 @@ import { DecisionLog } from '../log/log.js';
 import { LogReading } from '../log/reading.js';
 import { type Rollback, RollbackGuard } from '../log/rollback.js';
 import { NoticeBoard } from '../notices.js';
+import { Resealing } from '../sealing/resealing.js';
 import { Journal, type JournalObserver } from '../store/journal.js';
 import { firstKek, type Keyring, openKeyring } from '../store/keyring.js';
 import { initLevelStore, openLevelStore } from '../store/level.js';
@@ -145,6 +146,12 @@ export async function stateOver(
   const guard = await RollbackGuard.open(logTools);
   const keyAdmin = new KeyLife(tools, notices, tenants);
   if (store.anchored) keyAdmin.start();
+  const forget = (tenantId: string) => {
+    policies.forget(tenantId);
+    counts.clear();
+  };
+  const resealing = new Resealing({ ...parts, tenants, forget });
+  if (store.anchored) resealing.resume();
   const pruning = setInterval(() => void prune(requests, evidence, now), pruneEvery).unref();
   return {
     identity,
@@ -154,6 +161,7 @@ export async function stateOver(
     keys: new KeyRelease(tools),
     keyAdmin,
     notices,
+    resealing,
     audit: {
       record: (event, appraised) =>
         appraised === undefined ? journal.submit({ event }) : evidence.record(event, appraised),
@@ -169,6 +177,7 @@ export async function stateOver(
     async close() {
       clearInterval(pruning);
       await keyAdmin.close();
+      await resealing.close();
       await journal.close();
       await keyring.close();
     },

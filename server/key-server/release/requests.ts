@@ -6,7 +6,7 @@ import { CvmpError } from '#core/errors.js';
 import { crypto } from '#crypto';
 import { type Journal, StaleRead } from '../store/journal.js';
 import type { LatePut, RecordSealer } from '../store/seal.js';
-import type { Store } from '../store/store.js';
+import type { Expectation, Store } from '../store/store.js';
 import type { AuditEvent } from './contract.js';
 
 /** What became of a request, without any secret: an answer is derived again from it. */
@@ -103,13 +103,14 @@ export class Requests {
       .padStart(8, '0');
     const names = await this.#store.list({ prefix: expiryPrefix, limit: prunedAtOnce });
     const old = names.filter(({ key }) => key < `${expiryPrefix}${present}`);
-    const deletes = old.flatMap(({ key, version }) => {
+    const deletes: Expectation[] = [];
+    for (const { key, version } of old) {
       const request = key.slice(expiryPrefix.length + present.length + 1);
-      return [
-        { key, expected: version },
-        { key: request, expected: 1 },
-      ];
-    });
+      // 2 and more where a new KEK came since.
+      const found = await this.#store.get(request);
+      deletes.push({ key, expected: version });
+      if (found !== undefined) deletes.push({ key: request, expected: found.version });
+    }
     if (deletes.length === 0) return false;
     try {
       await this.#journal.submit({ deletes });

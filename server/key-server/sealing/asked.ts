@@ -1,3 +1,4 @@
+import { equalBytes } from '#core/bytes.js';
 import { CvmpError } from '#core/errors.js';
 import type { Dialog } from '#server/host/program.js';
 import type { MasterKey } from '../store/master-key.js';
@@ -33,4 +34,17 @@ export async function askedMasterKey(
 /** Only init and rekey-master make new ones. */
 export function nobody(): never {
   throw new CvmpError('USAGE', 'a passphrase is chosen by init or rekey-master');
+}
+
+/** Asks for a new passphrase twice. @throws CvmpError USAGE where they differ */
+export async function newPassphrase({
+  readSecret,
+}: Pick<Dialog, 'readSecret'>): Promise<Uint8Array> {
+  const passphrase = await readSecret('new passphrase');
+  const again = await readSecret('the same again');
+  const isSame = equalBytes(passphrase, again);
+  again.fill(0);
+  if (isSame) return passphrase;
+  passphrase.fill(0);
+  throw new CvmpError('USAGE', 'the two passphrases differ');
 }

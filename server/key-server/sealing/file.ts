@@ -4,6 +4,7 @@ import { CvmpError } from '#core/errors.js';
 import { crypto } from '#crypto';
 import {
   createMasterKeyFile,
+  descriptionIdLength,
   type MasterKey,
   masterKeyLength,
   masterKeyOf,
@@ -22,7 +23,7 @@ export function fileProvider(path: string): Provider {
     },
     async open(description) {
       parametersOf(description, 'file');
-      return readMasterKeyFile(path);
+      return readMasterKeyFile(path, description);
     },
   };
 }
@@ -33,7 +34,7 @@ export function fileProvider(path: string): Provider {
  * @param folder of the service's credentials; undefined outside of a service
  */
 export function credentialProvider(folder: string | undefined, name: string): Provider {
-  const read = (): MasterKey => {
+  const read = (description: Uint8Array): MasterKey => {
     if (folder === undefined) {
       const what = `the credential ${name} is given by systemd: run this as its service`;
       throw new CvmpError('CONFIG', what, { field: 'store.master_key.credential' });
@@ -41,16 +42,17 @@ export function credentialProvider(folder: string | undefined, name: string): Pr
     const key = readSecretFile(join(folder, name), 'credential', (size) =>
       size === masterKeyLength ? undefined : `has ${size} bytes, not ${masterKeyLength}`,
     );
-    return masterKeyOf(key, encode(['credential']));
+    return masterKeyOf(key, description);
   };
   return {
     kind: 'credential',
     async create() {
-      return { masterKey: read(), shares: [] };
+      const id = crypto.randomBytes(descriptionIdLength);
+      return { masterKey: read(encode(['credential', id])), shares: [] };
     },
     async open(description) {
       parametersOf(description, 'credential');
-      return read();
+      return read(description);
     },
   };
 }

@@ -1,6 +1,8 @@
 import type { DescService } from '@bufbuild/protobuf';
 import type { Logger } from 'pino';
+import { equalBytes } from '#core/bytes.js';
 import { CvmpError } from '#core/errors.js';
+import { crypto } from '#crypto';
 import type { TenantRegistry } from '#server/host/callers/tenants.js';
 import type { BoundMethod, BoundService, StreamSender } from '#server/host/handlers.js';
 import { errorFields } from '#server/host/log.js';
@@ -8,7 +10,7 @@ import type { Readiness } from '#server/host/observe/readiness.js';
 import type { KeyServerState } from '../release/contract.js';
 import type { MasterKey } from '../store/master-key.js';
 import { Attempts } from './attempts.js';
-import type { Entry, Provider } from './provider.js';
+import type { Created, Entry, Provider } from './provider.js';
 
 /** What there is only while the master key is there. */
 export interface Opened {
@@ -27,6 +29,7 @@ export interface SealStatus {
 }
 
 export interface GateOptions {
+  /** Of the configuration. */
   readonly provider: Provider;
   /** Describes the master key, from the vault. */
   readonly describe: () => Uint8Array;
@@ -38,6 +41,8 @@ export interface GateOptions {
   /** Milliseconds since the epoch. */
   readonly now: () => number;
 }
+
+const preparationIdLength = 16;
 
 type Sender = StreamSender<BoundMethod['method']['output']>;
 
@@ -53,12 +58,16 @@ export class SealGate {
   readonly #options: GateOptions;
   readonly #attempts: Attempts;
   readonly #streams = new Set<Sender>();
+  /** What opens the master key in force. */
+  #provider: Provider;
+  #prepared: (Created & { readonly id: Uint8Array; readonly provider: Provider }) | undefined;
   #opened: Opened | undefined;
   #entry: Entry | undefined;
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(options: GateOptions) {
     this.#options = options;
+    this.#provider = options.provider;
     this.#attempts = new Attempts(options.now);
     this.services = options.serviceTypes.map((service, s) => ({
       service,
@@ -75,7 +84,7 @@ export class SealGate {
   get status(): SealStatus {
     const { entered = 0, needed = 0 } = this.#entry ?? {};
     const isSealed = this.#opened === undefined;
-    return { isSealed, provider: this.#options.provider.kind, entered, needed };
+    return { isSealed, provider: this.#provider.kind, entered, needed };
   }
 
   /** @throws CvmpError SEALED */
@@ -87,7 +96,8 @@ export class SealGate {
   /** Unseals where nobody has to enter anything; otherwise waits for it. @throws as GateOptions.open */
   start(): Promise<void> {
     return this.#inTurn(async () => {
-      const { provider, describe, readiness, log } = this.#options;
+      const { describe, readiness, log } = this.#options;
+      const provider = this.#provider;
       const description = describe();
       this.#entry = provider.entry?.(description);
       if (provider.open !== undefined) {
@@ -108,7 +118,8 @@ export class SealGate {
       try {
         if (this.#opened !== undefined) throw new CvmpError('SEAL_STATE', 'it is not sealed');
         this.#attempts.demand();
-        const { provider, describe } = this.#options;
+        const { describe } = this.#options;
+        const provider = this.#provider;
         const masterKey =
           provider.open === undefined
             ? await this.#entry?.enter(secret)
@@ -141,10 +152,49 @@ export class SealGate {
     });
   }
 
+  /**
+   * Makes a new master key; its shares can be handed over before it is in force.
+   * @returns what names it, and its shares
+   * @throws CvmpError SEALED, and as Provider.create
+   */
+  prepare(
+    provider: Provider,
+  ): Promise<{ readonly id: Uint8Array; readonly shares: Created['shares'] }> {
+    return this.#inTurn(async () => {
+      this.demand();
+      this.#prepared?.masterKey.close();
+      this.#prepared = undefined;
+      const id = crypto.randomBytes(preparationIdLength);
+      this.#prepared = { ...(await provider.create()), id, provider };
+      return { id, shares: this.#prepared.shares };
+    });
+  }
+
+  /**
+   * Puts in force what was prepared.
+   * @throws CvmpError SEALED, NOT_FOUND (another one was prepared since), STORE_*
+   */
+  commit(id: Uint8Array, progress: (done: number, total: number) => void): Promise<void> {
+    return this.#inTurn(async () => {
+      const { state } = this.demand();
+      const prepared = this.#prepared;
+      if (prepared === undefined || !equalBytes(prepared.id, id)) {
+        throw new CvmpError('NOT_FOUND', 'no such master key is prepared');
+      }
+      this.#prepared = undefined;
+      const { masterKey, provider } = prepared;
+      await state.resealing.rekeyMaster(masterKey, progress);
+      this.#provider = provider;
+      this.#entry = provider.entry?.(masterKey.description);
+      this.#options.log.warn({}, 'another master key is in force');
+    });
+  }
+
   /** Closes the store where it is open. */
   close(): Promise<void> {
     return this.#inTurn(async () => {
       this.#entry?.reset();
+      this.#prepared?.masterKey.close();
       const opened = this.#opened;
       this.#opened = undefined;
       await opened?.state.close();

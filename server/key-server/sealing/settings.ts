@@ -18,6 +18,11 @@ export interface MasterKeySettings extends ShareCounts {
 
 const kinds: readonly ProviderKind[] = ['file', 'credential', 'passphrase', 'shamir', 'pkcs11'];
 
+/** True where there is such a provider. */
+export function isProviderKind(text: string): text is ProviderKind {
+  return kinds.some((kind) => kind === text);
+}
+
 /** @throws CvmpError CONFIG */
 export function readMasterKeySettings(section: ConfigReader): MasterKeySettings {
   const settings = {

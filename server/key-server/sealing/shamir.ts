@@ -24,6 +24,9 @@ export function shamirProvider({ threshold, total }: ShareCounts): Provider {
   return {
     kind: 'shamir',
     async create() {
+      if (threshold < 2 || threshold > total || total > sharesMax) {
+        throw new CvmpError('CONFIG', `no ${threshold} of ${total} shares: 2 of 2 to 16 of 16`);
+      }
       const key = crypto.randomBytes(masterKeyLength);
       const setId = crypto.randomBytes(setIdLength);
       const values = await split(key, total, threshold);

@@ -1,4 +1,4 @@
-import { utf8 } from '#core/bytes.js';
+import { toHex, utf8 } from '#core/bytes.js';
 import { encode } from '#core/cbor/encode.js';
 import type { Crypto } from '#core/crypto.js';
 import { CvmpError } from '#core/errors.js';
@@ -8,7 +8,7 @@ import { NameSealer } from './names.js';
 import { onlyKey, RecordSealer } from './seal.js';
 import { eraseRefOf, TenantKeys } from './tenant-keys.js';
 import { type EraseKey, ErasePool } from './vault/erase-pool.js';
-import type { Vault, WrappedKek } from './vault/vault.js';
+import type { Vault, VaultContent, WrappedKek } from './vault/vault.js';
 
 const kekLength = 32;
 /** Shorter than every sealed name of a tenant. */
@@ -58,12 +58,15 @@ export class Keyring {
   readonly #erase: ErasePool;
   readonly #tenants = new Map<string, TenantKeys>();
   readonly #opening = new Map<string, Promise<TenantKeys>>();
+  /** By their descriptions: the one in force, and while it is replaced the next one. */
+  readonly #masters = new Map<string, MasterKey>();
 
   /** Overwrites the KEK. */
   constructor(vault: Vault, tools: Tools, serverKek: Uint8Array) {
     const derive = (label: string) => hkdfExpand('sha256', serverKek, utf8(label), kekLength);
     this.#vault = vault;
     this.#tools = tools;
+    this.#masters.set(toHex(vault.content.master), tools.masterKey);
     this.#serverKey = derive('CVMP/1 records');
     this.server = new RecordSealer(
       tools.crypto,
@@ -86,11 +89,11 @@ export class Keyring {
     const [known] = this.#keksOf(name);
     if (known === undefined) {
       const kek = this.#tools.randomBytes(kekLength);
-      const made = await wrapKek(this.#vault.id, name, 1, kek, this.#tools.masterKey);
-      await this.#vault.update((content) => {
+      await this.#vault.update(async (content) => {
         // Another call may have been faster.
-        const isThere = content.keks.some((kek) => kek.name === name);
-        return isThere ? content : { ...content, keks: [...content.keks, made] };
+        if (content.keks.some((other) => other.name === name)) return content;
+        const made = await wrapKek(this.#vault.id, name, 1, kek, this.#master(content));
+        return { ...content, keks: [...content.keks, made] };
       });
     } else if (known.wrapped.length === 0) {
       throw new CvmpError('ALREADY_EXISTS', `tenant ${tenantId} was here and is erased`);
@@ -157,18 +160,106 @@ export class Keyring {
     this.#tenants.delete(tenantId);
   }
 
+  /**
+   * Replaces the master key: every KEK is wrapped by the next one, and all of them change in one
+   * step, so that after a crash either the old one or the next one opens everything.
+   * @param next kept, and the old one closed
+   * @param progress told how many of how many are wrapped
+   * @throws CvmpError STORE_WRITE, STORE_CORRUPT; then the old one is in force, unless it is told
+   *   that the vault could not write
+   */
+  async rekeyMaster(
+    next: MasterKey,
+    progress: (done: number, total: number) => void,
+  ): Promise<void> {
+    const previous = toHex(this.#vault.content.master);
+    this.#masters.set(toHex(next.description), next);
+    await this.#vault.update(async (content) => {
+      const master = this.#master(content);
+      const keks: WrappedKek[] = [];
+      for (const kek of content.keks) {
+        keks.push(await this.#rewrapped(kek, master, next));
+        progress(keks.length, content.keks.length);
+      }
+      return { ...content, master: next.description, keks };
+    });
+    await Promise.allSettled(this.#opening.values());
+    this.#masters.get(previous)?.close();
+    this.#masters.delete(previous);
+  }
+
+  /** Tenants whose KEK is being replaced. */
+  get unfinished(): readonly string[] {
+    const names = this.#vault.content.keks
+      .filter(({ version }, i, all) => version > 1 && all[i - 1]?.name === all[i]?.name)
+      .map(({ name }) => this.names.open(name));
+    return [...new Set(names)];
+  }
+
+  /**
+   * Gives a tenant a new KEK, durable when it resolves; new records are sealed under it. Where it
+   * has a new one already, that one goes on.
+   * @throws CvmpError as {@link of}, STORE_WRITE
+   */
+  async beginRewrap(tenantId: string): Promise<TenantKeys> {
+    const keys = await this.of(tenantId);
+    const name = this.names.seal(tenantId);
+    if (this.#keksOf(name).length > 1) return keys;
+    const version = keys.newest + 1;
+    const kek = this.#tools.randomBytes(kekLength);
+    const kept = kek.slice();
+    await this.#vault.update(async (content) => {
+      const made = await wrapKek(this.#vault.id, name, version, kek, this.#master(content));
+      return { ...content, keks: [...content.keks, made] };
+    });
+    keys.add(version, kept);
+    return keys;
+  }
+
+  /** Destroys the older KEKs of a tenant; durable when it resolves. @throws CvmpError STORE_WRITE */
+  async finishRewrap(tenantId: string): Promise<void> {
+    const keys = await this.of(tenantId);
+    const name = this.names.seal(tenantId);
+    const older = ({ name: of, version }: WrappedKek) => of === name && version < keys.newest;
+    const versions = this.#vault.content.keks.filter(older).map(({ version }) => version);
+    await this.#vault.update((content) => ({
+      ...content,
+      keks: content.keks.filter((kek) => !older(kek)),
+    }));
+    for (const version of versions) keys.drop(version);
+  }
+
+  /**
+   * Copies the vault into an empty folder, and remembers when.
+   * @throws CvmpError ALREADY_EXISTS, STORE_WRITE
+   */
+  async copyVault(folder: string, now: number): Promise<void> {
+    await this.#vault.update((content) => ({ ...content, backedUp: now }));
+    await this.#vault.copyTo(folder);
+  }
+
   /** Forgets every key, and closes the vault. */
   async close(): Promise<void> {
     for (const keys of this.#tenants.values()) keys.close();
     this.#tenants.clear();
     this.#serverKey.fill(0);
     await this.#erase.close();
-    this.#tools.masterKey.close();
+    for (const masterKey of this.#masters.values()) masterKey.close();
     await this.#vault.close();
   }
 
+  async #rewrapped(kek: WrappedKek, from: MasterKey, to: MasterKey): Promise<WrappedKek> {
+    const { name, version, wrapped } = kek;
+    if (wrapped.length === 0) return kek;
+    const context = kekContext(this.#vault.id, name, version);
+    const plain = await from.unwrap(wrapped, context).catch((cause) => {
+      throw new CvmpError('STORE_CORRUPT', 'a KEK of the vault does not open', { cause });
+    });
+    return wrapKek(this.#vault.id, name, version, plain, to);
+  }
+
   async #open(tenantId: string): Promise<TenantKeys> {
-    const { masterKey } = this.#tools;
+    const masterKey = this.#master(this.#vault.content);
     const keks = this.#keksOf(this.names.seal(tenantId));
     if (keks.length === 0) {
       throw new CvmpError('STORE_CORRUPT', `the KEK of tenant ${tenantId} is missing`);
@@ -192,6 +283,13 @@ export class Keyring {
     if (this.#tenants.size >= tenantsMax && !oldest.done) this.#tenants.delete(oldest.value);
     this.#tenants.set(tenantId, keys);
     return keys;
+  }
+
+  /** @throws TypeError where it is not here, which was checked when the keyring was opened */
+  #master({ master }: VaultContent): MasterKey {
+    const found = this.#masters.get(toHex(master));
+    if (found === undefined) throw new TypeError('the master key of the vault is not here');
+    return found;
   }
 
   #keksOf(name: string): readonly WrappedKek[] {

@@ -19,6 +19,8 @@ export interface MasterKey {
 
 /** Bytes. */
 export const masterKeyLength = 32;
+/** Random bytes that tell descriptions apart whose keys have no parameters. */
+export const descriptionIdLength = 8;
 const nonceLength = 24;
 
 /**
@@ -48,10 +50,14 @@ export function createMasterKeyFile(path: string, randomBytes: Crypto['randomByt
 
 /**
  * Reads a master key file.
+ * @param description as the vault has it; that of a new one unless told
  * @throws CvmpError CONFIG: not there, not 32 bytes, or others than its owner may read it
  */
-export function readMasterKeyFile(path: string): MasterKey {
-  return masterKeyOf(readKey(path), encode(['file']));
+export function readMasterKeyFile(
+  path: string,
+  description = encode(['file', crypto.randomBytes(descriptionIdLength)]),
+): MasterKey {
+  return masterKeyOf(readKey(path), description);
 }
 
 /**

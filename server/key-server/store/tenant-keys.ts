@@ -162,6 +162,11 @@ export function eraseRefOf(wrapped: Uint8Array): number {
   return decodeHead(wrapped).ref;
 }
 
+/** Version of the KEK under which a root key is wrapped. @throws CvmpError STORE_CORRUPT */
+export function kekVersionOf(wrapped: Uint8Array): number {
+  return decodeHead(wrapped).version;
+}
+
 function encodeHead(version: number, ref: number): Uint8Array {
   const head = Buffer.alloc(headLength);
   head.writeUIntBE(version, 0, 2);

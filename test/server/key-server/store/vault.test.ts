@@ -2,8 +2,8 @@ import { appendFileSync, readdirSync, readFileSync, writeFileSync } from 'node:f
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { createVault, openVault } from '#server/key-server/store/vault/file-vault.js';
-import { diskFiles, type VaultFiles } from '#server/key-server/store/vault/files.js';
 import type { VaultContent } from '#server/key-server/store/vault/vault.js';
+import { killedAt } from '../../../fakes/killed-vault.js';
 import { refusalOf } from '../../../refusal.js';
 import { temporaryFolder } from '../../../run-folder.js';
 
@@ -25,37 +25,6 @@ async function newVault(first = content(1)): Promise<string> {
 /** Everything that lies in the folder. */
 function bytesIn(folder: string): Buffer {
   return Buffer.concat(readdirSync(folder).map((name) => readFileSync(join(folder, name))));
-}
-
-class Killed extends Error {}
-
-/** A disk for a process that is killed before its step `at` (from 1); `steps` counts. */
-function killedAt(at: number): VaultFiles & { steps: number } {
-  const step = <A extends unknown[], T>(work: (...args: A) => T) => {
-    return (...args: A): T => {
-      files.steps++;
-      if (files.steps >= at) throw new Killed();
-      return work(...args);
-    };
-  };
-  const files = {
-    steps: 0,
-    write: async (...args: Parameters<VaultFiles['write']>) => step(diskFiles.write)(...args),
-    link: async (...args: Parameters<VaultFiles['link']>) => step(diskFiles.link)(...args),
-    rename: async (...args: Parameters<VaultFiles['rename']>) => step(diskFiles.rename)(...args),
-    shred: async (...args: Parameters<VaultFiles['shred']>) => step(diskFiles.shred)(...args),
-    remove: async (...args: Parameters<VaultFiles['remove']>) => step(diskFiles.remove)(...args),
-    openSlots: async (path: string) => {
-      const slots = await diskFiles.openSlots(path);
-      return {
-        ...slots,
-        writeAt: step(slots.writeAt),
-        writeAtSync: step(slots.writeAtSync),
-        truncate: step(slots.truncate),
-      };
-    },
-  };
-  return files;
 }
 
 describe('a vault', () => {
