@@ -16,6 +16,7 @@ import {
 import { withoutKey } from '../release/key-counts.js';
 import { keyPlace } from '../release/key-directory.js';
 import type { KeyTools } from '../release/keys.js';
+import { StaleRead } from '../store/journal.js';
 import { Agenda, agendaDelete, type Task } from './agenda.js';
 import type { KeyAdmin, KeyOrder, Tombstone } from './contract.js';
 import { acceptOrder } from './destruction.js';
@@ -158,7 +159,7 @@ export class KeyLife implements KeyAdmin {
     const held = await records.read(keyPlace(tenantId, keyId), keys.records);
     const pending = held?.value.state === 'destroy-pending';
     if (!pending || held.value.destruction?.due !== task.due) {
-      await journal.submit({ deletes: [agendaDelete(task)] });
+      await unlessStale(journal.submit({ deletes: [agendaDelete(task)] }));
       return;
     }
     const change: AskedChange = {
@@ -182,7 +183,13 @@ export class KeyLife implements KeyAdmin {
         done: () => this.#tell('key-destroyed', change),
       };
     };
-    await this.#changes.apply(change, act, told);
+    try {
+      await this.#changes.apply(change, act, told);
+    } catch (error) {
+      // It was taken back at the last moment; the log says so, and the agenda has it no more.
+      if (error instanceof CvmpError && error.code === 'CAS_MISMATCH') return;
+      throw error;
+    }
     await this.#noteRecord(change, told);
   }
 
@@ -195,7 +202,8 @@ export class KeyLife implements KeyAdmin {
     if (receipt === undefined || held === undefined || destruction === undefined) return;
     const next = { ...held.value, destruction: { ...destruction, logIndex: receipt.index } };
     const put = records.put(held.key, held.version, next, keys.records);
-    await journal.submit({ puts: [put], submitted: () => records.submitted(put, next) });
+    const noted = { puts: [put], submitted: () => records.submitted(put, next) };
+    await unlessStale(journal.submit(noted));
   }
 
   #tell(
@@ -203,6 +211,15 @@ export class KeyLife implements KeyAdmin {
     { tenantId, keyId }: { readonly tenantId: string; readonly keyId: Uint8Array },
   ): void {
     this.#notices.publish(tenantId, { kind, keyId });
+  }
+}
+
+/** Somebody else was faster, with the same or with something newer. */
+async function unlessStale(work: Promise<unknown>): Promise<void> {
+  try {
+    await work;
+  } catch (error) {
+    if (!(error instanceof StaleRead)) throw error;
   }
 }
 

@@ -56,6 +56,33 @@ describe('a destruction that is due (protocol.md s.6.5, s.6.9)', () => {
     },
   );
 
+  it.each(['due first', 'taken back first'])(
+    'taken back at the very moment, it is one or the other: %s',
+    async (order) => {
+      for (let turns = 0; turns < 12; turns++) {
+        const place = ready.copy();
+        const state = await place.open();
+        const cancel = () => refusalOf(state.keyAdmin.cancelDestroy(orderOn(keyId)));
+        const runDue = () => state.keyAdmin.runDue();
+        const soon = async <T>(work: () => Promise<T>) => {
+          for (let i = 0; i < turns; i++) await Promise.resolve();
+          return work();
+        };
+        const [answer] =
+          order === 'due first'
+            ? (await Promise.all([runDue(), soon(cancel)])).reverse()
+            : await Promise.all([cancel(), soon(runDue)]);
+        await state.keyAdmin.runDue();
+        const { state: now } = await state.keys.get('acme', keyId);
+        expect([now, answer]).toEqual(
+          now === 'destroyed' ? ['destroyed', 'KEY_DESTROYED'] : ['pre-active', 'accepted'],
+        );
+        await state.close();
+        expect(records(place, 'agenda/')).toEqual([]);
+      }
+    },
+  );
+
   it('a copy of the store from before it does not bring the key back, with the vault of now', async () => {
     const before = ready.copy();
     const state = await before.open();
