@@ -85,12 +85,14 @@ export class Holder {
     if (session === undefined) return this.#reconnect(undefined);
     this.#options.status.enter('attesting');
     try {
-      await session.reattest();
-      await this.#exchange(session);
+      const { leaseExpires } = await session.reattest();
+      this.#leaseExpires = leaseExpires;
     } catch (error) {
       if (!isPassing(error)) throw error;
       return this.#reconnect(error);
     }
+    // Refused its key, the agent is attested all the same, and hears when that changes.
+    await this.#refresh();
     this.#follow();
   }
 
