@@ -2,7 +2,12 @@ import type { Logger } from 'pino';
 import { toHex } from '#core/bytes.js';
 import { ecPublicKey, thumbprint } from '#core/cose/key.js';
 import { crypto } from '#crypto';
-import { createTls, publicKeyLine, writeNewFile } from '#server/host/config/files.js';
+import {
+  createTls,
+  publicKeyLine,
+  readPublicKey,
+  writeNewFile,
+} from '#server/host/config/files.js';
 import { hostOptions, liveHostOptions, openLog } from '#server/host/config/settings.js';
 import { startHost } from '#server/host/host.js';
 import { type LocalSocket, listenLocal } from '#server/host/local-socket.js';
@@ -17,6 +22,7 @@ import { follow } from './following.js';
 import type { Rollback } from './log/rollback.js';
 import { KeyServerMetrics } from './metrics.js';
 import { operatorCommands } from './operator/commands.js';
+import { exportCommands } from './operator/export.js';
 import { operatorService } from './operator/service.js';
 import type { KeyServerState } from './release/contract.js';
 import { initState, openState, type StateOptions } from './release/open.js';
@@ -44,6 +50,12 @@ export function keyServer(
   credentialsFolder?: string,
 ): Program<KeyServerSettings> {
   const surroundings = { now, credentialsFolder };
+  const placeOf = async ({ store }: KeyServerSettings, dialog: Dialog) => ({
+    ...store,
+    masterKey: await askedMasterKey(store, credentialsFolder, dialog),
+    now,
+    randomBytes: crypto.randomBytes,
+  });
   return {
     name: 'cvmp-key-server',
     read: readKeyServerSettings,
@@ -54,15 +66,12 @@ export function keyServer(
         (settings) => settings.operatorSocket.path,
         ({ operatorSocket, store }) => ({ ...operatorSocket, masterKey: store.masterKey }),
       ),
-      ...upkeepCommands(
-        async ({ store }: KeyServerSettings, dialog) => ({
-          ...store,
-          masterKey: await askedMasterKey(store, credentialsFolder, dialog),
-          now,
-          randomBytes: crypto.randomBytes,
-        }),
-        (settings) => settings.operatorSocket.path,
-      ),
+      ...upkeepCommands(placeOf, (settings) => settings.operatorSocket.path),
+      ...exportCommands({
+        socketOf: ({ operatorSocket }) => operatorSocket.path,
+        identityOf: ({ identityKeyFile }) => readPublicKey(identityKeyFile, 'identity_key_file'),
+        placeOf,
+      }),
       ...endorsementCommands((settings) => ({
         settings: settings.endorsements,
         anchors: anchorsOf(settings),

@@ -1,5 +1,6 @@
 import { CvmpError } from '#core/errors.js';
 import type { Entry } from '../store/store.js';
+import { checkDocument, checkEvidence, checkEvidenceName } from './check-evidence.js';
 import {
   checkAgenda,
   checkCounts,
@@ -51,6 +52,9 @@ const checks: Readonly<Record<string, Check>> = {
   'audit-refused': checkName,
   commits: alreadyOpened,
   erasing: mark,
+  evidence: checkEvidence,
+  'evidence-doc': checkDocument,
+  'evidence-until': checkEvidenceName,
   identity: sealedByServer,
   key: checkKey,
   'log-tile': sealedByServer,
