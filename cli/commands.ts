@@ -1,6 +1,7 @@
 import type { Command } from './command.js';
 import { auditExplain } from './commands/audit-explain.js';
 import { auditExport } from './commands/audit-export.js';
+import { auditForget } from './commands/audit-forget.js';
 import { auditList } from './commands/audit-list.js';
 import { auditVerify } from './commands/audit-verify.js';
 import { certificateAdd } from './commands/certificate-add.js';
@@ -104,6 +105,7 @@ export const commands: readonly Command[] = [
   auditExport,
   auditVerify,
   auditExplain,
+  auditForget,
   evidenceVerify,
   evidenceShow,
   earVerify,

@@ -39,6 +39,25 @@ export function writeKept(profileFile: string, checkpoint: SignedCheckpoint): vo
   const file = keptFileOf(profileFile);
   const lines = linesOf(file);
   lines.set(toHex(checkpoint.keyServer), toBase64Url(checkpoint.signed));
+  writeLines(file, lines);
+}
+
+/** Takes a checkpoint out; it is left in a file of its own. @returns that file. @throws CvmpError CONFIG */
+export function forgetKept(
+  profileFile: string,
+  { keyServer, size, signed }: SignedCheckpoint,
+): string {
+  const file = keptFileOf(profileFile);
+  const lines = linesOf(file);
+  const name = toHex(keyServer);
+  const lost = `${file}.lost-${size}`;
+  writeLines(lost, new Map([[name, toBase64Url(signed)]]));
+  lines.delete(name);
+  writeLines(file, lines);
+  return lost;
+}
+
+function writeLines(file: string, lines: ReadonlyMap<string, string>): void {
   const fresh = `${file}.new`;
   try {
     writeFileSync(fresh, [...lines].map((line) => `${line.join(' ')}\n`).join(''), { flush: true });

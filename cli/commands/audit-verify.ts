@@ -58,7 +58,7 @@ function keptNote({ checkpoint, kept }: CopyVerdict, now: SignedCheckpoint | und
   if (isOne(kept)) return 'it continues the one that the profile keeps';
   if (now.size < checkpoint.size) return `the profile keeps an older one of ${now.size} records`;
   if (now.size === checkpoint.size) return 'DIFFERS from the one of the same size that is kept';
-  return `the profile keeps a later one of ${now.size} records, which was proven to continue it`;
+  return `the profile keeps a later one of ${now.size} records; a new export proves that it continues`;
 }
 
 function output(verdict: CopyVerdict, tenantId: string | undefined, note: string) {
