@@ -13,7 +13,7 @@ import { startHost } from '#server/host/host.js';
 import { type LocalSocket, listenLocal } from '#server/host/local-socket.js';
 import { createLog, logField } from '#server/host/log.js';
 import { createObservation } from '#server/host/observe/observation.js';
-import type { Control, InitOptions, Program, Running } from '#server/host/program.js';
+import type { Control, Dialog, InitOptions, Program, Running } from '#server/host/program.js';
 import { type KeyServerSettings, readKeyServerSettings } from './config.js';
 import { systemClock } from './endorsements/clock.js';
 import { endorsementCommands } from './endorsements/commands.js';

@@ -164,8 +164,9 @@ export class EvidenceKeeper {
     try {
       await journal.submit({ deletes });
     } catch (error) {
-      // Another server was faster.
+      // Another server was faster, or the tenant gets a new KEK: later.
       if (!(error instanceof StaleRead)) throw error;
+      return false;
     }
     return true;
   }
