@@ -45,7 +45,11 @@ export const earVerify = command({
     const range = { min: 1, max: ageMax, otherwise: 0 };
     const age = wholeNumber(options['age-seconds-max'], 'age-seconds-max', range);
     const { keys } = await readSigners(options.key, at, context);
-    if (keys.length === 0) throw new CvmpError('USAGE', 'whom do you trust? give --key FILE');
+    if (keys.length === 0) {
+      const given = options.key.join(', ');
+      const why = given === '' ? 'whom do you trust?' : `${given} has no PUBLIC KEY of a verifier;`;
+      throw new CvmpError('USAGE', `${why} give --key FILE`);
+    }
     const bytes = await readTypedInput(context, file!);
     try {
       const ear = parseEar(bytes);

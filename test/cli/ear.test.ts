@@ -11,11 +11,10 @@ import { encodeCmw } from '#core/rats/cmw.js';
 import { snpCollection } from '#core/snp/evidence.js';
 import { toPem } from '#core/x509/pem.js';
 import { crypto } from '#crypto';
-import { simulatedFirmware } from '#sim/firmware.js';
-import { SecurityProcessor } from '#sim/security-processor.js';
 import { temporaryFolder } from '../run-folder.js';
 import { commandLine } from './command-line.js';
 import { authority, fakeNow } from './fake-platform.js';
+import { sampleGuest } from './sample-guest.js';
 
 const folder = temporaryFolder('ear');
 const path = (name: string) => join(folder, name);
@@ -31,33 +30,10 @@ levels: [{n: 1, snp: {}}, {n: 2, snp: {image_svn_min: 2}}]
 `;
 
 beforeAll(async () => {
-  const processor = SecurityProcessor.create(authority, () => fakeNow);
-  const guest = await processor.launch({
-    inputs: {
-      firmware: simulatedFirmware(),
-      boot: undefined,
-      vcpus: 1,
-      cpuSignature: 0x800f12,
-      guestFeatures: 1n,
-      vmmType: 'QEMU',
-    },
-    guestPolicy: 0x30000n,
-    hostData: new Uint8Array(32).fill(8),
-  });
+  const guest = await sampleGuest(new Uint8Array(32).fill(8));
   const { report, certTable } = await guest.report({ reportData, vmpl: 0 });
   writeFileSync(path('web.evidence'), encodeCmw(snpCollection(report, certTable)));
-  const documented = await processor.launch({
-    inputs: {
-      firmware: simulatedFirmware(),
-      boot: undefined,
-      vcpus: 1,
-      cpuSignature: 0x800f12,
-      guestFeatures: 1n,
-      vmmType: 'QEMU',
-    },
-    guestPolicy: 0x30000n,
-    hostData: crypto.hash('sha256', utf8('a config document')),
-  });
+  const documented = await sampleGuest(crypto.hash('sha256', utf8('a config document')));
   const shown = await documented.report({ reportData, vmpl: 0 });
   const collection = encodeCmw(snpCollection(shown.report, shown.certTable));
   writeFileSync(path('documented.evidence'), collection);

@@ -5,11 +5,10 @@ import { toHex } from '#core/bytes.js';
 import { parseCertTable } from '#core/snp/endorsement/cert-table.js';
 import { reportFields } from '#core/snp/layout.js';
 import { toPem } from '#core/x509/pem.js';
-import { simulatedFirmware } from '#sim/firmware.js';
-import { SecurityProcessor } from '#sim/security-processor.js';
 import { temporaryFolder } from '../run-folder.js';
 import { commandLine } from './command-line.js';
 import { authority, fakeNow } from './fake-platform.js';
+import { sampleGuest } from './sample-guest.js';
 
 const folder = temporaryFolder('evidence');
 const path = (name: string) => join(folder, name);
@@ -17,19 +16,7 @@ let measurement: string;
 
 /** Writes report.bin, vcek.der, ask.der, ark.der, bundle.pem, anchors of both forms, CRLs. */
 beforeAll(async () => {
-  const processor = SecurityProcessor.create(authority, () => fakeNow);
-  const guest = await processor.launch({
-    inputs: {
-      firmware: simulatedFirmware(),
-      boot: undefined,
-      vcpus: 1,
-      cpuSignature: 0x800f12,
-      guestFeatures: 1n,
-      vmmType: 'QEMU',
-    },
-    guestPolicy: 0x30000n,
-    hostData: new Uint8Array(32),
-  });
+  const guest = await sampleGuest(new Uint8Array(32));
   measurement = toHex(guest.measurement);
   const { report, certTable } = await guest.report({ reportData: new Uint8Array(64), vmpl: 0 });
   writeFileSync(path('report.bin'), report);

@@ -1,49 +1,12 @@
-import { beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { utf8 } from '#core/bytes.js';
-import type { EcPrivateKey } from '#core/crypto.js';
-import type { Endorsements } from '#core/rats/endorsements.js';
 import { intelRoots } from '#core/tdx/endorsement/trust-anchors.js';
 import { parseTdxQuote } from '#core/tdx/parse.js';
 import { verifyTdxQuote } from '#core/tdx/verify.js';
-import { crypto } from '#crypto';
 import { caExtensions, commonName, leafExtensions } from '../../../fakes/certificates.js';
-import {
-  FakeIntel,
-  names,
-  now,
-  type QuoteContent,
-  qeIdentity,
-  sgxExtensions,
-  tcbInfo,
-} from '../../../fakes/intel.js';
+import { FakeIntel, names, now, qeIdentity, sgxExtensions, tcbInfo } from '../../../fakes/intel.js';
 import { refusalOf } from '../../../refusal.js';
-
-let intel: FakeIntel;
-let other: EcPrivateKey;
-let good: Uint8Array;
-let endorsements: Endorsements;
-beforeAll(async () => {
-  intel = await FakeIntel.create();
-  other = await crypto.generateEcKey('P-256');
-  good = await intel.quote();
-  endorsements = await intel.endorsements();
-});
-
-const verify = async (
-  quote: Uint8Array | QuoteContent = good,
-  given: Endorsements | Promise<Endorsements> = endorsements,
-  at = now,
-) => {
-  const bytes = quote instanceof Uint8Array ? quote : await intel.quote(quote);
-  return verifyTdxQuote(parseTdxQuote(bytes), await given, [intel.anchor], at);
-};
-
-const withTcbInfo = async (change: Record<string, unknown>) =>
-  intel.endorsements({ tcbInfo: await intel.signed('tcbInfo', tcbInfo(change)) });
-const withQeIdentity = async (change: Record<string, unknown>) =>
-  intel.endorsements({
-    qeIdentity: await intel.signed('enclaveIdentity', qeIdentity(change)),
-  });
+import { endorsements, good, intel, other, verify, withQeIdentity, withTcbInfo } from '../made.js';
 
 describe('steps 2 to 4: root, revocation lists, signer, TCB Info, QE Identity', () => {
   const rows: [string, () => Promise<unknown>, string][] = [
