@@ -75,7 +75,13 @@ export async function seen(state: KeyServerState) {
       tenantId,
       registered,
       policies: policies.map(({ policy, digest }) => [policy.version, toHex(digest)]),
-      keys: keys.map((key) => ({ ...key, keyId: toHex(key.keyId), released: 0 })),
+      keys: keys.map((key) => ({
+        ...key,
+        keyId: toHex(key.keyId),
+        released: 0,
+        // Where the log has it depends on what was refused before.
+        destruction: key.destruction && { ...key.destruction, logIndex: undefined },
+      })),
     });
   }
   return all;
