@@ -175,10 +175,9 @@ async function rewrap(
   let records = 0n;
   await callOperator(path, async (client) => {
     for await (const { done, finished } of client.rewrap({ tenantId })) {
-      if (!finished) {
-        records = done;
-        progress(`${done} records`);
-      }
+      if (finished || done === records) continue;
+      records = done;
+      progress(`${done} records`);
     }
   });
   return [`${tenantId}: ${records} records under a new key encryption key`];
