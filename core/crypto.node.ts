@@ -340,9 +340,9 @@ export const crypto: Crypto = {
     return new Uint8Array(native(key).export({ format: 'der', type: 'pkcs8' }));
   },
 
-  async sign(key, data) {
+  async sign(key, data, where) {
     const input: SignKeyObjectInput = { key: native(key), dsaEncoding: 'ieee-p1363' };
-    if (isQuickCurve(key.curve) && data.length <= quickBytesMax) {
+    if (where !== 'aside' && isQuickCurve(key.curve) && data.length <= quickBytesMax) {
       const signature = new Uint8Array(nodeSign(hashOfCurve[key.curve], data, input));
       await turn();
       return signature;

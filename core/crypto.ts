@@ -106,8 +106,11 @@ export interface Crypto {
   importEcKey(pkcs8: Uint8Array): Promise<EcPrivateKey>;
   /** DER PrivateKeyInfo. */
   exportEcKey(key: EcPrivateKey): Promise<Uint8Array>;
-  /** ECDSA with SHA-256 on P-256, SHA-384 on P-384; raw r || s. */
-  sign(key: EcPrivateKey, data: Uint8Array): Promise<Uint8Array>;
+  /**
+   * ECDSA with SHA-256 on P-256, SHA-384 on P-384; raw r || s.
+   * @param where `aside`: never on this thread, for who has other work meanwhile
+   */
+  sign(key: EcPrivateKey, data: Uint8Array, where?: 'aside'): Promise<Uint8Array>;
   /**
    * ECDH shared X coordinate (32 or 48 bytes).
    * @param peerPoint uncompressed point on the same curve

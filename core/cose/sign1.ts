@@ -86,15 +86,19 @@ export async function openSign1(
   return { payload: await verifySign1(message, key, rules), headers: message.headers };
 }
 
-/** Makes a tagged COSE_Sign1 with the payload inside; ES256 or ES384 by the key's curve. */
+/**
+ * Makes a tagged COSE_Sign1 with the payload inside; ES256 or ES384 by the key's curve.
+ * @param where see Crypto.sign
+ */
 export async function sign1(
   key: EcPrivateKey,
   payload: Uint8Array,
   headers: HeadersToSet = {},
   rules: SignRules = {},
+  where?: 'aside',
 ): Promise<Uint8Array> {
   const bucket = protectedBucket(signingAlgorithm(key.curve).id, headers.protected);
-  const signature = await crypto.sign(key, sigStructure(bucket, payload, rules.externalAad));
+  const signature = await crypto.sign(key, sigStructure(bucket, payload, rules.externalAad), where);
   return encode(
     new Tag(coseTag.sign1, [bucket, headers.unprotected ?? new Map(), payload, signature]),
   );

@@ -49,7 +49,9 @@ export async function signCheckpoint(
       [5, checkpoint.keyServer],
     ]),
   );
-  return { ...checkpoint, signed: await sign1(identity, payload, { protected: signedHeaders }) };
+  // While the batch that it signs for is written.
+  const signed = await sign1(identity, payload, { protected: signedHeaders }, {}, 'aside');
+  return { ...checkpoint, signed };
 }
 
 /**
