@@ -20,6 +20,9 @@ export class KeyServerMetrics implements JournalObserver<AuditEvent> {
   readonly #commitRecords: Histogram;
   readonly #commitSeconds: Histogram;
   readonly #tracer: Tracer | undefined;
+  // What lies on the way of every key is found by one look.
+  readonly #served = new Map<string, { readonly count: Counter; readonly seconds: Histogram }>();
+  readonly #granted = new Map<string, Counter>();
   #sessions = 0;
   /** The newest checkpoint of the log; undefined before the store is open. */
   checkpoint: { readonly size: number; readonly time: number } | undefined;
@@ -111,11 +114,25 @@ export class KeyServerMetrics implements JournalObserver<AuditEvent> {
     };
   }
 
+  #decided(operation: string, code: ErrorCode | undefined): void {
+    const count = this.#decisions(operation, code ?? 'OK');
+    if (code === undefined) this.#granted.set(operation, count);
+    count.add();
+  }
+
   /** A request on an attested stream was answered. */
   request(operation: string | undefined, code: ErrorCode | 'OK', seconds: number): void {
     const name = operation ?? 'none';
-    this.#requests(name, code).add();
-    this.#requestSeconds(name).observe(seconds);
+    const served = this.#served.get(name) ?? this.#remember(name);
+    served.seconds.observe(seconds);
+    if (code === 'OK') served.count.add();
+    else this.#requests(name, code).add();
+  }
+
+  #remember(name: string): { readonly count: Counter; readonly seconds: Histogram } {
+    const served = { count: this.#requests(name, 'OK'), seconds: this.#requestSeconds(name) };
+    this.#served.set(name, served);
+    return served;
   }
 
   /** @param format of the evidence; undefined where it could not be told */
@@ -130,6 +147,10 @@ export class KeyServerMetrics implements JournalObserver<AuditEvent> {
     this.#commitRecords.observe(operations);
     this.#commitSeconds.observe(seconds);
     this.#tracer?.past('store.commit', seconds, { 'cvmp.operations': operations });
-    for (const { operation, code } of events) this.#decisions(operation, code ?? 'OK').add();
+    for (const { operation, code } of events) {
+      const granted = code === undefined ? this.#granted.get(operation) : undefined;
+      if (granted !== undefined) granted.add();
+      else this.#decided(operation, code);
+    }
   }
 }

@@ -34,10 +34,10 @@ export function createReload<C>(parts: ReloadParts<C>): () => Promise<Reloaded> 
     try {
       const { value, settings } = load();
       const changed = changedNames(running, settings);
-      await apply(value);
       const isLive = (name: string) => (settings.get(name) ?? running.get(name))?.live === true;
       const applied = changed.filter(isLive);
       const needRestart = changed.filter((name) => !isLive(name));
+      await apply(value);
       // What needs a restart stays different from the file, and is named again the next time.
       running = new Map([...settings].filter(([name]) => !needRestart.includes(name)));
       for (const name of needRestart) {
