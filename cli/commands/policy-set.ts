@@ -90,9 +90,10 @@ async function signWritten(
   await withReferenceValues(message, referenceValues, context);
   checkWritten(written);
   const { key, issuer } = await callerKey(await context.profile(), 'tenant');
-  const policies = (await context.servers()).policies();
+  const servers = await context.servers();
+  const own = { key, issuer };
   const current =
-    message.version === 0n ? await fetchPolicy(policies, key, message.policyId) : undefined;
+    message.version === 0n ? await fetchPolicy(servers, own, message.policyId) : undefined;
   const policy = completePolicy(written, issuer, current);
   if (policy === undefined) return { unchanged: current!.policy };
   return { policy, signed: await signPolicy(key, policy) };

@@ -20,9 +20,8 @@ export const policyShow = command({
   async run({ positionals: [policyId], options }, context) {
     const range = { min: 1, max: Number.MAX_SAFE_INTEGER, otherwise: 0 };
     const version = wholeNumber(options.version, 'version', range);
-    const { key } = await callerKey(await context.profile(), 'tenant');
-    const { policies } = await context.servers();
-    const found = await fetchPolicy(policies(), key, policyId!, BigInt(version));
+    const own = await callerKey(await context.profile(), 'tenant');
+    const found = await fetchPolicy(await context.servers(), own, policyId!, BigInt(version));
     if (found === undefined) {
       throw new CvmpError('NOT_FOUND', `there is no policy ${policyId} of this version`);
     }

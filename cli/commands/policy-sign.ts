@@ -67,10 +67,10 @@ export const policySign = command({
       const { tenantId, version, policyId } = policy.message;
       // Said in full, the file needs neither profile nor server.
       if (tenantId !== '' && version !== 0n) return policy.message;
-      const { key: own, issuer } = await callerKey(await context.profile(), 'tenant');
-      const policies = (await context.servers()).policies();
-      const current = version === 0n ? await fetchPolicy(policies, own, policyId) : undefined;
-      const complete = completePolicy(policy, issuer, current);
+      const own = await callerKey(await context.profile(), 'tenant');
+      const servers = await context.servers();
+      const current = version === 0n ? await fetchPolicy(servers, own, policyId) : undefined;
+      const complete = completePolicy(policy, own.issuer, current);
       if (complete !== undefined) return complete;
       throw new CvmpError('ALREADY_EXISTS', `policy ${policyId} says so already`);
     }

@@ -172,9 +172,10 @@ async function signWritten(
   await withReferenceValues(written.message, referenceValues, context);
   checkWritten(written);
   const { key, issuer } = await callerKey(await context.profile(), 'tenant');
-  const policies = (await context.servers()).policies();
+  const servers = await context.servers();
   const { version, policyId } = written.message;
-  const current = version === 0n ? await fetchPolicy(policies, key, policyId) : undefined;
+  const own = { key, issuer };
+  const current = version === 0n ? await fetchPolicy(servers, own, policyId) : undefined;
   const policy = completePolicy(written, issuer, current) ?? nextOf(current!);
   return { policy, signed: await signPolicy(key, policy) };
 }

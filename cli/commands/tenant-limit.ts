@@ -45,7 +45,7 @@ export const tenantLimit = command({
     }
     const shown = Object.entries(set[0] ?? {}).map(
       ([name, value]) =>
-        [name.replaceAll('_', ' '), value === 0 ? 'default' : String(value)] as const,
+        [name.replaceAll('_', ' '), Number(value) === 0 ? 'default' : String(value)] as const,
     );
     return {
       json: { tenant_id: tenantId, servers, limits: set[0] ?? {} },

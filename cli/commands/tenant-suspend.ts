@@ -9,7 +9,7 @@ export const tenantSuspend = command({
   positionals: ['TENANT'],
   options: {
     ...serverOption,
-    reason: { type: 'string', value: 'TEXT', summary: 'Why; the tenant is told.' },
+    reason: { type: 'string', value: 'TEXT', summary: 'Why; kept with the tenant.' },
   },
   notes: 'What the tenant has is kept, and its CVMs run on with the keys that they have.',
   async run({ positionals: [tenantId], options }, context) {

@@ -1,7 +1,8 @@
 import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import type { Client } from '@connectrpc/connect';
 import { equalBytes } from '#core/bytes.js';
-import { ecPublicKey } from '#core/cose/key.js';
+import { decodeCoseKey, type EcPublicKey, ecPublicKey, thumbprint } from '#core/cose/key.js';
+import { openRotation } from '#core/cose/key-rotation.js';
 import { demandQuorum, peekSigned, signAlso, startTogether } from '#core/cose/quorum.js';
 import { openSign1 } from '#core/cose/sign1.js';
 import type { EcPrivateKey } from '#core/crypto.js';
@@ -10,13 +11,13 @@ import { crypto } from '#crypto';
 import {
   type PolicyResponse,
   PolicyResponseSchema,
-  type PolicyService,
   type SetKeyPolicy,
   type SetKeyPolicyResponse,
   SetKeyPolicySchema,
 } from '#gen/cvmp/v1/policy_pb.js';
+import type { AccessService } from '#gen/cvmp/v1/tenant_pb.js';
 import { policyResponseType, policyType, signTyped } from '#wire/signed-policy.js';
-import { errorReport } from '../api.js';
+import { errorReport, type ServerApis } from '../api.js';
 import type { KeyServerEntry } from '../profile/profile.js';
 import type { CurrentPolicy } from './policy-file.js';
 
@@ -45,6 +46,44 @@ export function readSigned(signed: Uint8Array): SetKeyPolicy {
   return fromBinary(SetKeyPolicySchema, peekSigned(signed, policyType).payload);
 }
 
+/** The earlier keys of a tenant that led to its key, by their signed words. */
+type EarlierKeys = () => Promise<readonly EcPublicKey[]>;
+
+async function openOwn(signed: Uint8Array, key: EcPublicKey, earlier: EarlierKeys) {
+  try {
+    return await demandQuorum(signed, policyType, { signers: [key], threshold: 1 });
+  } catch (error) {
+    // Who cannot be asked vouches for nothing.
+    const signers = await earlier().catch(() => []);
+    if (signers.length === 0) throw error;
+    return demandQuorum(signed, policyType, { signers, threshold: 1 });
+  }
+}
+
+/**
+ * Earlier keys, back from the tenant's own: each rotation is signed by the key before and by the key
+ * after it, so a server cannot make one up.
+ */
+async function earlierKeysOf(
+  access: Client<typeof AccessService>,
+  tenantId: string,
+  own: EcPublicKey,
+): Promise<readonly EcPublicKey[]> {
+  const { access: answer } = await access.getAccess({});
+  const told = [...(answer?.tenant?.earlierKeys ?? [])].reverse();
+  const keys: EcPublicKey[] = [];
+  let next = thumbprint(own);
+  for (const { signingKey, signedRotation } of told) {
+    if (signedRotation.length === 0) break;
+    const key = decodeCoseKey(signingKey, 'earlier_keys');
+    const { to } = await openRotation(signedRotation, tenantId, key);
+    if (!equalBytes(thumbprint(to), next)) break;
+    keys.push(key);
+    next = thumbprint(key);
+  }
+  return keys;
+}
+
 /**
  * A policy as the Key Server holds it, read from the bytes that the tenant signed: the server's own
  * reading of them is not believed.
@@ -53,20 +92,21 @@ export function readSigned(signed: Uint8Array): SetKeyPolicy {
  * @throws CvmpError SIGNATURE_INVALID where this tenant's key did not sign it
  */
 export async function fetchPolicy(
-  policies: Client<typeof PolicyService>,
-  key: EcPrivateKey,
+  servers: Pick<ServerApis, 'policies' | 'access'>,
+  { key, issuer }: { readonly key: EcPrivateKey; readonly issuer: string },
   policyId: string,
   version = 0n,
 ): Promise<(CurrentPolicy & { readonly signed: Uint8Array }) | undefined> {
+  const own = ecPublicKey(key.curve, key.publicPoint);
+  const earlier = () => earlierKeysOf(servers.access('key_server'), issuer, own);
   let signed: Uint8Array;
   try {
-    ({ signedPolicy: signed } = await policies.getKeyPolicy({ policyId, version }));
+    ({ signedPolicy: signed } = await servers.policies().getKeyPolicy({ policyId, version }));
   } catch (error) {
     if (errorReport(error).code === 'NOT_FOUND') return undefined;
     throw error;
   }
-  const signers = [ecPublicKey(key.curve, key.publicPoint)];
-  const { payload } = await demandQuorum(signed, policyType, { signers, threshold: 1 });
+  const { payload } = await openOwn(signed, own, earlier);
   const policy = fromBinary(SetKeyPolicySchema, payload);
   return { policy, digest: crypto.hash('sha256', signed), signed };
 }

@@ -4,9 +4,12 @@ import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { createKeyFile } from '#cli/profile/key-file.js';
 import { toHex } from '#core/bytes.js';
-import { thumbprint } from '#core/cose/key.js';
+import { encodeCoseKey, thumbprint } from '#core/cose/key.js';
+import { signRotation } from '#core/cose/key-rotation.js';
 import { peekSigned } from '#core/cose/quorum.js';
+import type { EcPrivateKey } from '#core/crypto.js';
 import { crypto } from '#crypto';
 import { ErrorDetailSchema } from '#gen/cvmp/v1/error_pb.js';
 import {
@@ -169,6 +172,26 @@ describe('policy set', () => {
     expect(again.terminal.stderr).toContain('ALREADY_EXISTS');
     expect((await run('policy', 'set', at('web.signed'))).code).toBe(0);
     expect(ks.kept[0]!.signed).toEqual(new Uint8Array(readFileSync(at('web.signed'))));
+  });
+
+  test('after a rotation what the old key signed is believed by its signed word, nothing else', async () => {
+    const ks = keyServer();
+    await commandLine(['policy', 'set', file(yaml)], given(ks));
+    const folder = temporaryFolder('rotated');
+    const next = await createKeyFile(join(folder, 'next-key.pem'), 'P-256');
+    const profile = { ...tenant.profile, tenantKey: join(folder, 'next-key.pem') };
+    const told = async (by: EcPrivateKey) => {
+      const signedRotation = await signRotation('acme', by, next, 1);
+      const earlierKeys = [{ signingKey: encodeCoseKey(tenant.publicKey), signedRotation }];
+      const apis = {
+        ...ks.apis,
+        access: () =>
+          ({ getAccess: async () => ({ access: { tenant: { earlierKeys } } }) }) as never,
+      };
+      return commandLine(['policy', 'show', 'web'], { servers: apis, profile });
+    };
+    expect((await told(tenant.tenantKey)).code).toBe(0);
+    expect((await told(tenant.identityKey)).code).toBe(1);
   });
 
   const bad: readonly (readonly [

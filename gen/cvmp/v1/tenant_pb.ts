@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file cvmp/v1/tenant.proto.
  */
 export const file_cvmp_v1_tenant: GenFile = /*@__PURE__*/
-  fileDesc("ChRjdm1wL3YxL3RlbmFudC5wcm90bxIHY3ZtcC52MSLdAQoGVGVuYW50Ej4KCXRlbmFudF9pZBgBIAEoCUIrukgociYyJF5bYS16MC05XShbYS16MC05LV17MCw2MX1bYS16MC05XSk/JBIfCgtzaWduaW5nX2tleRgCIAEoDEIKukgHegUQARiAAhISCgp0aHVtYnByaW50GAMgASgMEi4KCnJlZ2lzdGVyZWQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKCXN1c3BlbmRlZBgFIAEoCRIbChNlYXJsaWVyX3RodW1icHJpbnRzGAYgAygMItsBCgxUZW5hbnRMaW1pdHMSHAoIa2V5c19tYXgYASABKA1CCrpIByoFGIDC1y8SHgoMcG9saWNpZXNfbWF4GAIgASgNQgi6SAUqAxiAAhImChBzdG9yZWRfYnl0ZXNfbWF4GAMgASgEQgy6SAkyBxiAgICAgCASGwoIY3Ztc19tYXgYBCABKA1CCbpIBioEGMCEPRIfCgxzZXNzaW9uc19tYXgYBSABKA1CCbpIBioEGMCEPRInChRjYWxsc19wZXJfbWludXRlX21heBgGIAEoDUIJukgGKgQYwIQ9IjwKC1RlbmFudFVzYWdlEhAKCHJlc291cmNlGAEgASgJEgwKBHVzZWQYAiABKAQSDQoFbGltaXQYAyABKAQiQAoVUmVnaXN0ZXJUZW5hbnRSZXF1ZXN0EicKBnRlbmFudBgBIAEoCzIPLmN2bXAudjEuVGVuYW50Qga6SAPIAQEiOQoWUmVnaXN0ZXJUZW5hbnRSZXNwb25zZRIfCgZ0ZW5hbnQYASABKAsyDy5jdm1wLnYxLlRlbmFudCJPChJMaXN0VGVuYW50c1JlcXVlc3QSGwoJcGFnZV9zaXplGAEgASgNQgi6SAUqAxjoBxIcCgpwYWdlX3Rva2VuGAIgASgJQgi6SAVyAxiAASJQChNMaXN0VGVuYW50c1Jlc3BvbnNlEiAKB3RlbmFudHMYASADKAsyDy5jdm1wLnYxLlRlbmFudBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiUgoQR2V0VGVuYW50UmVxdWVzdBI+Cgl0ZW5hbnRfaWQYASABKAlCK7pIKHImMiReW2EtejAtOV0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPyQigAEKEUdldFRlbmFudFJlc3BvbnNlEh8KBnRlbmFudBgBIAEoCzIPLmN2bXAudjEuVGVuYW50EiUKBmxpbWl0cxgCIAEoCzIVLmN2bXAudjEuVGVuYW50TGltaXRzEiMKBXVzYWdlGAMgAygLMhQuY3ZtcC52MS5UZW5hbnRVc2FnZSJwChRTdXNwZW5kVGVuYW50UmVxdWVzdBI+Cgl0ZW5hbnRfaWQYASABKAlCK7pIKHImMiReW2EtejAtOV0oW2EtejAtOS1dezAsNjF9W2EtejAtOV0pPyQSGAoGcmVhc29uGAIgASgJQgi6SAVyAxiAAiI4ChVTdXNwZW5kVGVuYW50UmVzcG9uc2USHwoGdGVuYW50GAEgASgLMg8uY3ZtcC52MS5UZW5hbnQihwEKFlNldFRlbmFudExpbWl0c1JlcXVlc3QSPgoJdGVuYW50X2lkGAEgASgJQiu6SChyJjIkXlthLXowLTldKFthLXowLTktXXswLDYxfVthLXowLTldKT8kEi0KBmxpbWl0cxgCIAEoCzIVLmN2bXAudjEuVGVuYW50TGltaXRzQga6SAPIAQEiQAoXU2V0VGVuYW50TGltaXRzUmVzcG9uc2USJQoGbGltaXRzGAEgASgLMhUuY3ZtcC52MS5UZW5hbnRMaW1pdHMiegoXUmVwbGFjZVRlbmFudEtleVJlcXVlc3QSPgoJdGVuYW50X2lkGAEgASgJQiu6SChyJjIkXlthLXowLTldKFthLXowLTktXXswLDYxfVthLXowLTldKT8kEh8KC3NpZ25pbmdfa2V5GAIgASgMQgq6SAd6BRABGIACIjsKGFJlcGxhY2VUZW5hbnRLZXlSZXNwb25zZRIfCgZ0ZW5hbnQYASABKAsyDy5jdm1wLnYxLlRlbmFudCLiAQoRQ2xpZW50Q2VydGlmaWNhdGUSHwoLc3BraV9kaWdlc3QYASABKAxCCrpIB9gBAXoCaCASGwoJYXV0aG9yaXR5GAIgASgMQgi6SAV6AxiAIBIiCgVuYW1lcxgDIAMoCUITukgQkgENEEAYASIHcgUQARiAAhIjCgVzY29wZRgEIAMoCUIUukgRkgEOCAEQIBgBIgZyBBABGEASFwoFbGFiZWwYBSABKAlCCLpIBXIDGIABEi0KCW5vdF9hZnRlchgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiVQoRUmV2b2tlZERlbGVnYXRpb24SFQoNZGVsZWdhdGlvbl9pZBgBIAEoDBIpCgV1bnRpbBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAi1gEKDFRlbmFudEFjY2VzcxIfCgZ0ZW5hbnQYASABKAsyDy5jdm1wLnYxLlRlbmFudBI6ChZkZWxlZ2F0aW9uc19ub3RfYmVmb3JlGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI3ChNyZXZva2VkX2RlbGVnYXRpb25zGAMgAygLMhouY3ZtcC52MS5SZXZva2VkRGVsZWdhdGlvbhIwCgxjZXJ0aWZpY2F0ZXMYBCADKAsyGi5jdm1wLnYxLkNsaWVudENlcnRpZmljYXRlIhIKEEdldEFjY2Vzc1JlcXVlc3QihgEKEUdldEFjY2Vzc1Jlc3BvbnNlEiUKBmFjY2VzcxgBIAEoCzIVLmN2bXAudjEuVGVuYW50QWNjZXNzEiUKBmxpbWl0cxgCIAEoCzIVLmN2bXAudjEuVGVuYW50TGltaXRzEiMKBXVzYWdlGAMgAygLMhQuY3ZtcC52MS5UZW5hbnRVc2FnZSJ4ChhSZXZva2VEZWxlZ2F0aW9uc1JlcXVlc3QSKQoOZGVsZWdhdGlvbl9pZHMYASADKAxCEbpIDpIBCxCAAhgBIgR6AmgQEjEKDWlzc3VlZF9iZWZvcmUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIkIKGVJldm9rZURlbGVnYXRpb25zUmVzcG9uc2USJQoGYWNjZXNzGAEgASgLMhUuY3ZtcC52MS5UZW5hbnRBY2Nlc3MiVgobQWRkQ2xpZW50Q2VydGlmaWNhdGVSZXF1ZXN0EjcKC2NlcnRpZmljYXRlGAEgASgLMhouY3ZtcC52MS5DbGllbnRDZXJ0aWZpY2F0ZUIGukgDyAEBIkUKHEFkZENsaWVudENlcnRpZmljYXRlUmVzcG9uc2USJQoGYWNjZXNzGAEgASgLMhUuY3ZtcC52MS5UZW5hbnRBY2Nlc3MiPgoeUmVtb3ZlQ2xpZW50Q2VydGlmaWNhdGVSZXF1ZXN0EhwKC3Nwa2lfZGlnZXN0GAEgASgMQge6SAR6AmggIkgKH1JlbW92ZUNsaWVudENlcnRpZmljYXRlUmVzcG9uc2USJQoGYWNjZXNzGAEgASgLMhUuY3ZtcC52MS5UZW5hbnRBY2Nlc3MiPQoWUm90YXRlVGVuYW50S2V5UmVxdWVzdBIjCg9zaWduZWRfcm90YXRpb24YASABKAxCCrpIB3oFEAEYgCAiQAoXUm90YXRlVGVuYW50S2V5UmVzcG9uc2USJQoGYWNjZXNzGAEgASgLMhUuY3ZtcC52MS5UZW5hbnRBY2Nlc3My7wMKDVRlbmFudFNlcnZpY2USUQoOUmVnaXN0ZXJUZW5hbnQSHi5jdm1wLnYxLlJlZ2lzdGVyVGVuYW50UmVxdWVzdBofLmN2bXAudjEuUmVnaXN0ZXJUZW5hbnRSZXNwb25zZRJICgtMaXN0VGVuYW50cxIbLmN2bXAudjEuTGlzdFRlbmFudHNSZXF1ZXN0GhwuY3ZtcC52MS5MaXN0VGVuYW50c1Jlc3BvbnNlEkIKCUdldFRlbmFudBIZLmN2bXAudjEuR2V0VGVuYW50UmVxdWVzdBoaLmN2bXAudjEuR2V0VGVuYW50UmVzcG9uc2USTgoNU3VzcGVuZFRlbmFudBIdLmN2bXAudjEuU3VzcGVuZFRlbmFudFJlcXVlc3QaHi5jdm1wLnYxLlN1c3BlbmRUZW5hbnRSZXNwb25zZRJUCg9TZXRUZW5hbnRMaW1pdHMSHy5jdm1wLnYxLlNldFRlbmFudExpbWl0c1JlcXVlc3QaIC5jdm1wLnYxLlNldFRlbmFudExpbWl0c1Jlc3BvbnNlElcKEFJlcGxhY2VUZW5hbnRLZXkSIC5jdm1wLnYxLlJlcGxhY2VUZW5hbnRLZXlSZXF1ZXN0GiEuY3ZtcC52MS5SZXBsYWNlVGVuYW50S2V5UmVzcG9uc2Uy2AMKDUFjY2Vzc1NlcnZpY2USQgoJR2V0QWNjZXNzEhkuY3ZtcC52MS5HZXRBY2Nlc3NSZXF1ZXN0GhouY3ZtcC52MS5HZXRBY2Nlc3NSZXNwb25zZRJaChFSZXZva2VEZWxlZ2F0aW9ucxIhLmN2bXAudjEuUmV2b2tlRGVsZWdhdGlvbnNSZXF1ZXN0GiIuY3ZtcC52MS5SZXZva2VEZWxlZ2F0aW9uc1Jlc3BvbnNlEmMKFEFkZENsaWVudENlcnRpZmljYXRlEiQuY3ZtcC52MS5BZGRDbGllbnRDZXJ0aWZpY2F0ZVJlcXVlc3QaJS5jdm1wLnYxLkFkZENsaWVudENlcnRpZmljYXRlUmVzcG9uc2USbAoXUmVtb3ZlQ2xpZW50Q2VydGlmaWNhdGUSJy5jdm1wLnYxLlJlbW92ZUNsaWVudENlcnRpZmljYXRlUmVxdWVzdBooLmN2bXAudjEuUmVtb3ZlQ2xpZW50Q2VydGlmaWNhdGVSZXNwb25zZRJUCg9Sb3RhdGVUZW5hbnRLZXkSHy5jdm1wLnYxLlJvdGF0ZVRlbmFudEtleVJlcXVlc3QaIC5jdm1wLnYxLlJvdGF0ZVRlbmFudEtleVJlc3BvbnNlYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_timestamp]);
+  fileDesc("ChRjdm1wL3YxL3RlbmFudC5wcm90bxIHY3ZtcC52MSKIAgoGVGVuYW50Ej4KCXRlbmFudF9pZBgBIAEoCUIrukgociYyJF5bYS16MC05XShbYS16MC05LV17MCw2MX1bYS16MC05XSk/JBIfCgtzaWduaW5nX2tleRgCIAEoDEIKukgHegUQARiAAhISCgp0aHVtYnByaW50GAMgASgMEi4KCnJlZ2lzdGVyZWQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKCXN1c3BlbmRlZBgFIAEoCRIbChNlYXJsaWVyX3RodW1icHJpbnRzGAYgAygMEikKDGVhcmxpZXJfa2V5cxgHIAMoCzITLmN2bXAudjEuRWFybGllcktleSI6CgpFYXJsaWVyS2V5EhMKC3NpZ25pbmdfa2V5GAEgASgMEhcKD3NpZ25lZF9yb3RhdGlvbhgCIAEoDCLbAQoMVGVuYW50TGltaXRzEhwKCGtleXNfbWF4GAEgASgNQgq6SAcqBRiAwtcvEh4KDHBvbGljaWVzX21heBgCIAEoDUIIukgFKgMYgAISJgoQc3RvcmVkX2J5dGVzX21heBgDIAEoBEIMukgJMgcYgICAgIAgEhsKCGN2bXNfbWF4GAQgASgNQgm6SAYqBBjAhD0SHwoMc2Vzc2lvbnNfbWF4GAUgASgNQgm6SAYqBBjAhD0SJwoUY2FsbHNfcGVyX21pbnV0ZV9tYXgYBiABKA1CCbpIBioEGMCEPSI8CgtUZW5hbnRVc2FnZRIQCghyZXNvdXJjZRgBIAEoCRIMCgR1c2VkGAIgASgEEg0KBWxpbWl0GAMgASgEIkAKFVJlZ2lzdGVyVGVuYW50UmVxdWVzdBInCgZ0ZW5hbnQYASABKAsyDy5jdm1wLnYxLlRlbmFudEIGukgDyAEBIjkKFlJlZ2lzdGVyVGVuYW50UmVzcG9uc2USHwoGdGVuYW50GAEgASgLMg8uY3ZtcC52MS5UZW5hbnQiTwoSTGlzdFRlbmFudHNSZXF1ZXN0EhsKCXBhZ2Vfc2l6ZRgBIAEoDUIIukgFKgMY6AcSHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMYgAEiUAoTTGlzdFRlbmFudHNSZXNwb25zZRIgCgd0ZW5hbnRzGAEgAygLMg8uY3ZtcC52MS5UZW5hbnQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIlIKEEdldFRlbmFudFJlcXVlc3QSPgoJdGVuYW50X2lkGAEgASgJQiu6SChyJjIkXlthLXowLTldKFthLXowLTktXXswLDYxfVthLXowLTldKT8kIoABChFHZXRUZW5hbnRSZXNwb25zZRIfCgZ0ZW5hbnQYASABKAsyDy5jdm1wLnYxLlRlbmFudBIlCgZsaW1pdHMYAiABKAsyFS5jdm1wLnYxLlRlbmFudExpbWl0cxIjCgV1c2FnZRgDIAMoCzIULmN2bXAudjEuVGVuYW50VXNhZ2UicAoUU3VzcGVuZFRlbmFudFJlcXVlc3QSPgoJdGVuYW50X2lkGAEgASgJQiu6SChyJjIkXlthLXowLTldKFthLXowLTktXXswLDYxfVthLXowLTldKT8kEhgKBnJlYXNvbhgCIAEoCUIIukgFcgMYgAIiOAoVU3VzcGVuZFRlbmFudFJlc3BvbnNlEh8KBnRlbmFudBgBIAEoCzIPLmN2bXAudjEuVGVuYW50IocBChZTZXRUZW5hbnRMaW1pdHNSZXF1ZXN0Ej4KCXRlbmFudF9pZBgBIAEoCUIrukgociYyJF5bYS16MC05XShbYS16MC05LV17MCw2MX1bYS16MC05XSk/JBItCgZsaW1pdHMYAiABKAsyFS5jdm1wLnYxLlRlbmFudExpbWl0c0IGukgDyAEBIkAKF1NldFRlbmFudExpbWl0c1Jlc3BvbnNlEiUKBmxpbWl0cxgBIAEoCzIVLmN2bXAudjEuVGVuYW50TGltaXRzInoKF1JlcGxhY2VUZW5hbnRLZXlSZXF1ZXN0Ej4KCXRlbmFudF9pZBgBIAEoCUIrukgociYyJF5bYS16MC05XShbYS16MC05LV17MCw2MX1bYS16MC05XSk/JBIfCgtzaWduaW5nX2tleRgCIAEoDEIKukgHegUQARiAAiI7ChhSZXBsYWNlVGVuYW50S2V5UmVzcG9uc2USHwoGdGVuYW50GAEgASgLMg8uY3ZtcC52MS5UZW5hbnQi4gEKEUNsaWVudENlcnRpZmljYXRlEh8KC3Nwa2lfZGlnZXN0GAEgASgMQgq6SAfYAQF6AmggEhsKCWF1dGhvcml0eRgCIAEoDEIIukgFegMYgCASIgoFbmFtZXMYAyADKAlCE7pIEJIBDRBAGAEiB3IFEAEYgAISIwoFc2NvcGUYBCADKAlCFLpIEZIBDggBECAYASIGcgQQARhAEhcKBWxhYmVsGAUgASgJQgi6SAVyAxiAARItCglub3RfYWZ0ZXIYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIlUKEVJldm9rZWREZWxlZ2F0aW9uEhUKDWRlbGVnYXRpb25faWQYASABKAwSKQoFdW50aWwYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wItYBCgxUZW5hbnRBY2Nlc3MSHwoGdGVuYW50GAEgASgLMg8uY3ZtcC52MS5UZW5hbnQSOgoWZGVsZWdhdGlvbnNfbm90X2JlZm9yZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNwoTcmV2b2tlZF9kZWxlZ2F0aW9ucxgDIAMoCzIaLmN2bXAudjEuUmV2b2tlZERlbGVnYXRpb24SMAoMY2VydGlmaWNhdGVzGAQgAygLMhouY3ZtcC52MS5DbGllbnRDZXJ0aWZpY2F0ZSISChBHZXRBY2Nlc3NSZXF1ZXN0IoYBChFHZXRBY2Nlc3NSZXNwb25zZRIlCgZhY2Nlc3MYASABKAsyFS5jdm1wLnYxLlRlbmFudEFjY2VzcxIlCgZsaW1pdHMYAiABKAsyFS5jdm1wLnYxLlRlbmFudExpbWl0cxIjCgV1c2FnZRgDIAMoCzIULmN2bXAudjEuVGVuYW50VXNhZ2UieAoYUmV2b2tlRGVsZWdhdGlvbnNSZXF1ZXN0EikKDmRlbGVnYXRpb25faWRzGAEgAygMQhG6SA6SAQsQgAIYASIEegJoEBIxCg1pc3N1ZWRfYmVmb3JlGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJCChlSZXZva2VEZWxlZ2F0aW9uc1Jlc3BvbnNlEiUKBmFjY2VzcxgBIAEoCzIVLmN2bXAudjEuVGVuYW50QWNjZXNzIlYKG0FkZENsaWVudENlcnRpZmljYXRlUmVxdWVzdBI3CgtjZXJ0aWZpY2F0ZRgBIAEoCzIaLmN2bXAudjEuQ2xpZW50Q2VydGlmaWNhdGVCBrpIA8gBASJFChxBZGRDbGllbnRDZXJ0aWZpY2F0ZVJlc3BvbnNlEiUKBmFjY2VzcxgBIAEoCzIVLmN2bXAudjEuVGVuYW50QWNjZXNzIj4KHlJlbW92ZUNsaWVudENlcnRpZmljYXRlUmVxdWVzdBIcCgtzcGtpX2RpZ2VzdBgBIAEoDEIHukgEegJoICJICh9SZW1vdmVDbGllbnRDZXJ0aWZpY2F0ZVJlc3BvbnNlEiUKBmFjY2VzcxgBIAEoCzIVLmN2bXAudjEuVGVuYW50QWNjZXNzIj0KFlJvdGF0ZVRlbmFudEtleVJlcXVlc3QSIwoPc2lnbmVkX3JvdGF0aW9uGAEgASgMQgq6SAd6BRABGIAgIkAKF1JvdGF0ZVRlbmFudEtleVJlc3BvbnNlEiUKBmFjY2VzcxgBIAEoCzIVLmN2bXAudjEuVGVuYW50QWNjZXNzMu8DCg1UZW5hbnRTZXJ2aWNlElEKDlJlZ2lzdGVyVGVuYW50Eh4uY3ZtcC52MS5SZWdpc3RlclRlbmFudFJlcXVlc3QaHy5jdm1wLnYxLlJlZ2lzdGVyVGVuYW50UmVzcG9uc2USSAoLTGlzdFRlbmFudHMSGy5jdm1wLnYxLkxpc3RUZW5hbnRzUmVxdWVzdBocLmN2bXAudjEuTGlzdFRlbmFudHNSZXNwb25zZRJCCglHZXRUZW5hbnQSGS5jdm1wLnYxLkdldFRlbmFudFJlcXVlc3QaGi5jdm1wLnYxLkdldFRlbmFudFJlc3BvbnNlEk4KDVN1c3BlbmRUZW5hbnQSHS5jdm1wLnYxLlN1c3BlbmRUZW5hbnRSZXF1ZXN0Gh4uY3ZtcC52MS5TdXNwZW5kVGVuYW50UmVzcG9uc2USVAoPU2V0VGVuYW50TGltaXRzEh8uY3ZtcC52MS5TZXRUZW5hbnRMaW1pdHNSZXF1ZXN0GiAuY3ZtcC52MS5TZXRUZW5hbnRMaW1pdHNSZXNwb25zZRJXChBSZXBsYWNlVGVuYW50S2V5EiAuY3ZtcC52MS5SZXBsYWNlVGVuYW50S2V5UmVxdWVzdBohLmN2bXAudjEuUmVwbGFjZVRlbmFudEtleVJlc3BvbnNlMtgDCg1BY2Nlc3NTZXJ2aWNlEkIKCUdldEFjY2VzcxIZLmN2bXAudjEuR2V0QWNjZXNzUmVxdWVzdBoaLmN2bXAudjEuR2V0QWNjZXNzUmVzcG9uc2USWgoRUmV2b2tlRGVsZWdhdGlvbnMSIS5jdm1wLnYxLlJldm9rZURlbGVnYXRpb25zUmVxdWVzdBoiLmN2bXAudjEuUmV2b2tlRGVsZWdhdGlvbnNSZXNwb25zZRJjChRBZGRDbGllbnRDZXJ0aWZpY2F0ZRIkLmN2bXAudjEuQWRkQ2xpZW50Q2VydGlmaWNhdGVSZXF1ZXN0GiUuY3ZtcC52MS5BZGRDbGllbnRDZXJ0aWZpY2F0ZVJlc3BvbnNlEmwKF1JlbW92ZUNsaWVudENlcnRpZmljYXRlEicuY3ZtcC52MS5SZW1vdmVDbGllbnRDZXJ0aWZpY2F0ZVJlcXVlc3QaKC5jdm1wLnYxLlJlbW92ZUNsaWVudENlcnRpZmljYXRlUmVzcG9uc2USVAoPUm90YXRlVGVuYW50S2V5Eh8uY3ZtcC52MS5Sb3RhdGVUZW5hbnRLZXlSZXF1ZXN0GiAuY3ZtcC52MS5Sb3RhdGVUZW5hbnRLZXlSZXNwb25zZWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_timestamp]);
 
 /**
  * A tenant.
@@ -62,6 +62,13 @@ export type Tenant = Message<"cvmp.v1.Tenant"> & {
    * @generated from field: repeated bytes earlier_thumbprints = 6;
    */
   earlierThumbprints: Uint8Array[];
+
+  /**
+   * The same with what they said of the next ones. Set by the server.
+   *
+   * @generated from field: repeated cvmp.v1.EarlierKey earlier_keys = 7;
+   */
+  earlierKeys: EarlierKey[];
 };
 
 /**
@@ -70,6 +77,34 @@ export type Tenant = Message<"cvmp.v1.Tenant"> & {
  */
 export const TenantSchema: GenMessage<Tenant> = /*@__PURE__*/
   messageDesc(file_cvmp_v1_tenant, 0);
+
+/**
+ * A signing key that another one took the place of.
+ *
+ * @generated from message cvmp.v1.EarlierKey
+ */
+export type EarlierKey = Message<"cvmp.v1.EarlierKey"> & {
+  /**
+   * COSE_Key.
+   *
+   * @generated from field: bytes signing_key = 1;
+   */
+  signingKey: Uint8Array;
+
+  /**
+   * The signed rotation to the next key (RotateTenantKeyRequest); empty where an operator replaced it.
+   *
+   * @generated from field: bytes signed_rotation = 2;
+   */
+  signedRotation: Uint8Array;
+};
+
+/**
+ * Describes the message cvmp.v1.EarlierKey.
+ * Use `create(EarlierKeySchema)` to create a new message.
+ */
+export const EarlierKeySchema: GenMessage<EarlierKey> = /*@__PURE__*/
+  messageDesc(file_cvmp_v1_tenant, 1);
 
 /**
  * Limits of a tenant on a server; 0: as the server's configuration says. Each server looks at those
@@ -126,7 +161,7 @@ export type TenantLimits = Message<"cvmp.v1.TenantLimits"> & {
  * Use `create(TenantLimitsSchema)` to create a new message.
  */
 export const TenantLimitsSchema: GenMessage<TenantLimits> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_tenant, 1);
+  messageDesc(file_cvmp_v1_tenant, 2);
 
 /**
  * How much of a limit is used.
@@ -161,7 +196,7 @@ export type TenantUsage = Message<"cvmp.v1.TenantUsage"> & {
  * Use `create(TenantUsageSchema)` to create a new message.
  */
 export const TenantUsageSchema: GenMessage<TenantUsage> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_tenant, 2);
+  messageDesc(file_cvmp_v1_tenant, 3);
 
 /**
  * Registers a tenant.
@@ -182,7 +217,7 @@ export type RegisterTenantRequest = Message<"cvmp.v1.RegisterTenantRequest"> & {
  * Use `create(RegisterTenantRequestSchema)` to create a new message.
  */
 export const RegisterTenantRequestSchema: GenMessage<RegisterTenantRequest> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_tenant, 3);
+  messageDesc(file_cvmp_v1_tenant, 4);
 
 /**
  * The tenant as registered.
@@ -203,7 +238,7 @@ export type RegisterTenantResponse = Message<"cvmp.v1.RegisterTenantResponse"> &
  * Use `create(RegisterTenantResponseSchema)` to create a new message.
  */
 export const RegisterTenantResponseSchema: GenMessage<RegisterTenantResponse> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_tenant, 4);
+  messageDesc(file_cvmp_v1_tenant, 5);
 
 /**
  * A page of tenants.
@@ -231,7 +266,7 @@ export type ListTenantsRequest = Message<"cvmp.v1.ListTenantsRequest"> & {
  * Use `create(ListTenantsRequestSchema)` to create a new message.
  */
 export const ListTenantsRequestSchema: GenMessage<ListTenantsRequest> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_tenant, 5);
+  messageDesc(file_cvmp_v1_tenant, 6);
 
 /**
  * A page of tenants.
@@ -259,7 +294,7 @@ export type ListTenantsResponse = Message<"cvmp.v1.ListTenantsResponse"> & {
  * Use `create(ListTenantsResponseSchema)` to create a new message.
  */
 export const ListTenantsResponseSchema: GenMessage<ListTenantsResponse> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_tenant, 6);
+  messageDesc(file_cvmp_v1_tenant, 7);
 
 /**
  * Names a tenant.
@@ -280,7 +315,7 @@ export type GetTenantRequest = Message<"cvmp.v1.GetTenantRequest"> & {
  * Use `create(GetTenantRequestSchema)` to create a new message.
  */
 export const GetTenantRequestSchema: GenMessage<GetTenantRequest> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_tenant, 7);
+  messageDesc(file_cvmp_v1_tenant, 8);
 
 /**
  * A tenant.
@@ -315,7 +350,7 @@ export type GetTenantResponse = Message<"cvmp.v1.GetTenantResponse"> & {
  * Use `create(GetTenantResponseSchema)` to create a new message.
  */
 export const GetTenantResponseSchema: GenMessage<GetTenantResponse> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_tenant, 8);
+  messageDesc(file_cvmp_v1_tenant, 9);
 
 /**
  * Suspends a tenant or takes it up again.
@@ -343,7 +378,7 @@ export type SuspendTenantRequest = Message<"cvmp.v1.SuspendTenantRequest"> & {
  * Use `create(SuspendTenantRequestSchema)` to create a new message.
  */
 export const SuspendTenantRequestSchema: GenMessage<SuspendTenantRequest> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_tenant, 9);
+  messageDesc(file_cvmp_v1_tenant, 10);
 
 /**
  * The tenant.
@@ -364,7 +399,7 @@ export type SuspendTenantResponse = Message<"cvmp.v1.SuspendTenantResponse"> & {
  * Use `create(SuspendTenantResponseSchema)` to create a new message.
  */
 export const SuspendTenantResponseSchema: GenMessage<SuspendTenantResponse> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_tenant, 10);
+  messageDesc(file_cvmp_v1_tenant, 11);
 
 /**
  * Sets limits.
@@ -392,7 +427,7 @@ export type SetTenantLimitsRequest = Message<"cvmp.v1.SetTenantLimitsRequest"> &
  * Use `create(SetTenantLimitsRequestSchema)` to create a new message.
  */
 export const SetTenantLimitsRequestSchema: GenMessage<SetTenantLimitsRequest> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_tenant, 11);
+  messageDesc(file_cvmp_v1_tenant, 12);
 
 /**
  * The limits.
@@ -413,7 +448,7 @@ export type SetTenantLimitsResponse = Message<"cvmp.v1.SetTenantLimitsResponse">
  * Use `create(SetTenantLimitsResponseSchema)` to create a new message.
  */
 export const SetTenantLimitsResponseSchema: GenMessage<SetTenantLimitsResponse> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_tenant, 12);
+  messageDesc(file_cvmp_v1_tenant, 13);
 
 /**
  * Replaces a lost key.
@@ -441,7 +476,7 @@ export type ReplaceTenantKeyRequest = Message<"cvmp.v1.ReplaceTenantKeyRequest">
  * Use `create(ReplaceTenantKeyRequestSchema)` to create a new message.
  */
 export const ReplaceTenantKeyRequestSchema: GenMessage<ReplaceTenantKeyRequest> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_tenant, 13);
+  messageDesc(file_cvmp_v1_tenant, 14);
 
 /**
  * The tenant.
@@ -462,7 +497,7 @@ export type ReplaceTenantKeyResponse = Message<"cvmp.v1.ReplaceTenantKeyResponse
  * Use `create(ReplaceTenantKeyResponseSchema)` to create a new message.
  */
 export const ReplaceTenantKeyResponseSchema: GenMessage<ReplaceTenantKeyResponse> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_tenant, 14);
+  messageDesc(file_cvmp_v1_tenant, 15);
 
 /**
  * A client certificate that speaks for a tenant.
@@ -521,7 +556,7 @@ export type ClientCertificate = Message<"cvmp.v1.ClientCertificate"> & {
  * Use `create(ClientCertificateSchema)` to create a new message.
  */
 export const ClientCertificateSchema: GenMessage<ClientCertificate> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_tenant, 15);
+  messageDesc(file_cvmp_v1_tenant, 16);
 
 /**
  * A delegation that was taken back by its id.
@@ -549,7 +584,7 @@ export type RevokedDelegation = Message<"cvmp.v1.RevokedDelegation"> & {
  * Use `create(RevokedDelegationSchema)` to create a new message.
  */
 export const RevokedDelegationSchema: GenMessage<RevokedDelegation> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_tenant, 16);
+  messageDesc(file_cvmp_v1_tenant, 17);
 
 /**
  * Who may speak for a tenant beside its own key.
@@ -591,7 +626,7 @@ export type TenantAccess = Message<"cvmp.v1.TenantAccess"> & {
  * Use `create(TenantAccessSchema)` to create a new message.
  */
 export const TenantAccessSchema: GenMessage<TenantAccess> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_tenant, 17);
+  messageDesc(file_cvmp_v1_tenant, 18);
 
 /**
  * Asks for the caller's own tenant.
@@ -606,7 +641,7 @@ export type GetAccessRequest = Message<"cvmp.v1.GetAccessRequest"> & {
  * Use `create(GetAccessRequestSchema)` to create a new message.
  */
 export const GetAccessRequestSchema: GenMessage<GetAccessRequest> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_tenant, 18);
+  messageDesc(file_cvmp_v1_tenant, 19);
 
 /**
  * Who may speak for the calling tenant.
@@ -641,7 +676,7 @@ export type GetAccessResponse = Message<"cvmp.v1.GetAccessResponse"> & {
  * Use `create(GetAccessResponseSchema)` to create a new message.
  */
 export const GetAccessResponseSchema: GenMessage<GetAccessResponse> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_tenant, 19);
+  messageDesc(file_cvmp_v1_tenant, 20);
 
 /**
  * Takes delegations back.
@@ -669,7 +704,7 @@ export type RevokeDelegationsRequest = Message<"cvmp.v1.RevokeDelegationsRequest
  * Use `create(RevokeDelegationsRequestSchema)` to create a new message.
  */
 export const RevokeDelegationsRequestSchema: GenMessage<RevokeDelegationsRequest> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_tenant, 20);
+  messageDesc(file_cvmp_v1_tenant, 21);
 
 /**
  * Who may speak for the tenant now.
@@ -690,7 +725,7 @@ export type RevokeDelegationsResponse = Message<"cvmp.v1.RevokeDelegationsRespon
  * Use `create(RevokeDelegationsResponseSchema)` to create a new message.
  */
 export const RevokeDelegationsResponseSchema: GenMessage<RevokeDelegationsResponse> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_tenant, 21);
+  messageDesc(file_cvmp_v1_tenant, 22);
 
 /**
  * Registers a client certificate.
@@ -711,7 +746,7 @@ export type AddClientCertificateRequest = Message<"cvmp.v1.AddClientCertificateR
  * Use `create(AddClientCertificateRequestSchema)` to create a new message.
  */
 export const AddClientCertificateRequestSchema: GenMessage<AddClientCertificateRequest> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_tenant, 22);
+  messageDesc(file_cvmp_v1_tenant, 23);
 
 /**
  * Who may speak for the tenant now.
@@ -732,7 +767,7 @@ export type AddClientCertificateResponse = Message<"cvmp.v1.AddClientCertificate
  * Use `create(AddClientCertificateResponseSchema)` to create a new message.
  */
 export const AddClientCertificateResponseSchema: GenMessage<AddClientCertificateResponse> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_tenant, 23);
+  messageDesc(file_cvmp_v1_tenant, 24);
 
 /**
  * Takes a client certificate back.
@@ -753,7 +788,7 @@ export type RemoveClientCertificateRequest = Message<"cvmp.v1.RemoveClientCertif
  * Use `create(RemoveClientCertificateRequestSchema)` to create a new message.
  */
 export const RemoveClientCertificateRequestSchema: GenMessage<RemoveClientCertificateRequest> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_tenant, 24);
+  messageDesc(file_cvmp_v1_tenant, 25);
 
 /**
  * Who may speak for the tenant now.
@@ -774,7 +809,7 @@ export type RemoveClientCertificateResponse = Message<"cvmp.v1.RemoveClientCerti
  * Use `create(RemoveClientCertificateResponseSchema)` to create a new message.
  */
 export const RemoveClientCertificateResponseSchema: GenMessage<RemoveClientCertificateResponse> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_tenant, 25);
+  messageDesc(file_cvmp_v1_tenant, 26);
 
 /**
  * Carries a signed rotation.
@@ -797,7 +832,7 @@ export type RotateTenantKeyRequest = Message<"cvmp.v1.RotateTenantKeyRequest"> &
  * Use `create(RotateTenantKeyRequestSchema)` to create a new message.
  */
 export const RotateTenantKeyRequestSchema: GenMessage<RotateTenantKeyRequest> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_tenant, 26);
+  messageDesc(file_cvmp_v1_tenant, 27);
 
 /**
  * The tenant with its next key.
@@ -818,7 +853,7 @@ export type RotateTenantKeyResponse = Message<"cvmp.v1.RotateTenantKeyResponse">
  * Use `create(RotateTenantKeyResponseSchema)` to create a new message.
  */
 export const RotateTenantKeyResponseSchema: GenMessage<RotateTenantKeyResponse> = /*@__PURE__*/
-  messageDesc(file_cvmp_v1_tenant, 27);
+  messageDesc(file_cvmp_v1_tenant, 28);
 
 /**
  * Both servers, audience: their operators. A tenant is known to a server by its public signing key.

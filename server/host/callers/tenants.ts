@@ -164,6 +164,10 @@ export function tenantMessage(tenant: Tenant) {
     registered: timestampFromMs(tenant.registered),
     suspended: tenant.suspended ?? '',
     earlierThumbprints: tenant.earlierKeys.map((key) => key.thumbprint),
+    earlierKeys: tenant.earlierKeys.map(({ signingKey, rotation }) => ({
+      signingKey,
+      signedRotation: rotation,
+    })),
   };
 }
 
