@@ -172,9 +172,22 @@ async function boundTo(
   const all = [...nonces, ...appraisals.flatMap((one) => one.nonces)];
   // The Binding whole before a hash of it: a shorter nonce may be of another kind.
   const nonce = [64, 48, 32].flatMap((size) => all.filter(({ length }) => length === size))[0];
-  if (nonce !== undefined) return nonce;
+  // Evidence of another session beside evidence of this one is still of another session.
+  const stray = appraisals.find(({ nonces: own }) => !isOver(own, nonce));
+  if (nonce !== undefined && stray === undefined) return nonce;
   throw new CvmpError('BINDING_MISMATCH', 'the EAR is over no nonce of a session', {
     field: 'ear.eat_nonce',
+  });
+}
+
+/** Whether evidence over these nonces is over this one, or says nothing of it. */
+function isOver(own: readonly Uint8Array[], nonce: Uint8Array | undefined): boolean {
+  const ofSessions = own.filter(({ length }) => hashes[length] !== undefined);
+  if (nonce === undefined || ofSessions.length === 0) return true;
+  return ofSessions.some((one) => {
+    const hash = hashes[one.length];
+    const isHash = hash !== undefined && equalBytes(one, crypto.hash(hash, nonce));
+    return equalBytes(one, nonce) || isHash;
   });
 }
 

@@ -24,6 +24,12 @@ export const results: Conformance = {
     ],
     'core/ear/passport.test.ts': [
       [
+        's.6.6',
+        'All evidence of a result is of this session.',
+        'evidence of another session does not come along with evidence of this one',
+        'BINDING_MISMATCH',
+      ],
+      [
         'protocol.md s.1',
         'A result counts for the session over which it was made.',
         'a stolen result is worthless in another session',

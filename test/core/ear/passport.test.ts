@@ -98,6 +98,21 @@ describe('passport model (RFC 9334 s.5.1)', () => {
     expect(await outcome(await shown({ submods: others }))).toBe('BINDING_MISMATCH');
   });
 
+  test('evidence of another session does not come along with evidence of this one', async () => {
+    const withNonce = (nonce: Uint8Array) => appraisal({ nonces: [nonce], cvmp: cvmp() });
+    const together = (nonce: Uint8Array) =>
+      shown({
+        submods: new Map([
+          ['helper', appraisal({ nonces: [reportData], cvmp: undefined })],
+          ['snp', withNonce(nonce)],
+        ]),
+      });
+    expect(await outcome(await together(reportData))).toBe('level 1');
+    expect(await outcome(await together(crypto.hash('sha256', reportData)))).toBe('level 1');
+    expect(await outcome(await together(new Uint8Array(64).fill(6)))).toBe('BINDING_MISMATCH');
+    expect(await outcome(await together(new Uint8Array(32).fill(6)))).toBe('BINDING_MISMATCH');
+  });
+
   test('a result with a confirmation key needs a proof by it, over this session', async () => {
     const signed = await signCwt(
       verifierKey,
