@@ -17,11 +17,17 @@ function auditTable(entries: readonly AuditEntry[]): string {
       entry.granted ? 'granted' : `refused ${entry.code}`,
       entry.cvmName || '-',
       toHex(entry.keyId).slice(0, 8) || '-',
-      entry.svn === 0 ? '-' : String(entry.svn),
+      svnText(entry),
       entry.level === 0 ? '-' : String(entry.level),
       entry.failedChecks.map((check) => `${check.code}: ${check.message}`).join('; '),
     ]),
   );
+}
+
+/** An epoch is told of where there is more than one. */
+function svnText({ svn, epoch }: AuditEntry): string {
+  if (svn === 0) return '-';
+  return epoch > 1 ? `${svn} (epoch ${epoch})` : String(svn);
 }
 
 export const auditList = command({

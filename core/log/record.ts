@@ -49,6 +49,8 @@ export interface LogEvent {
   readonly reason?: string | undefined;
   /** SHA-256 of the signed request, where a signature asked for this. */
   readonly requestDigest?: Uint8Array | undefined;
+  /** Generation of the root key that was released or confirmed. */
+  readonly epoch?: number | undefined;
 }
 
 /** A record: an event at its place. */
@@ -64,7 +66,7 @@ export interface LogRecord extends LogEvent {
 }
 
 const recordBytesMax = 65_536;
-const fieldCount = 24;
+const fieldCount = 25;
 const digestRule = { length: digestLength };
 const idRule = { length: 16 };
 const textRule = { max: 256 };
@@ -99,6 +101,7 @@ export function encodeLogRecord(event: LogEvent, place: LogPlace): Uint8Array {
     event.requestId,
     event.reason ?? null,
     event.requestDigest ?? null,
+    event.epoch ?? null,
   ]);
 }
 
@@ -142,6 +145,7 @@ export function decodeLogRecord(bytes: Uint8Array): LogRecord {
     requestId: asText(fields[21], 'record.request_id', textRule),
     reason: some(22, 'reason', text),
     requestDigest: some(23, 'request_digest', digest),
+    epoch: some(24, 'epoch', asInteger),
   };
 }
 

@@ -132,6 +132,7 @@ function entryMessage(entry: Logged): MessageInitShape<typeof AuditEntrySchema> 
     endorsementDigests: [...(entry.endorsementDigests ?? [])],
     sessionId: entry.sessionId ?? nothing,
     svnFloor: entry.svnFloor ?? 0,
+    epoch: entry.epoch ?? 0,
     actor: entry.actor ?? '',
   };
 }

@@ -82,12 +82,16 @@ export class KeyChanges {
     const event: AuditEvent = { ...who, keyId, requestId, requestDigest };
     const work: Deciding<Loaded, KeyInfo> = {
       load: () => this.#load(asked),
-      decide: (loaded) => {
+      decide: (loaded, draft) => {
         const own = policies.peek(tenantId) ?? loaded.policies;
         const held = records.peek(loaded.held.key) ?? loaded.held;
         // Perhaps by the same request, which was not known yet when this one looked for it.
         if (held.version !== loaded.held.version) throw new StaleRead();
-        return this.#decide(asked, { ...loaded, policies: own, held }, act);
+        return this.#decide(asked, { ...loaded, policies: own, held }, (record, scene) => {
+          const change = act(record, scene);
+          if (change.next.epoch !== record.epoch) draft.epoch = change.next.epoch;
+          return change;
+        });
       },
       forget: () => {
         records.forget(keyPlace(tenantId, keyId));

@@ -1,23 +1,28 @@
-import { CvmpError } from '#core/errors.js';
 import { purposeNumbers, rootKeyLength } from '#core/keying/derivation.js';
-import { leasedTo } from '#core/keying/instance-lease.js';
 import { type KeyRecord, newKeyRecord } from '#core/keying/key-record.js';
 import * as rules from '#core/keying/rules.js';
 import type { Page, PageRequest } from '#server/host/paging.js';
 import type { Journal } from '../store/journal.js';
 import type { LatePut } from '../store/seal.js';
-import type { TenantKeys } from '../store/tenant-keys.js';
 import { marksOfDropped } from '../store/vault/erasing.js';
 import { demandRoom, type Quotas } from '../tenants/quotas.js';
 import type * as contract from './contract.js';
 import { type Decision, deciding } from './deciding.js';
 import * as counting from './key-counts.js';
 import { type DirectoryTools, hex, KeyDirectory, keyPlace } from './key-directory.js';
+import {
+  type Asked,
+  basis,
+  existing,
+  type Loaded,
+  leased,
+  type Matter,
+  unmoved,
+} from './matter.js';
 import { type Held, type SealedRecords, unchanged } from './records.js';
 import { type Outcome, type Requests, requestDigest } from './requests.js';
 import { derive, reveal } from './reveal.js';
-import { type Scene, sceneOf } from './scene.js';
-import type { TenantPolicies } from './tenant-policies.js';
+import { sceneOf } from './scene.js';
 
 const keyIdLength = 16;
 /** `released` is exact to the minute: an agent in a loop does not rewrite its record each time. */
@@ -33,35 +38,6 @@ export interface KeyTools extends DirectoryTools {
   readonly quotas: Quotas;
   /** Throws where an operator has suspended the tenant. */
   readonly demandServed: (tenantId: string) => void;
-}
-
-/** A request as it came. */
-interface Asked {
-  readonly operation: contract.AuditOperation;
-  readonly grant: contract.SessionGrant;
-  readonly requestId: Uint8Array;
-  readonly keyId: Uint8Array | undefined;
-  readonly svn: number | undefined;
-  readonly reason?: contract.AcquireRequest['reason'];
-  /** undefined: it changes nothing that a repetition could change again. */
-  readonly digest: Uint8Array | undefined;
-  readonly told: contract.Told | undefined;
-}
-
-/** What was read for a request. */
-interface Loaded {
-  readonly own: TenantPolicies;
-  readonly keys: TenantKeys;
-  /** What became of the same request before. */
-  readonly outcome: Outcome | undefined;
-  /** The key that it names, if there is one. */
-  readonly held: Held<KeyRecord> | undefined;
-}
-
-/** A request with all that it is decided on. */
-interface Matter extends Scene, Pick<Loaded, 'outcome' | 'held'> {
-  readonly asked: Asked;
-  readonly counts: Held<counting.KeyCounts>;
 }
 
 /** Decides over keys; Security Keys are derived once the decision is durable, and never kept. */
@@ -139,6 +115,7 @@ export class KeyRelease implements contract.Keys {
       expected.securityKey.fill(0);
       const at = { epoch: release.epoch, now: matter.now };
       const next = rules.confirm(record, kcv, expected.kcv, at);
+      matter.event.epoch = release.epoch;
       const answer = () => release.svnFloor;
       if (next === held.value) return { unchanged: basis(matter, held), answer };
       return this.#write(matter, held, next, { puts: [], answer });
@@ -176,6 +153,7 @@ export class KeyRelease implements contract.Keys {
       policyId: undefined,
       policyVersion: undefined,
       svnFloor: undefined,
+      epoch: undefined,
       evidenceFormat: grant.evidenceFormat,
       sessionId: grant.sessionId,
       actor: 'agent',
@@ -261,6 +239,7 @@ export class KeyRelease implements contract.Keys {
     event.keyId = keyId;
     event.svn = release.svn;
     event.svnFloor = release.svnFloor;
+    event.epoch = release.epoch;
     const held = { key: keyPlace(tenantId, keyId), value: record, version: 0 };
     const counted = counting.withKey(counts.value, release.svnFloor);
     return this.#write(matter, held, record, {
@@ -276,6 +255,7 @@ export class KeyRelease implements contract.Keys {
     const held = existing(matter);
     const { next, release } = rules.reallocate(leased(matter, held.value), proven, svn);
     event.svn = release.svn;
+    event.epoch = release.epoch;
     const record = { ...next, released: now };
     return this.#write(matter, held, record, {
       puts: this.#remember(matter, { ...unmoved(record), svn: release.svn, changed: true }),
@@ -295,6 +275,7 @@ export class KeyRelease implements contract.Keys {
     const release = rules.acquire(held.value, proven, svn, epoch);
     const record = leased(matter, held.value);
     event.svn = release.svn;
+    event.epoch = release.epoch;
     event.keyId = record.keyId;
     const answer = () => reveal(matter, held.value, release);
     if (record === held.value && now - record.released < releasedEvery) {
@@ -364,33 +345,4 @@ export class KeyRelease implements contract.Keys {
       answer: marks.length === 0 ? more.answer : () => this.#tools.erase().then(more.answer),
     };
   }
-}
-
-/** What a decision that writes nothing was built on. */
-function basis(matter: Matter, held: Held<KeyRecord>) {
-  return [unchanged(matter.policies.index), unchanged(held)];
-}
-
-/** The key once this session's instance has it. @throws CvmpError INSTANCE_CONFLICT, POLICY_REFUSED */
-function leased({ proven, grant, now }: Matter, record: KeyRecord): KeyRecord {
-  return leasedTo(record, proven.policy.keyRules, grant, now);
-}
-
-/**
- * The key that is named. Unknown and foreign ids are not told apart.
- * @throws CvmpError NOT_FOUND, POLICY_REFUSED: levels of another policy number other things
- */
-function existing({ held, policy, event }: Matter): Held<KeyRecord> {
-  if (held === undefined)
-    throw new CvmpError('NOT_FOUND', 'there is no such key', { field: 'key_id' });
-  if (held.value.policyId !== policy.policy.policyId) {
-    const what = `the key is of policy ${held.value.policyId}, the CVM of ${policy.policy.policyId}`;
-    throw new CvmpError('POLICY_REFUSED', what);
-  }
-  event.svnFloor = rules.effectiveFloor(held.value, policy.policy);
-  return held;
-}
-
-function unmoved({ keyId, svnFloor, svnRetired }: KeyRecord) {
-  return { keyId, oldFloor: svnFloor, newFloor: svnFloor, svnRetired };
 }

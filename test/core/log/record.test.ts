@@ -35,6 +35,7 @@ const event: fc.Arbitrary<LogEvent> = fc.record({
   requestId: text,
   reason: maybe(text),
   requestDigest: maybe(bytes(32)),
+  epoch: maybe(fc.nat()),
 });
 const place: fc.Arbitrary<LogPlace> = fc.record({
   index: fc.integer({ min: 1, max: 2 ** 48 }),

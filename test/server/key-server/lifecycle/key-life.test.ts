@@ -358,5 +358,6 @@ describe('destruction (protocol.md s.6.5)', () => {
       'key_suspend',
     ];
     expect(items.map(({ operation }) => operation)).toEqual(expected);
+    expect(items.map(({ epoch }) => epoch).slice(3, 6)).toEqual([2, 2, 2]);
   });
 });
