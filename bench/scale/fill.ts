@@ -41,7 +41,7 @@ export async function fillStore(filling: Filling): Promise<readonly Uint8Array[]
   for (let made = 0; made < count; made += batch) {
     const puts = [];
     for (let i = made; i < Math.min(count, made + batch); i++) {
-      if (i % together === 0) await new Promise(setImmediate);
+      if (i % together === 0) await keyring.readyErase();
       const record = newRecord(filling, keys, keyring);
       if (i % stride === 0) sample.push(record.keyId);
       const key = keyPlace(tenantId, record.keyId);

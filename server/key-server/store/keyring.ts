@@ -118,6 +118,11 @@ export class Keyring {
     }
   }
 
+  /** Resolves when 64 keys can be made without waiting for the disk. @throws CvmpError STORE_WRITE */
+  readyErase(): Promise<void> {
+    return this.#erase.ready();
+  }
+
   /**
    * An erase key for a new root key, durable before it is given. What it was taken for and did not
    * become durable leaves an unused one behind, which is worth nothing.

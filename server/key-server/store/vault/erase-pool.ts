@@ -46,6 +46,11 @@ export class ErasePool {
     return { ref, key: made.keys[0]! };
   }
 
+  /** Resolves when there are some to take without blocking. @throws CvmpError STORE_WRITE */
+  async ready(): Promise<void> {
+    while (this.#ready.length < reservedAtOnce / 2) await (this.#filling ?? this.#fill());
+  }
+
   /** undefined: destroyed. The caller zeroises it. @throws CvmpError STORE_CORRUPT */
   read(ref: number): Uint8Array | undefined {
     const sealed = this.#vault.read(ref);

@@ -44,7 +44,11 @@ export async function openVault(folder: string, files: VaultFiles = diskFiles): 
   const { id, ...content } = readKeks(folder);
   return writing(folder, async () => {
     await removeLeftovers(folder, files);
-    const erase = await files.openSlots(join(folder, eraseName));
+    const slots = join(folder, eraseName);
+    if (lstatSync(slots, { throwIfNoEntry: false }) === undefined) {
+      throw new CvmpError('STORE_CORRUPT', `the vault at ${folder} has lost its file ${eraseName}`);
+    }
+    const erase = await files.openSlots(slots);
     // A torn end was never acknowledged.
     const size = erase.size - (erase.size % slotLength);
     if (size !== erase.size) await erase.truncate(size);
@@ -130,6 +134,11 @@ class FileVault implements Vault {
   }
 
   read(ref: number): Uint8Array | undefined {
+    // What is destroyed leaves an empty slot; no slot at all is a file cut off, or an older one.
+    if (ref >= this.#slots) {
+      const what = `the vault at ${this.#folder} has no slot ${ref}: it lost its end, or is older`;
+      throw new CvmpError('STORE_CORRUPT', what);
+    }
     const slot = this.#erase.readAtSync(ref * slotLength, slotLength);
     const isEmpty = slot.length < slotLength || slot.every((byte) => byte === 0);
     return isEmpty ? undefined : slot.subarray(0, sealedEraseLength);

@@ -43,7 +43,7 @@ export interface Vault {
   reserve(count: number, seal: (ref: number) => Uint8Array): Promise<number>;
   /** {@link reserve} that blocks, for who cannot wait. */
   reserveSync(count: number, seal: (ref: number) => Uint8Array): number;
-  /** The 60 bytes; undefined where they were destroyed, or never were. */
+  /** The 60 bytes; undefined where they were destroyed. @throws CvmpError STORE_CORRUPT: no slot */
   read(ref: number): Uint8Array | undefined;
   /** Overwrites; durable when it resolves. @throws CvmpError STORE_WRITE */
   destroy(refs: readonly number[]): Promise<void>;
