@@ -54,6 +54,28 @@ function symmetric(crypto: Crypto): void {
     expect(crypto.randomBytes(16)).not.toEqual(crypto.randomBytes(16));
   });
 
+  it.each(['sha256', 'sha384'] as const)(
+    '%s extends a register (TPM 2.0 Part 1 s.11.4)',
+    (hash) => {
+      const half = crypto.hash(hash).length;
+      const both = new Uint8Array(2 * half).fill(7, half);
+      for (let times = 0; times < 2; times++) {
+        const expected = crypto.hash(hash, both.slice());
+        crypto.extend(hash, both);
+        expect(both).toEqual(concat(expected, new Uint8Array(half).fill(7)));
+      }
+    },
+  );
+
+  it('a turn lets what waits run', async () => {
+    let hasRun = false;
+    setTimeout(() => {
+      hasRun = true;
+    });
+    for (let turns = 0; turns < 1000 && !hasRun; turns++) await crypto.turn();
+    expect(hasRun).toBe(true);
+  });
+
   it.each(['sha256', 'sha384', 'sha512'] as const)('%s over parts (FIPS 180-4)', (hash) => {
     const parts = [utf8('a'), new Uint8Array(), utf8('bc')];
     expect(toHex(crypto.hash(hash, ...parts))).toBe(nodeHash(hash).update('abc').digest('hex'));
