@@ -40,15 +40,16 @@ interface Use {
   readonly words: readonly string[];
 }
 
+/** Where a command begins: not where its name is an argument of another one. */
 const programs =
-  /(?:^|[\s(])(cvmp|cvmp-key-server|cvmp-platform|cvmp-agent)\s+((?:--)?[a-z][^|;&>)]*)/g;
+  /(?:^\s*|[|;&(]\s*|-- |[A-Z_]+=\S+ )(cvmp|cvmp-key-server|cvmp-platform|cvmp-agent)\s+((?:--)?[a-z][^|;&>)]*)/g;
 
 /** Every use of a program of ours, in a command or between backquotes in the text. */
 const uses: readonly Use[] = pages.flatMap((page) => {
   const prose = text(page).replaceAll(/```[\s\S]*?```/g, '');
   const quoted = [...prose.matchAll(/`([^`\n]+)`/g)].map((match) => match[1]!);
   return [...typed(page), ...quoted].flatMap((line) =>
-    [...` ${line}`.matchAll(programs)].map(([, program = '', rest = '']) => ({
+    [...line.matchAll(programs)].map(([, program = '', rest = '']) => ({
       page,
       program,
       words: rest.trim().split(/\s+/),

@@ -1,5 +1,5 @@
 import type { Client } from '@connectrpc/connect';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { toHex } from '#core/bytes.js';
 import { KeyAdminService } from '#gen/cvmp/v1/key_admin_pb.js';
 import { NoticeKind } from '#gen/cvmp/v1/key_pb.js';
@@ -103,6 +103,28 @@ describe('SIGTERM under load (issue 4, 7: drain without a dropped answer)', () =
     expect(new Set(await keysOf(server.client(KeyAdminService, acme)))).toEqual(new Set(answered));
     expect(answered.length).toBeGreaterThanOrEqual(200);
     await server.end('SIGTERM');
+  });
+});
+
+describe('SIGTERM with a notice for balancers', () => {
+  test('health says so first, calls are still taken; a second signal ends at once', async () => {
+    const folder = await KeyServerFolder.initialised({ shutdown_notice_seconds: 300 });
+    const acme = await makeSigner('acme');
+    const server = await folder.serve();
+    await server.register(acme);
+    const raw = new RawClient(server.address, folder.certificate);
+    const token = await bearer(acme, 'key-server', Date.now());
+    const ready = async () => (await fetch(`http://${server.observeAddress}/readyz`)).json();
+    server.signal('SIGTERM');
+    const stopping = { status: 'NOT_SERVING', reasons: ['SHUTTING_DOWN'] };
+    await vi.waitFor(async () => expect(await ready()).toEqual(stopping), { timeout: 60_000 });
+    const method = 'cvmp.v1.KeyAdminService/ListKeys';
+    expect(told(await raw.unary(method, new Uint8Array(), token))).toBe('OK');
+    expect(await server.end('SIGTERM')).toBe(1);
+    // The store stands that: it opens, and nothing is missing.
+    const again = await folder.serve();
+    expect(await keysOf(again.client(KeyAdminService, acme))).toEqual([]);
+    expect(await again.end('SIGKILL')).toBe(null);
   });
 });
 

@@ -158,6 +158,10 @@ export class KeyServerProcess {
     });
   }
 
+  signal(signal: 'SIGTERM' | 'SIGHUP'): void {
+    this.#child.kill(signal);
+  }
+
   /** Ends the process by this signal. @returns its exit code; null where the signal killed it */
   end(signal: 'SIGKILL' | 'SIGTERM'): Promise<number | null> {
     const ended = new Promise<number | null>((resolve) => this.#child.once('exit', resolve));
