@@ -142,16 +142,13 @@ export class TenantKeys {
     return erase;
   }
 
-  /** HKDF (RFC 5869): extract by the KEK's key from the erase key, expand to one wrapping key. */
+  /** HMAC-SHA256 by a key of the KEK over label and erase key: random to who lacks either. */
   #wrapKey(version: number, erase: Uint8Array): Uint8Array {
     const found = this.#versions.get(version);
     if (found === undefined) {
       throw new CvmpError('STORE_CORRUPT', `there is no KEK of version ${version}`);
     }
-    const pseudorandom = this.#tools.crypto.hmac('sha256', found.wrapKey, erase);
-    const key = hkdfExpand('sha256', pseudorandom, wrapLabel, keyLength);
-    pseudorandom.fill(0);
-    return key;
+    return this.#tools.crypto.hmac('sha256', found.wrapKey, wrapLabel, erase);
   }
 }
 

@@ -41,9 +41,10 @@ export class ErasePool {
     if (this.#ready.length < reservedAtOnce / 2) this.#fillSoon();
     const ready = this.#ready.shift();
     if (ready !== undefined) return ready;
-    const made = this.#make(1);
-    const ref = this.#vault.reserveSync(1, made.seal);
-    return { ref, key: made.keys[0]! };
+    const { keys, seal } = this.#make(reservedAtOnce);
+    const first = this.#vault.reserveSync(reservedAtOnce, seal);
+    this.#ready.push(...keys.slice(1).map((key, i) => ({ ref: first + 1 + i, key })));
+    return { ref: first, key: keys[0]! };
   }
 
   /** Resolves when there are some to take without blocking. @throws CvmpError STORE_WRITE */

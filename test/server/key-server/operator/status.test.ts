@@ -13,7 +13,7 @@ describe('cvmp-key-server status (issue 4: operable)', () => {
     expect(statSync(join(folder.path, 'operator.sock')).mode & 0o777).toBe(0o600);
     const { code, stdout } = await folder.run('status');
     expect(code).toBe(0);
-    expect(stdout).toMatch(/^state: serving\nstarted: 20\d\d-/);
+    expect(stdout).toMatch(/^state: serving\nmaster key: file\nstarted: 20\d\d-/);
     await server.end('SIGTERM');
   });
 });

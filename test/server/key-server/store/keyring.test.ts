@@ -26,12 +26,15 @@ async function newVault() {
   const tools = { crypto, randomBytes, masterKey: master() };
   const keks = [await firstKek(id, tools)];
   await createVault(folder, id, { master: tools.masterKey.description, keks, backedUp: 0 });
-  const open = async (masterKey = master()) =>
-    openKeyring(await openVault(folder), { crypto, randomBytes, masterKey });
+  const open = async (masterKey = master()) => {
+    const vault = await openVault(folder);
+    // Also where no keyring comes of it; what was reserved and not used stays, as after a kill.
+    onTestFinished(() => vault.close());
+    return openKeyring(vault, { crypto, randomBytes, masterKey });
+  };
   const keyring = await open();
   await keyring.newTenant('acme');
   await keyring.newTenant('bolt');
-  onTestFinished(() => keyring.close());
   return { folder, keyring, open, master };
 }
 
