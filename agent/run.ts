@@ -1,7 +1,9 @@
 import { mkdir, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import type { EcPrivateKey } from '#core/crypto.js';
 import { CvmpError, errorTable } from '#core/errors.js';
 import { decodeConfigDocument } from '#core/rats/config-document.js';
+import { crypto } from '#crypto';
 import { type Attester, checkOwnReport, openAttester } from './attester/attester.js';
 import type { AgentConfig } from './config.js';
 import { deliver } from './deliver/deliver.js';
@@ -46,6 +48,8 @@ interface Agent {
   readonly configDocument: Uint8Array;
   readonly attester: Attester;
   readonly checkpoints: CheckpointKeeper;
+  /** Made at the start and kept in memory alone; undefined where the evidence names the instance. */
+  readonly instanceKey: EcPrivateKey | undefined;
 }
 
 /**
@@ -78,13 +82,18 @@ export async function runAgent(config: AgentConfig, io: AgentIo): Promise<number
   }
 }
 
+/** Evidence that names the instance by itself: by REPORT_ID, or by an AK. */
+const namingInstances: readonly string[] = ['snp', 'svsm', 'azure-snp', 'azure-tdx', 'tpm'];
+
 async function openAgent(config: AgentConfig, io: AgentIo, status: StatusBoard): Promise<Agent> {
   const configDocument = await readConfigDocument(config.configDocumentFile);
   const { randomBytes, sleep, monotonic } = io;
   const attester = await openAttester(config, { configDocument, randomBytes, sleep, monotonic });
   io.log.info({ [logField.evidence]: attester.profiles.join(' ') }, 'attester ready');
   const checkpoints = await openCheckpoints(config, io);
-  return { config, io, status, configDocument, attester, checkpoints };
+  const isNamed = attester.profiles.some((profile) => namingInstances.includes(profile));
+  const instanceKey = isNamed ? undefined : await crypto.generateEcKey('P-256');
+  return { config, io, status, configDocument, attester, checkpoints, instanceKey };
 }
 
 /** @throws CvmpError CONFIG */
@@ -132,7 +141,7 @@ async function openDisk({ config, io }: Agent): Promise<Disk | undefined> {
 }
 
 function exchangeOptions(agent: Agent, disk: Disk | undefined): ExchangeOptions {
-  const { config, io, status, configDocument, attester, checkpoints } = agent;
+  const { config, io, status, configDocument, attester, checkpoints, instanceKey } = agent;
   const { randomBytes, agentBuild } = io;
   return {
     config,
@@ -153,6 +162,7 @@ function exchangeOptions(agent: Agent, disk: Disk | undefined): ExchangeOptions 
         agentBuild,
         randomBytes,
         checkpoints,
+        instanceKey,
       });
     },
   };

@@ -1,6 +1,7 @@
 import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { toHex } from '#core/bytes.js';
 import type { EcPublicKey } from '#core/cose/key.js';
+import type { EcPrivateKey } from '#core/crypto.js';
 import { CvmpError } from '#core/errors.js';
 import { AgentSession, type AgentSessionOptions } from '#core/session/agent.js';
 import {
@@ -42,6 +43,8 @@ export interface ConnectOptions {
   readonly configDocument: Uint8Array;
   readonly agentBuild: string;
   readonly randomBytes: (length: number) => Uint8Array;
+  /** Names this run of the agent, where its evidence names no instance. */
+  readonly instanceKey?: EcPrivateKey | undefined;
   /** What Key Servers said of their logs; absent: they are held to nothing. */
   readonly checkpoints?: CheckpointKeeper;
 }
@@ -67,6 +70,7 @@ export async function connectSession(options: ConnectOptions): Promise<KeySessio
       exportKeyingMaterial: connection.exportKeyingMaterial,
       evidenceProfiles: options.attester.profiles,
       randomBytes: options.randomBytes,
+      instanceKey: options.instanceKey,
       ...shownBy(options),
     });
     const { accept, keyServer } = await attest(session, stream, options);

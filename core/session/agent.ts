@@ -20,6 +20,7 @@ import {
 import { type ExportKeyingMaterial, reportData } from './binding.js';
 import { Channel } from './channel.js';
 import { demandLength, demandSize } from './demands.js';
+import { proveInstance } from './instance.js';
 import {
   activationProof,
   deriveSessionKeys,
@@ -47,6 +48,8 @@ export interface AgentSessionOptions {
   /** Suite 1 alone unless told: P-384 costs a session about 7 ms of CPU. */
   readonly suites?: readonly number[];
   readonly randomBytes?: (length: number) => Uint8Array;
+  /** Names this run of the agent, for evidence that names no instance; lives in memory alone. */
+  readonly instanceKey?: EcPrivateKey | undefined;
   /**
    * Checkpoints that this agent keeps, at most one of each Key Server (core/log). Given, even empty:
    * a server that shows none of its log is refused.
@@ -75,6 +78,8 @@ interface Challenged {
   readonly ephA: EcPublicKey;
   /** Of ephA. */
   readonly key: EcPrivateKey;
+  /** By the instance key; empty: there is none. */
+  readonly instanceProof: Uint8Array;
   /** Over the first three messages, once the third is made; over five after an activation. */
   transcript?: Uint8Array;
   /** Credential frame that waits for its activation. */
@@ -148,24 +153,26 @@ export class AgentSession {
       if (ephK.curve !== suite.curve) throw malformed('eph_k', `is not on ${suite.curve}`);
       const key = await crypto.generateEcKey(suite.curve);
       const ephA = ecPublicKey(key.curve, key.publicPoint);
-      this.#challenged = { challenge, frame: frame.slice(), ksKey, ephK, ephA, key };
-      return {
-        sessionId: challenge.sessionId,
-        requiredProfiles: challenge.requiredProfiles,
-        keyServer: ksKey,
-        checkpoint,
-        reportData: reportData({
-          challenge,
-          challengeFrame: frame,
-          clientInitFrame: this.#clientInitFrame,
-          nonceA: this.#nonceA,
-          ephA,
-          ephK,
-          ksThumbprint: thumbprint(ksKey),
-          configDocument: this.#options.configDocument,
-          exportKeyingMaterial: this.#options.exportKeyingMaterial,
-        }),
-      };
+      const { configDocument, exportKeyingMaterial, instanceKey } = this.#options;
+      const bound = reportData({
+        challenge,
+        challengeFrame: frame,
+        clientInitFrame: this.#clientInitFrame,
+        nonceA: this.#nonceA,
+        ephA,
+        ephK,
+        ksThumbprint: thumbprint(ksKey),
+        configDocument,
+        instanceKey: this.#instanceKey,
+        exportKeyingMaterial,
+      });
+      const instanceProof = instanceKey
+        ? await proveInstance(instanceKey, bound)
+        : new Uint8Array();
+      const received = { challenge, frame: frame.slice(), ksKey, ephK };
+      this.#challenged = { ...received, ephA, key, instanceProof };
+      const { sessionId, requiredProfiles } = challenge;
+      return { sessionId, requiredProfiles, keyServer: ksKey, checkpoint, reportData: bound };
     });
   }
 
@@ -175,8 +182,12 @@ export class AgentSession {
       const challenged = this.#known();
       const { codec, configDocument } = this.#options;
       const ephA = encodeCoseKey(challenged.ephA);
-      const frame = codec.evidence.encode({ ephA, configDocument, cmwCollection, agentBuild });
-      const { challenge, frame: challengeFrame } = challenged;
+      const { challenge, frame: challengeFrame, instanceProof } = challenged;
+      const own = this.#instanceKey;
+      const instanceKey = own === undefined ? new Uint8Array() : encodeCoseKey(own);
+      const instance = { instanceKey, instanceProof };
+      const content = { ephA, configDocument, cmwCollection, agentBuild, ...instance };
+      const frame = codec.evidence.encode(content);
       challenged.transcript = transcriptOf(
         suiteOf(challenge.suite),
         this.#clientInitFrame,
@@ -331,6 +342,11 @@ export class AgentSession {
     const kept = lastCheckpoints?.find((one) => equalBytes(one.keyServer, checkpoint.keyServer));
     if (kept !== undefined) demandContinuation(kept, checkpoint, consistencyPath);
     return checkpoint;
+  }
+
+  get #instanceKey(): EcPublicKey | undefined {
+    const { instanceKey: key } = this.#options;
+    return key && ecPublicKey(key.curve, key.publicPoint);
   }
 
   #known(): Challenged {

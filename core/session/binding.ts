@@ -1,7 +1,7 @@
 import { crypto } from '#crypto';
 import { encode } from '../cbor/encode.js';
 import type { CborValue } from '../cbor/value.js';
-import { coseKey, type EcPublicKey } from '../cose/key.js';
+import { coseKey, type EcPublicKey, thumbprint } from '../cose/key.js';
 import type { Challenge } from './messages.js';
 import { suiteOf } from './suites.js';
 
@@ -27,6 +27,8 @@ export interface BindingInputs {
   readonly ephK: EcPublicKey;
   readonly ksThumbprint: Uint8Array;
   readonly configDocument: Uint8Array;
+  /** Key of this run of the agent; undefined: it has none. */
+  readonly instanceKey: EcPublicKey | undefined;
   /** Undefined where the deployment has no channel binding; null enters the Binding. */
   readonly exportKeyingMaterial: ExportKeyingMaterial | undefined;
 }
@@ -55,8 +57,7 @@ export function reportData(inputs: BindingInputs): Uint8Array {
     crypto.hash('sha256', inputs.configDocument),
     exported,
     crypto.hash(suite.hash, encode([clientInitFrame, challengeFrame])),
-    // Attested subkeys (the AK of a vTPM): none in this evidence.
-    null,
+    inputs.instanceKey === undefined ? null : thumbprint(inputs.instanceKey),
   ];
   return crypto.hash('sha512', encode(binding));
 }

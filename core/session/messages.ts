@@ -50,6 +50,10 @@ export interface Evidence {
   readonly cmwCollection: Uint8Array;
   /** Informative. */
   readonly agentBuild: string;
+  /** COSE_Key, encoded; empty: none. */
+  readonly instanceKey: Uint8Array;
+  /** COSE_Sign1 by it over the 64 bytes of the Binding; empty: none. */
+  readonly instanceProof: Uint8Array;
 }
 
 /** Payload of the server's signed credential, where the evidence rests on an AK to activate. */
@@ -99,6 +103,7 @@ export const messageType = {
   challenge: 'application/cvmp-challenge+protobuf',
   credential: 'application/cvmp-credential+protobuf',
   accept: 'application/cvmp-session-accept+protobuf',
+  instance: 'application/cvmp-instance',
 } as const;
 
 /** Largest frames, bytes. */

@@ -22,6 +22,7 @@ import {
 import { type ExportKeyingMaterial, reportData } from './binding.js';
 import { Channel } from './channel.js';
 import { demandLength, demandSize } from './demands.js';
+import type { ClaimedInstance } from './instance.js';
 import {
   activationProof,
   deriveSessionKeys,
@@ -78,6 +79,8 @@ export interface SessionEvidence {
   readonly reportData: Uint8Array;
   /** Informative, unauthenticated. */
   readonly agentBuild: string;
+  /** As the agent claims; to be proven by provenInstance. */
+  readonly instance: ClaimedInstance | undefined;
 }
 
 const challengeSecondsDefault = 60;
@@ -198,6 +201,8 @@ export class ServerSession {
       if (!namesKeyServer(document, ksThumbprint)) {
         throw new CvmpError('CONFIG_MISMATCH', 'the config document names other Key Servers');
       }
+      const claimed = evidence.instanceKey;
+      const instanceKey = claimed.length === 0 ? undefined : decodeCoseKey(claimed, 'instance_key');
       const transcript = transcriptOf(suite, clientInitFrame, challengeFrame, frame);
       this.#attested = { challenge, key, ephA, transcript };
       return {
@@ -206,6 +211,7 @@ export class ServerSession {
         configDocument,
         document,
         agentBuild: evidence.agentBuild,
+        instance: instanceKey && { key: instanceKey, proof: evidence.instanceProof },
         reportData: reportData({
           challenge,
           challengeFrame,
@@ -215,6 +221,7 @@ export class ServerSession {
           ephK,
           ksThumbprint,
           configDocument,
+          instanceKey,
           exportKeyingMaterial: this.#options.exportKeyingMaterial,
         }),
       };

@@ -1,4 +1,5 @@
 import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
+import type { EcPrivateKey } from '#core/crypto.js';
 import { type CmwCollection, encodeCmw } from '#core/rats/cmw.js';
 import { AgentSession } from '#core/session/agent.js';
 import { snpCollection } from '#core/snp/evidence.js';
@@ -31,6 +32,8 @@ export interface RawAgentOptions {
   /** Makes evidence of another format. */
   readonly evidence?: OtherEvidence;
   readonly suites?: readonly number[];
+  /** Names its run, where its evidence names no instance. */
+  readonly instanceKey?: EcPrivateKey;
 }
 
 /** Evidence of any format. */
@@ -80,6 +83,7 @@ export class RawAgent {
         new Uint8Array(stream.socket.exportKeyingMaterial(length, label, Buffer.from(context))),
       evidenceProfiles: [options.evidence?.profile ?? 'snp'],
       ...(options.suites === undefined ? {} : { suites: options.suites }),
+      instanceKey: options.instanceKey,
     });
   }
 

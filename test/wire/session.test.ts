@@ -32,6 +32,8 @@ const messages = {
     configDocument: bytes(100, 8),
     cmwCollection: bytes(2000, 9),
     agentBuild: 'cvmp-agent 0.1.0',
+    instanceKey: new Uint8Array(),
+    instanceProof: new Uint8Array(),
   },
   accept: { sessionId: bytes(16, 2), transcript: bytes(48, 10) },
 };

@@ -22,6 +22,7 @@ import {
   verifyOpened,
 } from '#core/rats/verify.js';
 import { schemes } from '#core/schemes.js';
+import { provenInstance } from '#core/session/instance.js';
 import type { SessionEvidence } from '#core/session/server.js';
 import { crypto } from '#crypto';
 import { type AnchoredKeys, demandActive, keysSince } from '#server/host/callers/tenant.js';
@@ -178,7 +179,9 @@ export class Verifier {
     findings.cvmName = evidence.document.cvmName;
     const { bootCounts } = verified.claims;
     if (bootCounts !== undefined) await this.#options.bootCounts.check(bootCounts);
-    if (before !== undefined) requireSameCvm(before, evidence, verified);
+    const { instance, reportData } = evidence;
+    const instanceId = verified.claims.instanceId ?? (await provenInstance(instance, reportData));
+    if (before !== undefined) requireSameCvm(before, evidence, instanceId);
     const keys = await this.#keys(evidence);
     findings.isKnown = true;
     const policy = await traced(findings.span, 'policy.find', () => this.#policy(evidence));
@@ -196,7 +199,7 @@ export class Verifier {
       cvmName: evidence.document.cvmName,
       policy,
       level,
-      instanceId: verified.claims.instanceId,
+      instanceId,
       chipId: verified.claims.chipId,
       sessionId: evidence.sessionId,
       evidenceFormat: verified.scheme.format,
@@ -300,14 +303,13 @@ export class Verifier {
 function requireSameCvm(
   before: SessionGrant,
   { document }: SessionEvidence,
-  { claims }: VerifiedEvidence,
+  instanceId: Uint8Array | undefined,
 ): void {
   if (document.tenantId !== before.tenantId || document.cvmName !== before.cvmName) {
     const is = `${document.tenantId}/${document.cvmName}`;
     const was = `${before.tenantId}/${before.cvmName}`;
     throw new CvmpError('CONFIG_MISMATCH', `the stream is of ${was}, the evidence of ${is}`);
   }
-  const { instanceId } = claims;
   if (instanceId === undefined || before.instanceId === undefined) return;
   if (equalBytes(instanceId, before.instanceId)) return;
   const [is, was] = [toHex(instanceId), toHex(before.instanceId)];

@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { toHex } from '#core/bytes.js';
+import type { EcPrivateKey } from '#core/crypto.js';
+import { crypto } from '#crypto';
 import { trustAnchors } from '#server/key-server/verifier/anchors.js';
 import { heldEndorsements } from '#server/key-server/verifier/held.js';
 import {
@@ -260,5 +262,43 @@ describe('credential activation on the wire (protocol.md s.4, AK trust a)', () =
     const agent = await agentOf(server, machine);
     agent.send('evidence', await agent.evidenceFor(await agent.challenge()));
     expect(await refusedWith(agent.frame('credential'))).toBe('UNTRUSTED_ROOT');
+  });
+});
+
+describe('one instance at a time has a key, whatever the format (protocol.md s.6.4)', () => {
+  it.each<[string, () => Promise<Machine>]>([
+    ['TDX', () => tdxMachine(5, true)],
+    ['Arm CCA', ccaMachine],
+  ])('%s: by the key that a run of the agent made', async (_, make) => {
+    const machine = await make();
+    const server = await serverFor(machine);
+    const { digest } = await server.state.policies.get('acme', 'web', 0);
+    const signed = await signedPolicy(server.tenantKey, {
+      appraisal: machine.policy.appraisal,
+      levels: [{ n: 1, ...machine.policy.level }],
+      version: 2n,
+      prevDigest: digest,
+      keyRules: { singleInstance: true },
+    });
+    await server.state.policies.set('acme', signed, { requestId: 'test' });
+    const run = async (instanceKey: EcPrivateKey | undefined) => {
+      const configDocument = server.configDocument();
+      const evidence = machine.evidence(configDocument);
+      const named = instanceKey === undefined ? {} : { instanceKey };
+      const agent = await server.agent({ configDocument, evidence, ...named });
+      await agent.attest();
+      return agent;
+    };
+    const [key, other] = [await crypto.generateEcKey('P-256'), await crypto.generateEcKey('P-256')];
+    const made = await (await run(key)).ask({ case: 'keyAlloc', value: {} });
+    if (made.case !== 'keyAlloc') throw new TypeError(`answered by ${made.case}`);
+    canary(made.value.securityKey);
+    const { keyId } = made.value;
+    const codes: string[] = [];
+    for (const instanceKey of [key, other, undefined]) {
+      const got = await (await run(instanceKey)).ask({ case: 'keyAcquire', value: { keyId } });
+      codes.push(got.case === 'error' ? got.value.code : 'served');
+    }
+    expect(codes).toEqual(['served', 'INSTANCE_CONFLICT', 'POLICY_REFUSED']);
   });
 });

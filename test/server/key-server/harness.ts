@@ -53,7 +53,7 @@ export interface TestKeyServer {
   /** Sets the first policy of acme: everything that `launch` launches is admitted. */
   setPolicy(changes?: Parameters<typeof signedPolicy>[1]): Promise<void>;
   agent(
-    launched: Pick<RawAgentOptions, 'guest' | 'configDocument' | 'evidence'>,
+    launched: Pick<RawAgentOptions, 'guest' | 'configDocument' | 'evidence' | 'instanceKey'>,
     options?: { suites?: readonly number[] },
   ): Promise<RawAgent>;
 }
