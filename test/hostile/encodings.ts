@@ -4,8 +4,11 @@ import { decode } from '#core/cbor/decode.js';
 import { encode } from '#core/cbor/encode.js';
 import { type CborKey, type CborValue, Tag } from '#core/cbor/value.js';
 import { mintCwt, verifyCwt } from '#core/cose/cwt.js';
+import { peekDelegation, signDelegation } from '#core/cose/delegation.js';
 import { encrypt0, parseEncrypt0 } from '#core/cose/encrypt0.js';
-import { decodeCoseKey, encodeCoseKey } from '#core/cose/key.js';
+import { decodeCoseKey, ecPublicKey, encodeCoseKey } from '#core/cose/key.js';
+import { openRotation, signRotation } from '#core/cose/key-rotation.js';
+import { parseSign, sign } from '#core/cose/sign.js';
 import { parseSign1, sign1 } from '#core/cose/sign1.js';
 import { readEndorsementKeyInfo } from '#core/snp/endorsement/extensions.js';
 import { isPckCertificate, readPckPlatform } from '#core/tdx/endorsement/pck.js';
@@ -82,6 +85,35 @@ export const encodings: readonly HostileParser[] = [
     parse: (bytes) => parseSign1(bytes),
     seeds: async () => [
       await sign1(await key(), utf8('payload'), { unprotected: new Map([[4, utf8('kid')]]) }),
+    ],
+  },
+  {
+    name: 'cose-sign',
+    parse: (bytes) => parseSign(bytes),
+    seeds: async () => [await sign([await key(), await key()], utf8('payload'))],
+  },
+  {
+    name: 'delegation',
+    parse: (bytes) => peekDelegation(bytes),
+    seeds: async () => [
+      await signDelegation(await key(), {
+        iss: 'acme',
+        sub: 'ci',
+        aud: ['key-server'],
+        iat: 0,
+        exp: 60,
+        id: new Uint8Array(16),
+        scope: ['auditor'],
+        key: ecPublicKey('P-256', (await key()).publicPoint),
+      }),
+    ],
+  },
+  {
+    name: 'key-rotation',
+    parse: async (bytes) =>
+      openRotation(bytes, 'acme', ecPublicKey('P-256', (await key()).publicPoint)),
+    seeds: async () => [
+      await signRotation('acme', await key(), await crypto.generateEcKey('P-256'), 1),
     ],
   },
   {
