@@ -111,7 +111,7 @@ export class PlatformFolder {
     return { code, ...out };
   }
 
-  /** Serves; resolves when both ports are open. */
+  /** Serves; resolves when all ports are open. */
   async serve(): Promise<PlatformProcess> {
     const child = spawn(process.execPath, [program, 'serve', '--config', this.config], {
       stdio: ['ignore', 'ignore', 'pipe'],
@@ -123,17 +123,17 @@ export class PlatformFolder {
       child.once('exit', () => reject(new Error(`the platform did not come up: ${all}`)));
       child.stderr?.on('data', (chunk: Buffer) => {
         appendFileSync(logFile('platform'), chunk);
-        if (addresses.length === 2) return;
+        if (addresses.length === 3) return;
         all += chunk;
         for (const line of all.split('\n').slice(0, -1)) {
           const { msg, address } = JSON.parse(line) as { msg?: string; address?: string };
-          if (/(grpc|web) port open/.test(msg ?? '') && !addresses.includes(address!))
+          if (/(grpc|web|observe) port open/.test(msg ?? '') && !addresses.includes(address!))
             addresses.push(address!);
         }
-        if (addresses.length === 2) resolve();
+        if (addresses.length === 3) resolve();
       });
     });
-    return new PlatformProcess(this, child, addresses as [string, string]);
+    return new PlatformProcess(this, child, addresses as [string, string, string]);
   }
 }
 
@@ -141,12 +141,17 @@ export class PlatformFolder {
 export class PlatformProcess {
   readonly child: ChildProcess;
   readonly #folder: PlatformFolder;
-  readonly #addresses: readonly [grpc: string, web: string];
+  readonly #addresses: readonly [grpc: string, web: string, observe: string];
 
-  constructor(folder: PlatformFolder, child: ChildProcess, addresses: [string, string]) {
+  constructor(folder: PlatformFolder, child: ChildProcess, addresses: [string, string, string]) {
     this.#folder = folder;
     this.child = child;
     this.#addresses = addresses;
+  }
+
+  /** "host:port" of metrics and health. */
+  get observeAddress(): string {
+    return this.#addresses[2];
   }
 
   async client<S extends DescService>(
