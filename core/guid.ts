@@ -6,10 +6,13 @@ export function guidBytes(text: string): Uint8Array {
   return concat(...groups.map((group, i) => (i < 3 ? reversed(group) : group)));
 }
 
+const hexPairs = Array.from({ length: 256 }, (_, byte) => toHex(Uint8Array.of(byte)));
+/** Bytes in the order of the text; -1 is a hyphen. */
+const textOrder = [3, 2, 1, 0, -1, 5, 4, -1, 7, 6, -1, 8, 9, -1, 10, 11, 12, 13, 14, 15];
+
 /** Text of a GUID from its mixed-endian bytes (16), lower case. */
 export function guidText(bytes: Uint8Array): string {
-  const hex = toHex(bytes);
-  const byte = (at: number) => hex.slice(2 * at, 2 * at + 2);
-  const first = byte(3) + byte(2) + byte(1) + byte(0);
-  return `${first}-${byte(5)}${byte(4)}-${byte(7)}${byte(6)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+  let text = '';
+  for (const at of textOrder) text += at < 0 ? '-' : (hexPairs[bytes[at] ?? 0] ?? '');
+  return text;
 }

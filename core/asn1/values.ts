@@ -88,7 +88,7 @@ export function bitStringBytes(element: DerElement): Uint8Array {
 /** OBJECT IDENTIFIER in dotted form. */
 export function oid(element: DerElement): string {
   const bytes = only(element, tag.oid);
-  const arcs: number[] = [];
+  let text = '';
   let arc = 0;
   let fresh = true;
   for (const octet of bytes) {
@@ -96,15 +96,17 @@ export function oid(element: DerElement): string {
     if (arc >= 2 ** 41) throw derError('SIZE', element.path, 'has an arc above 2^48');
     arc = arc * 128 + (octet & 0x7f);
     fresh = (octet & 0x80) === 0;
-    if (fresh) {
-      arcs.push(arc);
-      arc = 0;
+    if (!fresh) continue;
+    if (text === '') {
+      const root = Math.min(Math.floor(arc / 40), 2);
+      text = `${root}.${arc - 40 * root}`;
+    } else {
+      text += `.${arc}`;
     }
+    arc = 0;
   }
-  const first = arcs.shift();
-  if (!fresh || first === undefined) throw derError('MALFORMED', element.path, 'is cut off');
-  const root = Math.min(Math.floor(first / 40), 2);
-  return [root, first - 40 * root, ...arcs].join('.');
+  if (!fresh || text === '') throw derError('MALFORMED', element.path, 'is cut off');
+  return text;
 }
 
 const printable = /^[A-Za-z0-9 '()+,\-./:=?]*$/;
