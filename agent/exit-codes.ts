@@ -35,6 +35,7 @@ const rows: Partial<Record<ErrorCode, number>> = {
   TPM_UNAVAILABLE: exitCodes.tsm,
   UNAVAILABLE: exitCodes.unavailable,
   SHUTTING_DOWN: exitCodes.unavailable,
+  SEALED: exitCodes.unavailable,
   STORE_WRITE: exitCodes.unavailable,
   RATE: exitCodes.unavailable,
   ENDORSEMENT_UNAVAILABLE: exitCodes.unavailable,

@@ -17,6 +17,7 @@ export interface BackoffIo {
 const passing: readonly ErrorCode[] = [
   'UNAVAILABLE',
   'SHUTTING_DOWN',
+  'SEALED',
   'DEADLINE',
   'STORE_WRITE',
   'RATE',
