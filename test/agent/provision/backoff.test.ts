@@ -64,6 +64,7 @@ describe('backoff', () => {
 
   test.each<ErrorCode>([
     'SHUTTING_DOWN',
+    'SEALED',
     'STORE_WRITE',
     'RATE',
     'ENDORSEMENT_UNAVAILABLE',
