@@ -1,7 +1,7 @@
 import { equalBytes } from '#core/bytes.js';
-import { ecPublicKey } from '#core/cose/key.js';
+import { ecPublicKey, thumbprint } from '#core/cose/key.js';
 import { CvmpError } from '#core/errors.js';
-import { openCheckpoint, type SignedCheckpoint } from '#core/log/checkpoint.js';
+import { openCheckpoint, parseCheckpoint, type SignedCheckpoint } from '#core/log/checkpoint.js';
 import type { KeyServerState } from '../release/contract.js';
 import type { StateOptions } from '../release/open.js';
 import { withStoreAtRest } from './open.js';
@@ -50,7 +50,10 @@ async function newestOf(
   { identity }: KeyServerState,
 ): Promise<SignedCheckpoint> {
   const key = ecPublicKey(identity.curve, identity.publicPoint);
-  const opened = await Promise.all(shown.map((signed) => openCheckpoint(signed, key)));
+  const own = shown.filter((each) => equalBytes(parseCheckpoint(each).keyServer, thumbprint(key)));
+  // Who shows none of this server's is told whose it is.
+  const all = own.length > 0 ? own : shown;
+  const opened = await Promise.all(all.map((signed) => openCheckpoint(signed, key)));
   const [newest] = opened.sort((a, b) => b.size - a.size);
   if (newest === undefined) throw new CvmpError('USAGE', 'no checkpoint was named');
   return newest;

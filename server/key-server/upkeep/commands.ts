@@ -110,7 +110,7 @@ async function restore(place: StorePlace, given: CommandArguments): Promise<read
 }
 
 async function anchor(place: StorePlace, given: CommandArguments): Promise<readonly string[]> {
-  const shown = given.option('checkpoint').map((file) => readCheckpoint(file));
+  const shown = given.option('checkpoint').flatMap(readCheckpoints);
   const [loss = '0'] = given.option('accept-loss');
   if (shown.length === 0 || !/^[0-9]{1,15}$/.test(loss)) {
     throw new CvmpError('USAGE', 'store anchor takes --checkpoint FILE, and --accept-loss N');
@@ -120,11 +120,16 @@ async function anchor(place: StorePlace, given: CommandArguments): Promise<reado
   return [`anchored: log of ${logSize} decisions, checkpoint of ${shownSize}`, ...givenUp];
 }
 
-/** A checkpoint as bytes, or in base64url as `cvmp` prints it. @throws CvmpError CONFIG */
-function readCheckpoint(file: string): Uint8Array {
+/**
+ * Checkpoints as bytes, in base64url, or as `cvmp` and agents keep them: lines of a thumbprint and a
+ * checkpoint.
+ * @throws CvmpError CONFIG, MALFORMED
+ */
+function readCheckpoints(file: string): readonly Uint8Array[] {
   const bytes = readNamedFile(file, '--checkpoint');
   const text = Buffer.from(bytes).toString('latin1').trim();
-  return /^[A-Za-z0-9_-]+$/.test(text) ? fromBase64Url(text) : bytes;
+  if (!/^[A-Za-z0-9_ \n-]+$/.test(text)) return [bytes];
+  return text.split('\n').map((line) => fromBase64Url(line.split(' ').at(-1)!));
 }
 
 function folderIn({ positionals }: CommandArguments): string {
