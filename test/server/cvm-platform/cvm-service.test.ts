@@ -189,6 +189,12 @@ describe('lifecycle over the wire', () => {
         globex.cVMDelete({ cvm }),
         globex.cVMUpdate({ cvm, imageDigest }),
         globex.cVMVerify({ cvm, nonce }),
+        globex.cVMActivate({
+          cvm,
+          nonce,
+          credentialBlob: new Uint8Array(64),
+          encryptedSecret: new Uint8Array(64),
+        }),
         watch.next(),
       ];
       const refusals = await Promise.all(answers.map(told));

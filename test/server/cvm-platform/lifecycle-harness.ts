@@ -44,6 +44,8 @@ export class Machine {
   readonly store = new MemoryStore();
   readonly images = [imageOf(1), imageOf(2)];
   nowMs = 1_000_000;
+  /** What an operator set for tenants. */
+  readonly cvmsMax = new Map<string, number>();
 
   /** A platform that starts; `wrap` puts faults between it and its store and host. */
   async start(
@@ -62,6 +64,7 @@ export class Machine {
       everything: await store.load(),
       host: { driver, images, shutdownGraceMs: 1000 },
       limits,
+      cvmsMaxOf: (tenantId) => this.cvmsMax.get(tenantId),
       now: () => this.nowMs,
       randomBytes: crypto.randomBytes,
       log: silent,

@@ -107,6 +107,18 @@ describe('creation (draft s.3.2)', () => {
     expect(await refusalOf(busy.creation.create(wanted(request(100))))).toBe('QUOTA');
   });
 
+  test('a tenant has the quota that an operator set for it, at once', async () => {
+    const machine = new Machine();
+    const lifecycle = await machine.start();
+    const refusal = (n: number) =>
+      refusalOf(lifecycle.creation.create(wanted({ ...request(n), name: `cvm-${n}` })));
+    machine.cvmsMax.set('acme', 1);
+    expect(await refusal(1)).toBe('accepted');
+    expect(await refusal(2)).toBe('QUOTA');
+    machine.cvmsMax.set('acme', 2);
+    expect(await refusal(3)).toBe('accepted');
+  });
+
   test('where the host refuses one of several, none is created and nothing is left', async () => {
     const machine = new Machine();
     const lifecycle = await machine.start();
