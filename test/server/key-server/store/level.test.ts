@@ -76,7 +76,7 @@ describe('LevelDB: made once, opened once (architecture.md s.5)', () => {
   });
 });
 
-describe('LevelDB: its head file (docs/decisions/0019)', () => {
+describe('LevelDB: its head file (docs/decisions/0025)', () => {
   const one = (expected: number): Put => ({
     key: 'a',
     value: new Uint8Array([expected]),
