@@ -62,7 +62,8 @@ function listening(child: ChildProcess, ports: number): Promise<readonly string[
 function addressIn(line: string): string | undefined {
   try {
     const { address } = JSON.parse(line) as { address?: string };
-    return address;
+    // A path is the operator's socket, which comes first.
+    return address?.includes('/') ? undefined : address;
   } catch {
     return undefined;
   }
