@@ -58,7 +58,7 @@ export function bearerTokens(options: Options): (token: string) => Promise<Calle
       if (!equalBytes(tenant.thumbprint, kid)) return undefined;
       return { key: tenant.publicKey, tenant, delegation: undefined };
     }
-    const delegation = await openDelegation(claims.delegation, tenant.publicKey);
+    const delegation = await delegationIn(claims.delegation, tenant.publicKey);
     if (!equalBytes(thumbprint(delegation.key), kid)) return undefined;
     judgeDelegation(delegation, tenant, options.audience, seconds());
     return { key: delegation.key, tenant, delegation };
@@ -105,6 +105,16 @@ export function bearerTokens(options: Options): (token: string) => Promise<Calle
     verified.delete(token);
     return verify(token);
   };
+}
+
+/** What is wrong with a delegation is wrong with the token. @throws CvmpError TOKEN_INVALID */
+async function delegationIn(signed: Uint8Array, by: EcPublicKey): Promise<Delegation> {
+  try {
+    return await openDelegation(signed, by);
+  } catch (cause) {
+    if (!(cause instanceof CvmpError)) throw cause;
+    throw invalid(cause.message, cause);
+  }
 }
 
 /** @throws CvmpError TOKEN_INVALID */
